@@ -1,0 +1,47 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="glore-jax",
+    version="0.1.0",
+    description="GLoRe in JAX: stepwise reward models, global and local refinement of reasoning, reranking",
+    long_description=Path(__file__).with_name("README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["glore_jax", "glore_jax.*"]),
+    package_data={"glore_jax": ["assets/tiny_base/*"]},
+    entry_points={"console_scripts": ["glore = glore_jax.main:cli"]},
+    install_requires=[
+        "jax>=0.10",
+        "flax>=0.12",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12",
+        "absl-py>=2.1",
+        "ml-collections>=1.1",
+        "etils[epath]>=1.12",
+        "numpy>=2.0",
+        "pyarrow>=18",
+        "safetensors>=0.5",
+        "tokenizers>=0.21",
+        "tensorflow-datasets>=4.9.9",
+        "importlib-resources>=6",  # TFDS needs it to prepare data and does not declare it
+        "array-record>=0.8",
+        "tensorboardX>=2.6.4",
+        "matplotlib>=3.9",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.15"],
+        "parity": ["torch>=2.4", "transformers>=5"],  # the tests against the reference implementation
+        "tpu": ["jax[tpu]>=0.10", "gcsfs>=2024.2"],  # with work directories on gs://
+    },
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
