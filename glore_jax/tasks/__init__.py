@@ -1,0 +1,1 @@
+"""What a problem is: loading, steps, answers and grading."""

@@ -1,0 +1,272 @@
+"""Draw grade-school chain problems with their worked solution and the truth of every claim in it.
+
+A problem is a small graph of named amounts. Each amount is given outright or follows from one or two earlier ones:
+
+    Ben has 22 pies.  Rosa has 10 more pies than Ben.  Rosa has 2 times as many pies as Tom. ... How many pies does Tom have?
+        22            22+10=32                         32/2=16  (the relation is worded inversely)
+
+The solution restates a relation in words before it computes, one line a step, in GSM8K's own form:
+
+    Rosa has 10 more pies than Ben, so Rosa has <<22+10=32>>32.
+    Rosa has 2 times as many pies as Tom, so Tom has <<32/2=16>>16.
+    #### 16
+"""
+
+import dataclasses
+import random
+
+from glore_jax.errors import UserError
+from glore_jax.tasks.chains import world
+
+
+@dataclasses.dataclass(frozen=True)
+class Difficulty:
+    """Knobs of the generator. Ranges are inclusive; counts are numbers, rates are in 0..1."""
+
+    steps: tuple[int, int] = (3, 6)  # computing steps of the solution, the answer line not counted
+    operand: tuple[int, int] = (3, 60)  # given amounts and differences
+    factor: tuple[int, int] = (2, 6)
+    max_value: int = 400
+    distractors: float = 0.4  # chance of each of two unneeded amounts
+    shuffle: float = 0.25  # chance that the sentences come in random order
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One computing line: "`lead`, so `claim` <<a op b=c>>c`tail`." `args` are literals or names of earlier amounts."""
+
+    lead: str
+    claim: str
+    op: str
+    args: tuple[int | str, ...]
+    tail: str
+    key: str  # the amount that this step computes
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """A problem: text, structured steps, and `facts`: claim phrase -> its only right value."""
+
+    question: str
+    steps: tuple[Step, ...]
+    given: dict[str, int]
+    facts: dict[str, int]
+    gold: int
+    family: str
+    kind: str
+
+    def solution(self) -> tuple[str, ...]:
+        return render(self.steps, self.given)
+
+
+_FINAL_STEPS = {"value": 0, "total_cost": 2}  # steps that the question itself adds; 1 for the other kinds
+
+
+class _Reject(Exception):
+    """The draw broke a bound; draw again."""
+
+
+def apply(op: str, values: list[int]) -> int:
+    """Left to right. Division must be exact."""
+    result = values[0]
+    for v in values[1:]:
+        if op == "/":
+            if v == 0 or result % v:
+                raise _Reject
+            result //= v
+        else:
+            result = {"+": result + v, "-": result - v, "*": result * v}[op]
+    return result
+
+
+def render_step(step: Step, values: dict[str, int], result: int) -> str:
+    expression = step.op.join(str(values[a] if isinstance(a, str) else a) for a in step.args)
+    lead = f"{step.lead}, so {step.claim}" if step.lead else step.claim
+    return f"{lead[0].upper() + lead[1:]} <<{expression}={result}>>{result}{step.tail}."
+
+
+def render(steps: tuple[Step, ...], given: dict[str, int]) -> tuple[str, ...]:
+    """The worked solution as lines, `#### n` last."""
+    values, lines = dict(given), []
+    for step in steps:
+        values[step.key] = apply(step.op, [values[a] if isinstance(a, str) else a for a in step.args])
+        lines.append(render_step(step, values, values[step.key]))
+    return (*lines, f"#### {values[steps[-1].key]}")
+
+
+class _Draw:
+    """The state of one draw: amounts, their sentences and the steps that compute them."""
+
+    def __init__(self, rng: random.Random, difficulty: Difficulty, family: world.Family):
+        self.rng, self.d, self.f = rng, difficulty, family
+        self.one, self.unit = rng.choice(family.units)
+        self.names = rng.sample(family.entities, len(family.entities))
+        self.value: dict[str, int] = {}
+        self.order: list[str] = []
+        self.sentences: dict[str, str] = {}
+        self.step: dict[str, Step] = {}
+        self.parents: dict[str, tuple[str, ...]] = {}
+
+    def says(self, entity: str) -> str:
+        return f"{entity} {self.f.verb}"
+
+    def bounded(self, value: int) -> int:
+        if not 2 <= value <= self.d.max_value:
+            raise _Reject
+        return value
+
+    def add(self, entity, value, text, step=None, parents=()):
+        self.value[entity], self.sentences[entity] = self.bounded(value), text
+        self.order.append(entity)
+        self.parents[entity] = parents
+        if step:
+            self.step[entity] = step
+
+    def new_name(self) -> str:
+        if not self.names:
+            raise _Reject
+        return self.names.pop()
+
+    def given(self):
+        e, n = self.new_name(), self.rng.randint(*self.d.operand)
+        self.add(e, n, f"{self.says(e)} {n} {self.unit}")
+
+    def follows(self, f: str):
+        """A new amount that follows from `f` (and maybe one more)."""
+        e, u, verb, rng = self.new_name(), self.unit, self.f.verb, self.rng
+        k, m = rng.randint(*self.d.operand), rng.randint(*self.d.factor)
+        relation = rng.choice(
+            (
+                "more",
+                "more",
+                "fewer",
+                "fewer",
+                "inverse_more",
+                "inverse_fewer",
+                "times",
+                "inverse_times",
+                "half",
+                "sum",
+            )
+        )
+        parents = (f,)
+        if relation == "more":
+            text, op, args = f"{e} {verb} {k} more {u} than {f}", "+", (f, k)
+        elif relation == "fewer":
+            text, op, args = f"{e} {verb} {k} fewer {u} than {f}", "-", (f, k)
+        elif relation == "inverse_more":
+            text, op, args = f"{f} {verb} {k} more {u} than {e}", "-", (f, k)
+        elif relation == "inverse_fewer":
+            text, op, args = f"{f} {verb} {k} fewer {u} than {e}", "+", (f, k)
+        elif relation == "times":
+            text, op, args = f"{e} {verb} {m} times as many {u} as {f}", "*", (f, m)
+        elif relation == "inverse_times":
+            text, op, args = f"{f} {verb} {m} times as many {u} as {e}", "/", (f, m)
+        elif relation == "half":
+            text, op, args = f"{e} {verb} half as many {u} as {f}", "/", (f, 2)
+        else:
+            others = [o for o in self.order if o != f]
+            if not others:
+                raise _Reject
+            g = rng.choice(others)
+            text, op, args, parents = f"{e} {verb} as many {u} as {f} and {g} together", "+", (f, g), (f, g)
+        value = apply(op, [self.value[a] if isinstance(a, str) else a for a in args])
+        self.add(e, value, text, Step(text, self.says(e), op, args, "", e), parents)
+
+
+def _question(draw: _Draw, kind: str, target: str) -> tuple[list[str], str, list[Step]]:
+    """Event sentences, the question, and the final steps of `kind` about `target`."""
+    f, u, rng = draw.f, draw.unit, draw.rng
+    others = [e for e in draw.order if e != target]
+    k = rng.randint(*draw.d.operand)
+    price = rng.randint(*draw.d.factor)
+    if kind == "value":
+        return [], f"How many {u} {f.aux} {target} {f.infinitive}?", []
+    if kind == "difference":
+        other = rng.choice(others)
+        a, b = (target, other) if draw.value[target] > draw.value[other] else (other, target)
+        if draw.value[a] == draw.value[b]:
+            raise _Reject
+        ask = f"How many more {u} {f.aux} {a} {f.infinitive} than {b}?"
+        return [], ask, [Step("", "the difference is", "-", (a, b), "", "difference")]
+    if kind == "left":
+        event = f.lose.format(e=target, k=k, u=u)
+        return (
+            [event],
+            f"How many {u} are left?",
+            [Step(event, "there are", "-", (target, k), " left", "left")],
+        )
+    if kind == "bags":
+        event = f"the {u} of {target} go into bags of {price}"
+        return (
+            [event],
+            "How many bags are there?",
+            [Step(event, "there are", "/", (target, price), " bags", "bags")],
+        )
+    event = f.price.format(u1=draw.one, k=price)
+    if kind == "cost":
+        ask = f"How many dollars do the {u} of {target} come to?"
+        return [event], ask, [Step(event, "they come to", "*", (target, price), " dollars", "cost")]
+    two = rng.sample(others, min(len(others), rng.choice((1, 1, 2))))
+    who = sorted([target, *two], key=draw.order.index)
+    text = ", ".join(who[:-1]) + " and " + who[-1]
+    total = Step("", f"together {text} {f.plural}", "+", tuple(who), "", "total")
+    if kind == "total":
+        return [], f"How many {u} {f.aux_plural} {text} {f.infinitive} together?", [total]
+    cost = Step(event, "they come to", "*", ("total", price), " dollars", "cost")
+    return [event], f"How many dollars do the {u} of {text} come to?", [total, cost]
+
+
+def _attempt(rng: random.Random, d: Difficulty, family: str, kind: str, want: int) -> Chain:
+    draw = _Draw(rng, d, world.FAMILIES[family])
+    draw.given()
+    for _ in range(want - _FINAL_STEPS.get(kind, 1)):
+        if len(draw.order) > 1 and rng.random() < 0.15:
+            draw.given()
+        draw.follows(
+            draw.order[-1] if draw.order[-1] in draw.step or rng.random() < 0.7 else rng.choice(draw.order)
+        )
+    target = draw.order[-1]
+    for _ in range(2):
+        if rng.random() < d.distractors:
+            draw.follows(rng.choice(draw.order))
+    events, ask, last = _question(draw, kind, target)
+
+    needed, queue = set(), [a for s in last for a in s.args if a in draw.value] or [target]
+    while queue:
+        e = queue.pop()
+        if e not in needed:
+            needed.add(e)
+            queue.extend(draw.parents[e])
+    steps = [draw.step[e] for e in draw.order if e in needed and e in draw.step] + last
+    if len(steps) != want:
+        raise _Reject
+
+    values, facts = dict(draw.value), {draw.says(e): v for e, v in draw.value.items()}
+    for s in last:
+        values[s.key] = draw.bounded(apply(s.op, [values[a] if isinstance(a, str) else a for a in s.args]))
+        facts[s.claim] = values[s.key]
+    texts = [draw.sentences[e] for e in draw.order]
+    if rng.random() < d.shuffle:
+        rng.shuffle(texts)
+    question = " ".join([*map(world.sentence, texts + events), ask])
+    given = {e: v for e, v in draw.value.items() if e not in draw.step}
+    return Chain(question, tuple(steps), given, facts, values[steps[-1].key], family, kind)
+
+
+def draw_chain(rng: random.Random, difficulty: Difficulty, held_out: bool = False) -> Chain:
+    """One problem. `held_out` draws only from the templates kept out of training, else only from the others."""
+    want = rng.randint(*difficulty.steps)
+    kinds = [k for k in world.KINDS if _FINAL_STEPS.get(k, 1) < want]
+    templates = [(f, k) for f in world.FAMILIES for k in kinds if ((f, k) in world.HELD_OUT) == held_out]
+    if not templates:
+        raise UserError(f"no template has {want} steps: raise task.steps")
+    family, kind = rng.choice(templates)
+    for _ in range(10_000):
+        try:
+            return _attempt(rng, difficulty, family, kind, want)
+        except _Reject:
+            continue
+    raise UserError(
+        f"no problem of the family {family} fits {difficulty}: widen task.operand or task.max_value, or lower task.steps"
+    )

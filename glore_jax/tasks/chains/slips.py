@@ -1,0 +1,67 @@
+"""Solutions with one slip, for the pretraining corpus: what a careless hand would write.
+
+A slip is a wrong result, a wrong operand or a wrong operator in one step; the steps after it go on from the wrong amount.
+"""
+
+import random
+
+from glore_jax.tasks.chains.generate import Chain, Step, render_step
+
+_FLIP = {"+": "-", "-": "+", "*": "/", "/": "*"}
+
+
+def slip(chain: Chain, rng: random.Random) -> tuple[tuple[str, ...], int]:
+    """(lines, index of the first wrong line). The last line is `#### n` with the wrong n that follows."""
+    for _ in range(50):
+        at = rng.randrange(len(chain.steps))
+        lines = _render_with_slip(chain, at, rng)
+        if lines and lines[at] != chain.solution()[at]:
+            return lines, at
+    raise ValueError(
+        "no slip found"
+    )  # every step admits a wrong result, so 50 failures mean a broken generator
+
+
+def _render_with_slip(chain: Chain, at: int, rng: random.Random) -> tuple[str, ...] | None:
+    values, lines = dict(chain.given), []
+    for i, step in enumerate(chain.steps):
+        if i == at:
+            step, result = _wrong(step, values, rng)
+        else:
+            result = _apply(step, values)
+        if result is None or result < 0:
+            return None
+        lines.append(render_step(step, values, result))
+        values[step.key] = result
+    return (*lines, f"#### {values[chain.steps[-1].key]}")
+
+
+def _apply(step: Step, values: dict[str, int]) -> int | None:
+    """Like `generate.apply`, but a wrong amount need not divide evenly: round down, as a careless hand does."""
+    result, *rest = (values[a] if isinstance(a, str) else a for a in step.args)
+    for v in rest:
+        if step.op == "/" and v == 0:
+            return None
+        result = {"+": result + v, "-": result - v, "*": result * v, "/": result // max(v, 1)}[step.op]
+    return result
+
+
+def _wrong(step: Step, values: dict[str, int], rng: random.Random) -> tuple[Step, int | None]:
+    kind = rng.choices(("result", "operand", "operator"), (0.6, 0.25, 0.15))[0]
+    if kind == "operator":
+        step = Step(step.lead, step.claim, _FLIP[step.op], step.args, step.tail, step.key)
+        return step, _apply(step, values)
+    if kind == "operand":
+        named = [i for i, a in enumerate(step.args) if isinstance(a, str)]
+        i, other = rng.choice(named), rng.choice(list(values))
+        step = Step(
+            step.lead, step.claim, step.op, (*step.args[:i], other, *step.args[i + 1 :]), step.tail, step.key
+        )
+        return step, _apply(step, values)
+    right = _apply(step, values)
+    return step, None if right is None else _misread(right, rng)
+
+
+def _misread(n: int, rng: random.Random) -> int:
+    """A neighbour that a slipped carry or a wrong digit would give."""
+    return n + rng.choice((-1, 1)) * rng.choice((1, 1, 2, 3, 10, 10, 10, 20, 100 if n > 100 else 10, 9, 11))

@@ -1,0 +1,29 @@
+"""From the name in a config to the task."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from glore_jax.errors import UserError
+from glore_jax.tasks.base import Task
+
+# Modules are imported on demand: a task's data libraries cost a second, and most runs use one task only.
+_TASKS = {
+    "chains": ("glore_jax.tasks.chains.task", "ChainsTask"),
+    "gsm8k": ("glore_jax.tasks.gsm8k", "Gsm8kTask"),
+    "svamp": ("glore_jax.tasks.svamp", "SvampTask"),
+}
+
+TASK_NAMES = tuple(_TASKS)
+
+
+def make_task(config: Mapping[str, Any]) -> Task:
+    """The task that `config.name` names, made from `config` (the `task` part of the run's config).
+
+    No data are read yet; `Task.load` does that. UserError if the name is unknown.
+    """
+    name = config.get("name")
+    if name not in _TASKS:
+        raise UserError(f"task.name is {name!r}: choose one of {', '.join(TASK_NAMES)}")
+    module, cls = _TASKS[name]
+    return getattr(importlib.import_module(module), cls)(config)

@@ -1,0 +1,68 @@
+"""Rows of a TFDS builder without TensorFlow: prepared once as ArrayRecord files, then read from there.
+
+TFDS's own default, TFRecord, needs TensorFlow to be written and read; ArrayRecord does not. Every task that
+has a builder goes through `read`, so that the peculiarities of TFDS are known in one place.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+from glore_jax.errors import UserError
+
+FILE_FORMAT = "array_record"
+
+
+def prepare(make_builder: Callable[[], tfds.core.DatasetBuilder], advice: str) -> tfds.core.DatasetBuilder:
+    """A builder whose data lie on disk; downloads and writes them if they are not there yet.
+
+    Args:
+      make_builder: makes a fresh builder; it must pass `file_format=FILE_FORMAT` to the builder.
+      advice: what the user can do instead, for the message if the preparation fails.
+
+    Raises:
+      UserError: the data cannot be downloaded or written, or the builder itself raised one (a malformed row).
+    """
+    builder = make_builder()
+    try:
+        if not builder.is_prepared():
+            logging.info(
+                "TFDS prepares %s in %s; without a network it gives up after some minutes, then %s",
+                builder.name,
+                builder.data_dir,
+                advice,
+            )
+        builder.download_and_prepare(file_format=FILE_FORMAT)
+        return builder
+    except UserError:
+        raise
+    except Exception as e:  # TFDS lets through whatever its network and file libraries raise
+        # Another process may have prepared the same data meanwhile: then ours could not be renamed into
+        # place, and the data are there all the same.
+        builder = make_builder()
+        if builder.is_prepared():
+            return builder
+        reason = " ".join(str(e).split())[:300] or type(e).__name__
+        raise UserError(f"cannot prepare the TFDS data set {builder.name}: {reason}; {advice}") from e
+
+
+def read(
+    make_builder: Callable[[], tfds.core.DatasetBuilder], split: str, advice: str
+) -> list[dict[str, Any]]:
+    """The rows of `split` in stored order, texts as `str` (TFDS gives bytes); prepares the data if need be.
+
+    Stored order is the order of the keys only if the builder's info says `disable_shuffling=True`; otherwise
+    TFDS shuffles by a hash of the keys. Arguments and errors as in `prepare`, and UserError for a split it
+    does not have.
+    """
+    builder = prepare(make_builder, advice)
+    if split not in builder.info.splits:
+        raise UserError(f"the TFDS data set {builder.name} has no split '{split}' in {builder.data_dir}")
+    source = builder.as_data_source(split)
+    return [{key: _text(value) for key, value in row.items()} for row in source]
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,155 @@
+"""Step labels: which rollouts verify, the two schedules, propagation and evidence."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glore_jax.labels.stepwise import StepLabeller, hit_rates, verifies
+from glore_jax.tasks.base import Task
+
+K = 4
+
+
+class AnyTask(Task):
+    name = "any"
+    splits = ()
+
+    def load(self, split):
+        return []
+
+
+TASK = AnyTask({})
+
+
+@pytest.mark.parametrize(
+    "prefix, continuation, plain, consistent",
+    [
+        (["2+3 = <<2+3=5>>5"], ["5*2 = <<5*2=10>>10", "#### 10"], True, True),
+        (["2+3 = <<2+3=6>>6"], ["2+3 = 5, 5*2 = <<5*2=10>>10", "#### 10"], True, False),  # solved afresh
+        (["1+1 = <<1+1=2>>2"], ["12-2.5 = 9.5, 9.5+0.5 = 10", "#### 10"], True, False),  # 2 in 12 is no use
+        (["2+3 = <<2+3=5>>5.0"], ["$5.00*2 = 10", "#### 10"], True, True),  # equal numbers, other texts
+        (["5*2 = <<5*2=10>>10"], ["#### 10"], True, True),
+        (["4*2 = <<4*2=8>>8"], ["#### 10"], True, False),
+        (["Let us think."], ["#### 10"], True, True),  # no result that could be used
+        ([], ["#### 10"], True, True),
+        (["2+3 = <<2+3=5>>5"], ["5*2 = <<5*2=10>>10", "#### 11"], False, False),
+        (["2+3 = <<2+3=5>>5"], ["5*2 = <<5*2=10>>10"], False, False),  # cut off before the answer
+        (["#### 10"], [], False, False),  # the prefix's own answer proves nothing
+        (["#### 10"], ["So it is 10."], False, False),
+    ],
+)
+def test_verifies(prefix, continuation, plain, consistent):
+    assert verifies(TASK, prefix, continuation, "10", consistency=False) is plain
+    assert verifies(TASK, prefix, continuation, "10", consistency=True) is consistent
+
+
+def label(schedule, correct, hits, rng=None):
+    """Labels of a draft whose cut c has hits[c - 1] of K; outcomes arrive in the order that `rng` likes."""
+    labeller = StepLabeller(len(hits) + 1, correct, K, schedule)
+    tried, running = [], []
+    while not labeller.done:
+        while (cut := labeller.next_cut()) is not None:
+            running.append(cut)
+        tried += running[:1] if rng is None else []
+        cut = running.pop(rng.randrange(len(running)) if rng else 0)
+        if rng:
+            tried.append(cut)
+        labeller.record(cut, hits[cut - 1], K)
+    assert not running and labeller.next_cut() is None
+    return labeller.result(), tried
+
+
+drafts = st.tuples(st.booleans(), st.lists(st.integers(0, K) | st.just(0), max_size=8))
+
+
+@given(drafts, st.integers(0, 99))
+def test_backward_labels_equal_full_labels(draft, seed):
+    correct, hits = draft
+    full, tried_full = label("full", correct, hits, random.Random(seed))
+    back, tried_back = label("backward", correct, hits)
+
+    assert full.labels == back.labels and full.first_error == back.first_error
+    assert sorted(tried_full) == list(range(1, len(hits) + 1))
+    last_hit = max((c for c in range(1, len(hits) + 1) if hits[c - 1]), default=0)
+    assert tried_back == ([] if correct else list(range(len(hits), max(last_hit, 1) - 1, -1)))
+
+    # From the definition: good if a rollout of this prefix or of a later one, or the draft itself, succeeds.
+    raw = [h > 0 for h in hits] + [correct]
+    assert full.labels == [int(any(raw[i:])) for i in range(len(raw))]
+    assert full.first_error == (full.labels.index(0) if 0 in full.labels else -1)
+    assert full.hits == hits + [0] and full.tries == [K] * len(hits) + [0]
+
+
+@given(drafts, st.sampled_from(["full", "backward"]))
+def test_evidence_and_sources(draft, schedule):
+    correct, hits = draft
+    labels, tried = label(schedule, correct, hits)
+    assert labels.source[-1] == "graded" and labels.labels[-1] == int(correct)
+    for i, (value, h, t, source) in enumerate(
+        zip(labels.labels[:-1], labels.hits, labels.tries, labels.source)
+    ):
+        assert (h, t) == ((hits[i], K) if i + 1 in tried else (0, 0))
+        assert source == ("propagated" if value and not h else "rollout")
+        assert source == "propagated" or t > 0  # a label that rollouts decided has rollouts
+    for rate, h, t in zip(hit_rates(labels.hits, labels.tries, K), labels.hits, labels.tries):
+        assert rate == (h / K if t else None)
+
+
+@given(drafts)
+def test_propagation_is_idempotent(draft):
+    """Labelling again from the labels, as if they were the rollouts, changes nothing."""
+    correct, hits = draft
+    first, _ = label("full", correct, hits)
+    again, _ = label("full", correct, [K * value for value in first.labels[:-1]])
+    assert again.labels == first.labels and sorted(first.labels, reverse=True) == first.labels
+
+
+def test_full_keeps_the_evidence_of_a_propagated_step():
+    labels, _ = label("full", False, [0, 3, 0])
+    assert labels.labels == [1, 1, 0, 0] and labels.first_error == 2
+    assert labels.source == ["propagated", "rollout", "rollout", "graded"]
+    assert labels.hits == [0, 3, 0, 0] and labels.tries == [K, K, K, 0]
+
+
+def test_backward_waits_for_an_outcome_and_then_stops():
+    labeller = StepLabeller(5, False, 8, "backward")
+    assert labeller.next_cut() == 4 and labeller.next_cut() is None and not labeller.done
+    labeller.record(4, 0, 8)
+    assert not labeller.done and labeller.next_cut() == 3
+    labeller.record(3, 1, 2)  # rollouts stopped after the first hit
+    assert labeller.done and labeller.next_cut() is None
+    result = labeller.result()
+    assert result.labels == [1, 1, 1, 0, 0] and result.first_error == 3
+    assert result.tries == [0, 0, 2, 8, 0]
+    assert result.source == ["propagated", "propagated", "rollout", "rollout", "graded"]
+    assert hit_rates(result.hits, result.tries, 8) == [None, None, None, 0.0, None]  # 1 of 2 is no rate
+
+
+@pytest.mark.parametrize("schedule", ["full", "backward"])
+def test_one_step_needs_no_rollouts(schedule):
+    for correct in (True, False):
+        labeller = StepLabeller(1, correct, 8, schedule)
+        assert labeller.done and labeller.next_cut() is None
+        assert labeller.result().labels == [int(correct)]
+        assert labeller.result().first_error == (-1 if correct else 0)
+
+
+def test_misuse_is_refused():
+    labeller = StepLabeller(3, False, 8, "full")
+    with pytest.raises(RuntimeError):
+        labeller.result()
+    with pytest.raises(ValueError, match="not running"):
+        labeller.record(2, 0, 8)
+    assert [labeller.next_cut(), labeller.next_cut(), labeller.next_cut()] == [2, 1, None]
+    for hits, tries in [(0, 7), (3, 2), (-1, 8), (9, 9), (0, 0)]:  # (0, 7): a bad label needs all 8 failures
+        with pytest.raises(ValueError, match="hits of"):
+            labeller.record(2, hits, tries)
+    labeller.record(2, 0, 8)
+    with pytest.raises(ValueError, match="not running"):
+        labeller.record(2, 0, 8)
+    assert not labeller.done
+    for args in [(0, False, 8, "full"), (3, False, 0, "full"), (3, False, 8, "forward")]:
+        with pytest.raises(ValueError):
+            StepLabeller(*args)

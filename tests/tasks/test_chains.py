@@ -1,0 +1,179 @@
+"""The generator of chain problems: what it promises to the stages, to the truth and to the tiny base."""
+
+import random
+
+import pytest
+
+from configs import tiny
+from glore_jax import storage
+from glore_jax.errors import UserError
+from glore_jax.tasks.chains import corpus, splits, world
+from glore_jax.tasks.chains.slips import slip
+from glore_jax.tasks.chains.task import ChainsTask, difficulty_of, to_problem
+
+SIZE = dict(train=120, dev=60, test=60, test_templates=60)
+
+
+def make_config(**changes):
+    config = tiny.get_config().task
+    config.size.update(SIZE)
+    config.update(changes)
+    return config
+
+
+@pytest.fixture(scope="module")
+def task():
+    return ChainsTask(make_config())
+
+
+@pytest.fixture(scope="module")
+def problems(task):
+    return {split: task.load(split) for split in task.splits}
+
+
+@pytest.fixture(scope="module")
+def chains():
+    """Problems with all knobs wider than the default, as the generator makes them."""
+    difficulty = difficulty_of(make_config(steps=(1, 6), distractors=0.6, shuffle=0.7))
+    return [splits.draw_for("corpus", random.Random(f"test {i}"), difficulty) for i in range(300)]
+
+
+def test_sizes_ids_and_limit(problems):
+    assert {split: len(rows) for split, rows in problems.items()} == SIZE
+    ids = [p.id for rows in problems.values() for p in rows]
+    assert ids[0] == "chains-train-00000" and len(set(ids)) == sum(SIZE.values())
+    assert ChainsTask(make_config(limit=dict(dev=7))).load("dev") == problems["dev"][:7]
+
+
+def test_own_solutions_are_right_to_the_last_step(task, problems):
+    for problem in (p for rows in problems.values() for p in rows):
+        assert task.step_truth(problem, problem.solution) == [True] * len(problem.solution)
+        assert task.grade(problem.solution, problem.gold)
+        assert task.split_steps("\n".join(problem.solution)) == list(problem.solution)
+
+
+def test_number_of_steps_follows_the_knob(task, problems):
+    low, high = make_config().steps
+    assert {len(p.solution) - 1 for rows in problems.values() for p in rows} == set(range(low, high + 1))
+
+
+def test_every_amount_is_a_whole_number_from_2_to_max_value(problems):
+    top = make_config().max_value
+    for problem in problems["train"]:
+        values = problem.facts["claims"].values()
+        assert all(isinstance(v, int) and 2 <= v <= top for v in values) and int(problem.gold) in values
+
+
+def test_wrong_answer_line_is_the_first_error(task, problems):
+    for problem in problems["dev"]:
+        steps = [*problem.solution[:-1], f"#### {int(problem.gold) + 1}"]
+        assert task.step_truth(problem, steps) == [True] * (len(steps) - 1) + [False]
+        assert not task.grade(steps, problem.gold)
+
+
+def test_wrong_number_makes_its_step_and_all_later_ones_wrong(task, problems):
+    for problem in problems["dev"]:
+        at = len(problem.solution) // 2
+        result = task.step_result(problem.solution[at])
+        steps = list(problem.solution)
+        steps[at] = steps[at].replace(f"={result}>>{result}", f"={result}9>>{result}9")
+        if at < len(steps) - 1:
+            assert task.step_truth(problem, steps) == [True] * at + [False] * (len(steps) - at)
+
+
+def test_right_value_by_wrong_arithmetic_or_of_an_unknown_amount_is_wrong(task, problems):
+    problem = problems["dev"][0]
+    first = problem.solution[0]
+    value = task.step_result(first)
+    expression = first[first.index("<<") : first.index("=", first.index("<<"))]
+    assert task.step_truth(problem, [first]) == [True]
+    assert task.step_truth(problem, [first.replace(expression, "<<1+1")]) == [False]
+    misnamed = [f"Somebody has {expression}={value}>>{value}."]
+    assert task.step_truth(problem, misnamed) == [True] and task.step_truth(
+        problem, misnamed, strict=True
+    ) == [False]
+    assert task.step_truth(problem, [first.replace(f">>{value}", f">>{value}0")]) == [False]
+    assert task.step_truth(problem, ["So it is clear."]) == [False]
+
+
+def test_slips_are_found_at_their_step(task, chains):
+    where = set()
+    for i, chain in enumerate(chains):
+        problem = to_problem(chain, "corpus", i)
+        lines, at = slip(chain, random.Random(i))
+        assert len(lines) == len(chain.solution()) and lines[:at] == chain.solution()[:at]
+        assert task.step_truth(problem, lines, strict=True) == [True] * at + [False] * (len(lines) - at), (
+            lines
+        )
+        where.add(at)
+    assert where >= {0, 1, 2, 3}
+
+
+def test_splits_share_no_question(problems):
+    questions = {split: {p.question for p in rows} for split, rows in problems.items()}
+    assert {split: len(q) for split, q in questions.items()} == SIZE  # none twice within a split either
+    assert len(set().union(*questions.values())) == sum(SIZE.values())
+
+
+def test_corpus_shares_no_question_with_a_split():
+    """By construction: disjoint buckets of the question's hash, and no held-out template outside of its split."""
+    task_splits = ("train", "dev", "test")
+    for split in task_splits:
+        for other in ("corpus", *task_splits):
+            assert other == split or not set(splits.BUCKETS[split]) & set(splits.BUCKETS[other])
+    difficulty = difficulty_of(make_config())
+    for i in range(100):
+        for text, _ in corpus.document("solved", random.Random(i), difficulty)[:1]:
+            assert splits.bucket(text.rstrip("\n")) in splits.BUCKETS["corpus"]
+
+
+def test_held_out_templates_occur_in_their_split_only(problems, chains):
+    held_out = {"/".join(template) for template in world.HELD_OUT}
+    for split, rows in problems.items():
+        templates = {p.facts["template"] for p in rows}
+        assert templates <= held_out if split == "test_templates" else not templates & held_out
+    assert {p.facts["template"] for p in problems["test_templates"]} == held_out
+    assert not {f"{c.family}/{c.kind}" for c in chains} & held_out
+
+
+def test_problems_are_a_function_of_the_config(problems):
+    assert ChainsTask(make_config()).load("test") == problems["test"]
+    assert ChainsTask(make_config(size=dict(test=20))).load("test") == problems["test"][:20]
+    other_seed = ChainsTask(make_config(seed=2)).load("test")
+    assert not {p.question for p in other_seed} & {p.question for p in problems["test"]}
+
+
+def test_problems_of_a_seed_never_change(problems):
+    """If they must: put the new value here, raise `Chains.VERSION` and make the packaged base again."""
+    rows = [(p.question, p.gold, p.solution, p.facts) for split in splits.SPLITS for p in problems[split]]
+    assert storage.fingerprint(rows) == "8924063bfe3cdfea"
+
+
+def test_distractors_are_named_but_not_used():
+    def unused(rate):
+        config = make_config(distractors=rate, size=dict(train=60))
+        rows = ChainsTask(config).load("train")
+        return sum(len(p.question.split(". ")) - len(p.solution) for p in rows) / len(rows)
+
+    assert unused(0.9) > unused(0.0) + 1  # up to two more sentences a question, never more steps
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(steps=(4, 3)), r"task.steps = \(4, 3\): needs 1 <= low <= high"),
+        (dict(factor=(1, 3)), r"task.factor = \(1, 3\): needs 2 <= low <= high"),
+        (dict(max_value=50), "task.max_value = 50 is less than the largest operand 60"),
+        (dict(size=dict(dev=0)), "split 'dev' is empty"),
+    ],
+)
+def test_knobs_out_of_bounds(changes, message):
+    with pytest.raises(UserError, match=message):
+        ChainsTask(make_config(**changes)).load("dev")
+
+
+def test_unknown_split(task):
+    with pytest.raises(
+        UserError, match="no split 'validation'; choose one of train, dev, test, test_templates"
+    ):
+        task.load("validation")

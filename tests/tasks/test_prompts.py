@@ -1,0 +1,114 @@
+"""Tokens of questions, steps and drafts: the same step has the same tokens wherever it stands."""
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from tiny_llama import Characters
+
+from glore_jax.errors import UserError
+from glore_jax.tasks.prompts import SEPARATOR, Prompts
+
+TOKENIZER = Characters()
+PROMPTS = Prompts(TOKENIZER, "question: {question}\n")
+STEPS = ["2+3=5", "5*2=10", "#### 10"]
+a_step = st.text("0123456789+-*/= abc", min_size=1, max_size=8)
+
+
+class Merging(Characters):
+    """Has tokens for pairs: what a text becomes depends on what it is joined to, as with any real vocabulary."""
+
+    pairs = ("5\n", "\n5", "=5", "10")
+
+    def encode(self, text):
+        out, i = [], 0
+        while i < len(text):
+            if text[i : i + 2] in self.pairs:
+                out.append(100 + self.pairs.index(text[i : i + 2]))
+                i += 2
+            else:
+                out += super().encode(text[i])
+                i += 1
+        return out
+
+    def decode(self, ids):
+        return "".join(self.pairs[i - 100] if i >= 100 else super(Merging, self).decode([i]) for i in ids)
+
+
+@pytest.mark.parametrize("tokenizer", [Characters(), Merging()], ids=["characters", "merging"])
+@hypothesis.settings(deadline=None, max_examples=50)
+@hypothesis.given(steps=st.lists(a_step, min_size=1, max_size=5), ended=st.booleans())
+def test_solution(tokenizer, steps, ended):
+    prompts = Prompts(tokenizer, "{question}\n")
+    tokens, ends = prompts.solution(steps, ended)
+    assert len(ends) == len(steps) and ends[-1] == len(tokens)
+    assert prompts.text(tokens) == "\n".join(steps) + "\n" * (not ended)
+    if ended:
+        assert tokens[-1] == tokenizer.eos_id
+    for i, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        inner = i < len(steps) - 1 or not ended
+        assert tokens[start:end] == (
+            prompts.step(steps[i]) if inner else [*tokenizer.encode(steps[i]), tokenizer.eos_id]
+        )
+    # A prefix of a solution, and the trunk of a rollout, are exactly its first tokens.
+    for keep in range(len(steps)):
+        assert prompts.solution(steps[:keep], ended=False)[0] == tokens[: ([0, *ends])[keep]]
+
+
+def test_no_steps():
+    assert PROMPTS.solution([]) == ([], [])
+
+
+def test_question():
+    assert PROMPTS.question("2+3?") == [0, *TOKENIZER.encode("question: 2+3?\n")]
+    assert PROMPTS.question("2+3?") is not PROMPTS.question("2+3?")  # a caller may append to it
+    without = Characters()
+    without.bos_id = None
+    assert Prompts(without, "{question}\n").question("2+3?") == TOKENIZER.encode("2+3?\n")
+
+
+def test_results_are_the_callers_own():
+    PROMPTS.step("2+3=5").append(7)
+    PROMPTS.question("2+3?").append(7)
+    assert 7 not in PROMPTS.step("2+3=5")[-1:] and PROMPTS.question("2+3?")[-1] != 7
+
+
+def test_template_is_filled_once():
+    class Recorder(Characters):
+        def encode(self, text):
+            self.seen = text
+            return [5]
+
+    recorder = Recorder()
+    Prompts(recorder, "{question} {other}\n").question("a {question} with {braces}")
+    assert recorder.seen == "a {question} with {braces} {other}\n"
+    with pytest.raises(UserError, match="task.prompt is 'no field': it needs the field {question}"):
+        Prompts(recorder, "no field")
+
+
+@pytest.mark.parametrize("bad", [None, 0, 1, 2])
+def test_refine(bad):
+    draft = [*STEPS[:2], "#### 11"]
+    tokens = PROMPTS.refine("2+3?", draft, bad)
+    lines = [f"{'[BAD]' if i == bad else ''}{step}\n" for i, step in enumerate(draft)]
+    assert PROMPTS.text(tokens) == "question: 2+3?\n" + "".join(lines) + SEPARATOR
+    assert tokens.count(TOKENIZER.bad_id) == (bad is not None)
+    # But for the mark, a draft has the tokens it has as a prefix of a solution.
+    unmarked = [t for t in tokens if t != TOKENIZER.bad_id]
+    assert unmarked == PROMPTS.question("2+3?") + PROMPTS.solution(draft, ended=False)[0] + TOKENIZER.encode(
+        SEPARATOR
+    )
+
+
+@pytest.mark.parametrize("bad", [-1, 3])
+def test_mark_outside_of_the_draft(bad):
+    with pytest.raises(ValueError, match=r"\[BAD\] at step .* of a draft with 3 steps"):
+        PROMPTS.refine("2+3?", STEPS, bad)
+
+
+def test_tokenizer_without_the_mark():
+    plain = Characters()
+    plain.bad_id = None
+    prompts = Prompts(plain, "{question}\n")
+    assert prompts.refine("2+3?", STEPS, None)
+    with pytest.raises(UserError, match=r"no \[BAD\] token"):
+        prompts.refine("2+3?", STEPS, 1)

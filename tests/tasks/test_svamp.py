@@ -1,0 +1,148 @@
+"""SVAMP from a folder and through its TFDS builder, on made-up rows."""
+
+import json
+import shutil
+
+import pytest
+
+from glore_jax.errors import UserError
+from glore_jax.tasks import svamp
+from glore_jax.tasks.svamp import SvampTask
+
+
+def row(i, **fields):
+    return {
+        "ID": f"made-{i}",
+        "Body": f"A shelf holds {i} jars and {i} tins",
+        "Question": "How many things does it hold?",
+        "Equation": f"( {i}.0 + {i}.0 )",
+        "Answer": 2.0 * i,
+        "Type": "Addition",
+        **fields,
+    }
+
+
+ROWS = [row(i) for i in range(100)]
+
+
+def write(folder, rows):
+    folder.mkdir(exist_ok=True)
+    (folder / "SVAMP.json").write_text(json.dumps(rows))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write(tmp_path / "svamp", ROWS)
+
+
+def load(split, folder, **config):
+    return SvampTask({"data_dir": str(folder), "dev_size": 20, **config}).load(split)
+
+
+def all_problems(folder, **config):
+    return {p.id: p for split in SvampTask.splits for p in load(split, folder, **config)}
+
+
+def test_rows_become_problems(tmp_path):
+    rows = [
+        row(1, Body=" Ten jars. "),
+        row(2, Body="Ten jars!", Answer=2.5),
+        row(3, Body="Ten jars", Answer="1,000"),
+        *ROWS[4:],
+    ]
+    problems = all_problems(write(tmp_path / "svamp", rows))
+    assert problems["svamp-made-1"].question == "Ten jars. How many things does it hold?"
+    assert problems["svamp-made-2"].question == "Ten jars! How many things does it hold?"
+    assert problems["svamp-made-3"].question == "Ten jars. How many things does it hold?"
+    assert [problems[f"svamp-made-{i}"].gold for i in (1, 2, 3, 4)] == ["2", "2.5", "1000", "8"]
+    assert {(p.solution, p.facts) for p in problems.values()} == {((), None)}
+
+
+def test_splits_are_disjoint_and_complete(folder):
+    parts = {split: [p.id for p in load(split, folder)] for split in SvampTask.splits}
+    assert {split: len(ids) for split, ids in parts.items()} == {"train": 50, "dev": 20, "test": 30}
+    assert sorted(id for ids in parts.values() for id in ids) == sorted(f"svamp-made-{i}" for i in range(100))
+
+
+def test_splits_depend_on_ids_alone(folder, tmp_path):
+    other = write(tmp_path / "other", [row(i, Body="Else", Answer=1) for i in reversed(range(100))])
+    for split in SvampTask.splits:
+        assert [p.id for p in load(split, folder)] == [p.id for p in load(split, other)]
+    # Fixed by value, because runs made with different versions must agree on what a test problem is.
+    first = ["svamp-made-61", "svamp-made-78", "svamp-made-15"]
+    assert [p.id for p in load("test", folder, limit={"test": 3})] == first
+
+
+def test_dev_is_taken_from_train_only(folder):
+    test = load("test", folder)
+    assert load("test", folder, dev_size=50) == test
+    assert load("train", folder, dev_size=0) == load("train", folder) + load("dev", folder)
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        ({"Body": None}, "row 3: the field 'Body' is missing or empty"),
+        ({"Question": ""}, "row 3: the field 'Question' is missing or empty"),
+        ({"ID": None}, "row 3: the field 'ID' is missing or empty"),
+        ({"Answer": True}, "row 3: the field 'Answer' is missing or empty"),
+        ({"Answer": "many"}, "row 3: the field 'Answer' is not a number: 'many'"),
+        ({"ID": "made-0"}, "row 3: the ID 'made-0' stands there twice"),
+    ],
+)
+def test_malformed_rows_are_named(tmp_path, serve, bad, message):
+    folder = write(tmp_path / "svamp", [*ROWS[:3], row(3, **bad), *ROWS[4:]])
+    with pytest.raises(UserError, match=message) as e:
+        load("train", folder)
+    assert f"{folder}/SVAMP.json: " in str(e.value)
+
+
+def test_not_a_list_of_rows(tmp_path):
+    with pytest.raises(UserError, match=r"SVAMP\.json: expected a JSON list of problems, found dict"):
+        load("train", write(tmp_path / "svamp", {"rows": ROWS}))
+    with pytest.raises(UserError, match="row 0: the field 'ID' is missing"):
+        load("train", write(tmp_path / "svamp", ["text"]))
+    with pytest.raises(UserError, match=r"nowhere/SVAMP\.json: no such file"):
+        load("train", tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no split 'valid'"):
+        load("valid", tmp_path)
+
+
+def test_optional_fields_may_be_absent(tmp_path, folder):
+    rows = [{k: v for k, v in r.items() if k not in ("Equation", "Type")} for r in ROWS]
+    assert all_problems(write(tmp_path / "less", rows)) == all_problems(folder)
+
+
+def test_tfds_prepares_once_and_gives_the_same_problems(folder, tmp_path, serve):
+    config = {"url": serve(folder) + "/SVAMP.json", "tfds_dir": tmp_path / "tfds"}
+    expected = all_problems(folder)
+    assert load("test", "", **config) == load("test", folder)
+    shutil.rmtree(folder)  # from here on the data can come from the prepared files only
+    assert all_problems("", **config) == expected
+
+
+def test_tfds_keeps_urls_apart(folder, tmp_path, serve):
+    other = write(tmp_path / "other", [row(i, Answer=7) for i in range(100)])
+    for source, gold in ((folder, None), (other, "7")):
+        problems = load("dev", "", url=serve(source) + "/SVAMP.json", tfds_dir=tmp_path / "tfds")
+        assert ({p.gold for p in problems} == {"7"}) is (gold == "7")
+
+
+def test_tfds_names_a_malformed_row(tmp_path, serve):
+    folder = write(tmp_path / "svamp", [*ROWS[:3], row(3, Answer="many")])
+    with pytest.raises(UserError, match="row 3: the field 'Answer' is not a number"):
+        load("train", "", url=serve(folder) + "/SVAMP.json", tfds_dir=tmp_path / "tfds")
+
+
+def test_failed_download_says_to_pass_a_folder(tmp_path, serve, no_retries):
+    with pytest.raises(UserError, match=r"svamp_glore: .*404.*; pass a folder .* --config\.task\.data_dir"):
+        load("train", "", url=serve(tmp_path) + "/SVAMP.json", tfds_dir=tmp_path / "tfds")
+
+
+def test_published_url_is_the_default(monkeypatch):
+    asked = []
+    monkeypatch.setattr(svamp.tfds_source, "read", lambda make, split, advice: asked.append(make()) or [])
+    with pytest.raises(UserError):
+        SvampTask({}).load("train")
+    assert asked[0]._url == svamp.PUBLISHED_URL
