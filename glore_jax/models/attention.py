@@ -1,0 +1,92 @@
+"""Who sees whom: makers of the `attend` function that `llama.py` asks for, in plain XLA.
+
+These are the reference for every faster kernel and serve training, scoring and prefill. Decoding over caches
+is the rollout engine's own `attend`.
+
+Shapes as in `llama.py`: B rows, T tokens, H query heads, K key/value heads, G = H / K, C head_dim.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from glore_jax.models.llama import Array, Attend
+
+_MASKED = -1e30  # finite, so that even a score sum with it stays free of NaN
+
+
+def causal(
+    segment_ids: Array,
+    positions: Array | None = None,
+    prefix_mask: Array | None = None,
+    keep_kv: bool = False,
+) -> Attend:
+    """Attention within segments, to the token itself and those before it.
+
+    Two texts of 3 and 2 tokens packed in a row of 6 (`x`: the query on the left sees the key above):
+
+        segment_ids  1 1 1 2 2 0        key  a b c D E .
+                               query a       x
+                                     b       x x
+                                     c       x x x
+                                     D             x
+                                     E             x x
+                                     .                 x    padding sees only padding, and nobody sees it
+
+    Args:
+      segment_ids: int32 [B, T]; tokens see only their own segment. 0 is padding.
+      positions: int32 [B, T]; when given, "before" goes by these instead of by the place in the row.
+      prefix_mask: bool [B, T]; see `prefix_lm`.
+      keep_kv: give back (k, v), each [B, T, K, C], as `layer_out`: a prefill. Otherwise `layer_out` is None.
+    """
+    order = jnp.arange(segment_ids.shape[1])[None] if positions is None else positions
+    visible = order[:, None, :] <= order[:, :, None]  # [B or 1, query, key]
+    if prefix_mask is not None:
+        visible |= prefix_mask[:, None, :] & prefix_mask[:, :, None]
+    visible &= segment_ids[:, None, :] == segment_ids[:, :, None]
+    return masked(visible, keep_kv)
+
+
+def prefix_lm(
+    segment_ids: Array, prefix_mask: Array, positions: Array | None = None, keep_kv: bool = False
+) -> Attend:
+    """Like `causal`, but the tokens under `prefix_mask` (bool [B, T]) of one segment see each other in both
+    directions (the prefix LM of T5, arXiv 1910.10683 section 3.2.1): a refiner reads its whole source before
+    it writes.
+
+        segment_ids  1 1 1 1 1 2 2      key  a b c d e F G
+        prefix_mask  1 1 1 0 0 1 0
+                               query a       x x x              source: all of it
+                                     b       x x x
+                                     c       x x x
+                                     d       x x x x            target: the source and what is written so far
+                                     e       x x x x x
+                                     F                 x
+                                     G                 x x
+    """
+    return causal(segment_ids, positions, prefix_mask, keep_kv)
+
+
+def masked(visible: Array, keep_kv: bool = False) -> Attend:
+    """Attention under a mask: bool [B or 1, T, T], [b, t, s] = query t sees key s, and each sees some."""
+    bias = jnp.where(visible, 0.0, _MASKED)[:, None, None]  # [B, 1, 1, T, T], made once for all layers
+
+    def attend(q: Array, k: Array, v: Array, layer_cache: None) -> tuple[Array, tuple[Array, Array] | None]:
+        del layer_cache
+        batch, length, heads, width = q.shape
+        kv_heads = k.shape[2]
+        groups = heads // kv_heads
+        # The G query heads that share a key/value head become rows of one product, [G*T, C] x [C, T]; k and v
+        # are never repeated. Batch axes first: XLA's CPU backend is slow at products it has to transpose.
+        q = (q * width**-0.5).reshape(batch, length, kv_heads, groups, width)
+        q = q.transpose(0, 2, 3, 1, 4).reshape(batch, kv_heads, groups * length, width)
+        k_bkct, v_bktc = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
+        scores = jnp.matmul(q, k_bkct, preferred_element_type=jnp.float32)
+        scores = scores.reshape(batch, kv_heads, groups, length, length) + bias
+        weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+        out = jnp.matmul(weights.reshape(batch, kv_heads, groups * length, length), v_bktc)
+        out = out.reshape(batch, kv_heads, groups, length, width).transpose(0, 3, 1, 2, 4)
+        return out.reshape(batch, length, heads, width), (k, v) if keep_kv else None
+
+    return attend

@@ -1,0 +1,383 @@
+"""LLaMA folders in Hugging Face form: `config.json`, safetensors weights, tokenizer; in and out, no torch.
+
+Weights stream: a file is open once, each process reads only the part of each tensor that its own devices
+hold, and a remote file (gs://...) is on the local disk only while it is being read. Every tensor must be
+expected and every expected tensor must be there; nothing is skipped or left at its initial value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from etils import epath
+from flax import nnx
+from jax.experimental import multihost_utils
+
+from glore_jax import storage
+from glore_jax.errors import UserError
+from glore_jax.models import llama, reward
+from glore_jax.models.config import LlamaConfig
+from glore_jax.models.llama import Array
+from glore_jax.models.tokenizer import Tokenizer
+
+INDEX = "model.safetensors.index.json"
+_FILE_BYTES = 5_000_000_000  # a weight file is closed before it grows beyond this
+
+# Our path -> (tensor name, transposed). Hugging Face keeps kernels as [out, in], and each layer by itself.
+_NAMES = {
+    "embedding": ("model.embed_tokens.weight", False),
+    "norm/scale": ("model.norm.weight", False),
+    "head": ("lm_head.weight", True),
+    "layers/attention_norm/scale": ("model.layers.{}.input_layernorm.weight", False),
+    "layers/attention/q": ("model.layers.{}.self_attn.q_proj.weight", True),
+    "layers/attention/k": ("model.layers.{}.self_attn.k_proj.weight", True),
+    "layers/attention/v": ("model.layers.{}.self_attn.v_proj.weight", True),
+    "layers/attention/o": ("model.layers.{}.self_attn.o_proj.weight", True),
+    "layers/mlp_norm/scale": ("model.layers.{}.post_attention_layernorm.weight", False),
+    "layers/mlp/gate": ("model.layers.{}.mlp.gate_proj.weight", True),
+    "layers/mlp/up": ("model.layers.{}.mlp.up_proj.weight", True),
+    "layers/mlp/down": ("model.layers.{}.mlp.down_proj.weight", True),
+    "weight": ("score.weight", False),  # [D] here, [num_labels = 1, D] there
+    "bias": ("score.bias", False),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tensor:
+    """One tensor of a file and the place of its content in our parameters."""
+
+    leaf: int  # which parameter, in the order of jax.tree.leaves
+    layer: int | None  # which slice along its leading axis; None if it is not stacked
+    transposed: bool
+    shape: tuple[int, ...]  # as it must be in the file
+
+
+def _tensors(state: nnx.State) -> dict[str, _Tensor]:
+    """Tensor name -> what it is, for every tensor that makes up `state` (arrays or shapes)."""
+    found = {}
+    for number, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(state)):
+        key = "/".join(str(p.key) for p in path if isinstance(p, jax.tree_util.DictKey))
+        name, transposed = _NAMES[key.removeprefix("backbone/")]
+        layers = range(leaf.shape[0]) if "{}" in name else [None]
+        for layer in layers:
+            shape = leaf.shape if layer is None else leaf.shape[1:]
+            shape = shape[::-1] if transposed else (1, *shape) if name == "score.weight" else shape
+            found[name.format(layer)] = _Tensor(number, layer, transposed, tuple(shape))
+    return found
+
+
+# Reading.
+
+
+def read_config(folder: epath.PathLike) -> LlamaConfig:
+    """The sizes in `folder/config.json`. UserError if it is missing, malformed or not a LLaMA we compute."""
+    file = storage.path(folder) / "config.json"
+    content = storage.read_json(file)
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: expected a JSON object, found {type(content).__name__}")
+    return LlamaConfig.from_hf(content, source=str(file))
+
+
+def load_policy_params(
+    folder: epath.PathLike, config: LlamaConfig, dtype: Any = jnp.float32, shardings: Any = None
+) -> nnx.State:
+    """Parameters of a `LlamaForCausalLM` folder, shaped as `llama.init(config, ...)` gives them.
+
+    Args:
+      folder: holds `model.safetensors`, or several files with `model.safetensors.index.json`; any epath.
+      config: `read_config(folder)`.
+      dtype: what the parameters are cast to, float32 or bfloat16.
+      shardings: a tree of `jax.sharding.Sharding` beside the parameters; None: all on the first local device.
+
+    Raises:
+      UserError: no weights, a damaged file, or a tensor that is missing, unknown or of another shape.
+    """
+    return _load(storage.path(folder), llama.abstract(config, param_dtype=dtype)[1], shardings)
+
+
+def load_reward_params(
+    folder: epath.PathLike, config: LlamaConfig, dtype: Any = jnp.float32, shardings: Any = None
+) -> nnx.State:
+    """Parameters of a one-label `LlamaForTokenClassification` folder, shaped as `reward.init` gives them.
+    Arguments and errors as for `load_policy_params`."""
+    return _load(storage.path(folder), reward.abstract(config, param_dtype=dtype)[1], shardings)
+
+
+def _load(folder: epath.Path, abstract: nnx.State, shardings: Any) -> nnx.State:
+    leaves, treedef = jax.tree.flatten(abstract)
+    tensors = _tensors(abstract)
+    files = _files(folder)
+    names = {name for content in files.values() for name in content}
+    names = {name for name in names if not name.endswith("rotary_emb.inv_freq")}  # a constant in old files
+    if "lm_head.weight" not in tensors and "score.weight" not in tensors:
+        names.discard("lm_head.weight")  # a tied model may carry its head as a second copy of the embedding
+    if missing := sorted(set(tensors) - names):
+        raise UserError(f"{folder}: weights lack {_some(missing)}")
+    if unknown := sorted(names - set(tensors)):
+        raise UserError(f"{folder}: unknown weights {_some(unknown)}; does config.json belong to them?")
+
+    if shardings is None:
+        shardings = [jax.sharding.SingleDeviceSharding(jax.local_devices()[0])] * len(leaves)
+    shardings = jax.tree.leaves(shardings)
+    # For each parameter, one host buffer for each distinct part of it that this process's devices hold.
+    buffers = [
+        {
+            _bounds(index, leaf.shape): np.empty(sharding.shard_shape(leaf.shape), leaf.dtype)
+            for index in sharding.addressable_devices_indices_map(leaf.shape).values()
+        }
+        for leaf, sharding in zip(leaves, shardings, strict=True)
+    ]
+    for file in files:
+        with _open(folder / file) as tensors_of_file:
+            for name in tensors_of_file.keys():  # noqa: SIM118, it is no dict
+                if name in tensors:
+                    parts = buffers[tensors[name].leaf]
+                    _copy(folder / file, name, tensors_of_file.get_slice(name), tensors[name], parts)
+    for number, (leaf, sharding) in enumerate(zip(leaves, shardings, strict=True)):
+        parts, shape = buffers[number], leaf.shape
+        # The array takes the place of its host copy, which can go.
+        buffers[number] = jax.make_array_from_callback(
+            shape, sharding, lambda i, p=parts, n=shape: p[_bounds(i, n)]
+        )
+    return jax.tree.unflatten(treedef, buffers)
+
+
+def _copy(
+    file: epath.Path, name: str, source: Any, tensor: _Tensor, parts: Mapping[tuple, np.ndarray]
+) -> None:
+    """Copies from an open tensor into every buffer that holds some of it, reading no more than that."""
+    if tuple(source.get_shape()) != tensor.shape:
+        raise UserError(
+            f"{file}: tensor {name} has shape {list(source.get_shape())}, expected {list(tensor.shape)}"
+        )
+    if source.get_dtype() not in ("F32", "F16", "BF16"):
+        raise UserError(
+            f"{file}: tensor {name} is {source.get_dtype()}; only F32, F16 and BF16 are supported"
+        )
+    for bounds, buffer in parts.items():
+        index = [slice(*b) for b in bounds]
+        if tensor.layer is not None:
+            if not bounds[0][0] <= tensor.layer < bounds[0][1]:
+                continue
+            buffer = buffer[tensor.layer - bounds[0][0]]
+            index = index[1:]
+        if tensor.transposed:
+            buffer[...] = source[tuple(index[::-1])].T
+        else:
+            read = source[(slice(0, 1),) * (len(tensor.shape) - len(index)) + tuple(index)]
+            buffer[...] = read.reshape(buffer.shape)
+
+
+def _bounds(index: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """An index as (start, stop) of each axis: what slices cannot be before Python 3.12, a dictionary key."""
+    return tuple(s.indices(n)[:2] for s, n in zip(index, shape, strict=True))
+
+
+def _files(folder: epath.Path) -> dict[str, list[str]]:
+    """Weight file name -> names of its tensors."""
+    if (folder / INDEX).exists():
+        index = storage.read_json(folder / INDEX)
+        weight_map = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(weight_map, dict):
+            raise UserError(f"{folder / INDEX}: has no weight_map")
+        files: dict[str, list[str]] = {}
+        for name, file in weight_map.items():
+            files.setdefault(file, []).append(name)
+        for file in files:
+            if not (folder / file).exists():
+                raise UserError(f"{folder / file}: no such file, but {INDEX} names it; download it again")
+        return files
+    if (folder / "model.safetensors").exists():
+        with _open(folder / "model.safetensors") as tensors:
+            return {"model.safetensors": list(tensors.keys())}
+    if (folder / "pytorch_model.bin").exists() or (folder / "pytorch_model.bin.index.json").exists():
+        raise UserError(
+            f"{folder}: has pytorch_model.bin only; transformers' save_pretrained writes safetensors"
+        )
+    raise UserError(f"{folder}: no weights (model.safetensors or {INDEX})")
+
+
+@contextlib.contextmanager
+def _open(file: epath.Path) -> Iterator[Any]:
+    """A safetensors file; a remote one is fetched to a temporary local copy first."""
+    with contextlib.ExitStack() as stack:
+        local = os.fspath(file)
+        if "://" in local:
+            local = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), file.name)
+            with file.open("rb") as source, open(local, "wb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 24)
+        try:
+            tensors = stack.enter_context(safetensors.safe_open(local, framework="np"))
+        except (safetensors.SafetensorError, OSError) as error:
+            raise UserError(
+                f"{file}: truncated or damaged safetensors file ({error}); download it again"
+            ) from error
+        yield tensors
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+# Writing.
+
+
+def save_policy(
+    folder: epath.PathLike,
+    config: LlamaConfig,
+    params: nnx.State,
+    tokenizer: Tokenizer,
+    dtype: str = "bfloat16",
+) -> None:
+    """Writes a folder that transformers loads as `LlamaForCausalLM`, with its tokenizer; the old one goes.
+
+    Every process must call it when the parameters are spread over several (they are gathered layer by layer);
+    process 0 writes. `dtype` is "bfloat16" or "float32". UserError if the disk refuses; what was there stays.
+    """
+    _save(folder, config.to_hf(), params, tokenizer, dtype)
+
+
+def save_reward(
+    folder: epath.PathLike,
+    config: LlamaConfig,
+    params: nnx.State,
+    tokenizer: Tokenizer,
+    dtype: str = "bfloat16",
+) -> None:
+    """Like `save_policy`, for reward parameters: transformers loads it as `LlamaForTokenClassification` with
+    one label, whose logit at a token is the model's."""
+    one_label = {
+        "architectures": ["LlamaForTokenClassification"],
+        "id2label": {"0": "correct"},
+        "label2id": {"correct": 0},
+        "classifier_dropout": 0.0,
+    }
+    _save(folder, {**config.to_hf(), **one_label}, params, tokenizer, dtype)
+
+
+def _save(
+    folder: epath.PathLike, hf: dict[str, Any], params: nnx.State, tokenizer: Tokenizer, dtype: str
+) -> None:
+    if dtype not in ("bfloat16", "float32"):
+        raise ValueError(f"dtype must be bfloat16 or float32, found {dtype!r}")
+    hf |= {"torch_dtype": dtype, "bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
+    if tokenizer.pad_id != tokenizer.eos_id:
+        hf["pad_token_id"] = tokenizer.pad_id
+
+    def write(target: epath.Path) -> None:
+        _write_weights(target, params, jnp.dtype(dtype))
+        if jax.process_index() == 0:
+            tokenizer.save(target)
+            storage.write_json(target / "config.json", hf)
+
+    _replace_folder(storage.path(folder), write)
+
+
+def _write_weights(target: epath.Path, params: nnx.State, dtype: np.dtype) -> None:
+    """Weight files in `target`, a local folder; several with an index when they are large."""
+    leaves = jax.tree.leaves(params)
+    groups: list[list[tuple[str, _Tensor]]] = [[]]
+    size = 0
+    for name, tensor in _tensors(params).items():
+        bytes_of_it = math.prod(tensor.shape) * dtype.itemsize
+        if groups[-1] and size + bytes_of_it > _FILE_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append((name, tensor))
+        size += bytes_of_it
+
+    weight_map = {}
+    for number, group in enumerate(groups, start=1):
+        part = f"-{number:05d}-of-{len(groups):05d}" if len(groups) > 1 else ""
+        file = f"model{part}.safetensors"
+        content = {}
+        for name, tensor in group:
+            leaf = leaves[tensor.leaf]
+            value = _to_host(leaf if tensor.layer is None else leaf[tensor.layer])
+            value = value.T if tensor.transposed else value.reshape(tensor.shape)
+            content[name] = np.ascontiguousarray(value, dtype)
+            weight_map[name] = file
+        if jax.process_index() == 0:
+            safetensors.numpy.save_file(content, target / file, metadata={"format": "pt"})
+    if len(groups) > 1 and jax.process_index() == 0:
+        total = sum(math.prod(t.shape) for group in groups for _, t in group) * dtype.itemsize
+        storage.write_json(target / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def _to_host(x: Array) -> np.ndarray:
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+        return multihost_utils.process_allgather(x, tiled=True)
+    return np.asarray(x)
+
+
+def _replace_folder(folder: epath.Path, write: Callable[[epath.Path], None]) -> None:
+    """Calls `write(target)` with an empty local folder, then makes `folder` be its content.
+
+    On a local disk that is a rename. An object store has none: there the files are copied and `config.json`,
+    without which the folder cannot be read, goes first and comes back last.
+    """
+    remote = "://" in os.fspath(folder)
+    try:
+        if not remote and jax.process_index() == 0:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = None if remote or jax.process_index() else os.fspath(folder.parent)
+        with tempfile.TemporaryDirectory(
+            dir=beside, prefix=f".{folder.name}.", ignore_cleanup_errors=True
+        ) as temporary:
+            target = epath.Path(temporary) / folder.name
+            target.mkdir()
+            write(target)
+            if jax.process_index():
+                return
+            if remote:
+                (folder / "config.json").unlink(missing_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
+                for file in sorted(target.iterdir(), key=lambda f: f.name == "config.json"):
+                    file.copy(folder / file.name, overwrite=True)
+            else:
+                if folder.exists():
+                    folder.rename(epath.Path(temporary) / "old")
+                target.rename(folder)
+    except (OSError, ImportError, safetensors.SafetensorError) as error:  # ImportError: no client for gs://
+        raise UserError(f"cannot write {folder}: {getattr(error, 'strerror', None) or error}") from error
+
+
+# One more token.
+
+
+def grow_vocab(params: nnx.State, config: LlamaConfig, new_size: int) -> tuple[nnx.State, LlamaConfig]:
+    """(params, config) of a policy with `new_size` rows of vocabulary.
+
+    A new token starts as the mean of all old ones, in the embedding and in the head, so its first logit is an
+    average one instead of an outlier. The same objects come back if there is nothing to add.
+
+    Raises:
+      ValueError: `new_size` is smaller than the vocabulary.
+    """
+    extra = new_size - config.vocab_size
+    if extra < 0:
+        raise ValueError(
+            f"the vocabulary has {config.vocab_size} tokens already; it cannot become {new_size}"
+        )
+    if extra == 0:
+        return params, config
+    grown = jax.tree.map(lambda x: x, params)  # new containers, the same arrays
+    for name, axis in (("embedding", 0), ("head", 1)):
+        if name in params:
+            old = params[name][...]
+            mean = jnp.mean(old, axis=axis, keepdims=True, dtype=jnp.float32).astype(old.dtype)
+            new = jnp.repeat(mean, extra, axis=axis)
+            grown[name] = params[name].replace(jnp.concatenate([old, new], axis=axis))
+    return grown, dataclasses.replace(config, vocab_size=new_size)

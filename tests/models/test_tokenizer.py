@@ -1,0 +1,157 @@
+"""Tokenizer folders: loading, special tokens by every route, saving for transformers, refusals."""
+
+import json
+
+import pytest
+import tokenizers
+
+from glore_jax.errors import UserError
+from glore_jax.models.tokenizer import Tokenizer
+
+TEXT = "Rosa has <<22+10=32>>32 pies.\n#### 32"
+
+
+@pytest.fixture
+def folder(tmp_path, tokenizer):
+    """A folder with tokenizer.json alone."""
+    tokenizer.save(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "special_tokens_map.json").unlink()
+    return tmp_path
+
+
+def write(folder, name, content):
+    (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def test_round_trip_of_text(tokenizer):
+    ids = tokenizer.encode(TEXT)
+    assert all(type(i) is int for i in ids)
+    assert tokenizer.bos_id not in ids and tokenizer.eos_id not in ids  # nothing is added
+    assert tokenizer.decode(ids) == TEXT
+
+
+def test_decode_drops_begin_end_and_padding(tokenizer):
+    ids = [tokenizer.bos_id, *tokenizer.encode("ab"), tokenizer.eos_id, tokenizer.pad_id]
+    assert tokenizer.decode(ids) == "ab"
+
+
+def test_save_and_load(tmp_path, tokenizer):
+    marked = tokenizer.with_token("[BAD]")
+    marked.save(tmp_path)
+    again = Tokenizer.load(tmp_path)
+    assert again.encode("a[BAD]b") == marked.encode("a[BAD]b")
+    for name in ("vocab_size", "bos_id", "eos_id", "pad_id", "bad_id"):
+        assert getattr(again, name) == getattr(marked, name), name
+
+
+def test_with_token(tokenizer):
+    size = tokenizer.vocab_size
+    marked = tokenizer.with_token("[BAD]")
+    assert (tokenizer.vocab_size, tokenizer.bad_id) == (size, None)  # the old one is left as it is
+    assert (marked.vocab_size, marked.bad_id) == (size + 1, size)
+    assert len(tokenizer.encode("[BAD]")) == 5
+    assert marked.encode("a[BAD]b") == [*marked.encode("a"), size, *marked.encode("b")]
+    assert marked.decode(marked.encode("a[BAD]b")) == "a[BAD]b"
+    assert (marked.eos_id, marked.bos_id, marked.pad_id) == (
+        tokenizer.eos_id,
+        tokenizer.bos_id,
+        tokenizer.pad_id,
+    )
+    assert marked.with_token("[BAD]").vocab_size == size + 1
+
+
+SPECIALS = [
+    ("tokenizer_config.json", {"bos_token": "<s>", "eos_token": "</s>"}),
+    (
+        "tokenizer_config.json",
+        {"bos_token": {"content": "<s>", "lstrip": False}, "eos_token": {"content": "</s>"}},
+    ),
+    ("special_tokens_map.json", {"bos_token": "<s>", "eos_token": "</s>"}),
+    ("config.json", {"bos_token_id": 92, "eos_token_id": 93}),
+    ("config.json", {"bos_token_id": 92, "eos_token_id": [93, 5]}),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), SPECIALS, ids=[n for n, _ in SPECIALS])
+def test_where_special_tokens_are_said(folder, name, content):
+    write(folder, name, content)
+    loaded = Tokenizer.load(folder)
+    assert (loaded.bos_id, loaded.eos_id, loaded.pad_id) == (
+        92,
+        93,
+        93,
+    )  # padding falls back to the end of text
+
+
+def test_the_first_file_that_says_so_wins(folder):
+    write(folder, "config.json", {"eos_token_id": 5, "pad_token_id": 7})
+    write(folder, "tokenizer_config.json", {"eos_token": "</s>", "bos_token": None})
+    loaded = Tokenizer.load(folder)
+    assert (loaded.bos_id, loaded.eos_id, loaded.pad_id) == (None, 93, 7)
+
+
+def test_vocab_size_covers_the_highest_id(folder):
+    """Ids may have gaps; the embedding needs a row for the highest."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["model"]["vocab"]["£"] = 200
+    write(folder, "tokenizer.json", content)
+    write(folder, "config.json", {"eos_token_id": 93})
+    assert Tokenizer.load(folder).vocab_size == 201
+
+
+def test_stored_truncation_and_padding_are_switched_off(folder):
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.enable_truncation(4)
+    backend.enable_padding(length=64)
+    backend.save(str(folder / "tokenizer.json"))
+    write(folder, "config.json", {"eos_token_id": 93})
+    assert len(Tokenizer.load(folder).encode("seven!!")) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("tokenizer.json", None, "tokenizer.json: no such file"),
+        ("tokenizer.json", "{", "tokenizer.json"),
+        ("tokenizer.json", {"model": 3}, "tokenizer.json"),
+        ("tokenizer_config.json", "{", "tokenizer_config.json"),
+        ("tokenizer_config.json", [1], "tokenizer_config.json"),
+        ("tokenizer_config.json", {"bos_token": "<s>"}, "end-of-text"),
+        ("tokenizer_config.json", {"eos_token": "<end>"}, "'<end>' is not in the vocabulary"),
+        ("config.json", {"eos_token_id": 4000}, "4000"),
+        ("config.json", {"eos_token_id": []}, "end-of-text"),
+    ],
+)
+def test_refusals(folder, name, content, named):
+    if content is None:
+        (folder / name).unlink()
+    else:
+        write(folder, name, content)
+    with pytest.raises(UserError, match=named) as refused:
+        Tokenizer.load(folder)
+    assert str(folder) in str(refused.value)
+
+
+def test_sentencepiece_alone_says_how_to_convert(folder):
+    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    with pytest.raises(UserError, match="save_pretrained"):
+        Tokenizer.load(folder)
+
+
+@pytest.mark.parametrize("with_config", [False, True], ids=["tokenizer alone", "beside a llama config"])
+def test_transformers_loads_it(tmp_path, tokenizer, tiny, with_config):
+    transformers = pytest.importorskip("transformers")
+    marked = tokenizer.with_token("[BAD]")
+    marked.save(tmp_path)
+    if with_config:  # AutoTokenizer must not take its own idea of a llama tokenizer from here
+        write(tmp_path, "config.json", tiny().to_hf())
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    text = TEXT + "[BAD] x"
+    assert theirs.encode(text, add_special_tokens=False) == marked.encode(text)
+    assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (92, 93, 93)
+    assert theirs.convert_tokens_to_ids("[BAD]") == marked.bad_id
+    theirs.save_pretrained(tmp_path / "again")
+    again = Tokenizer.load(tmp_path / "again")
+    assert again.encode(text) == marked.encode(text)
+    assert (again.bos_id, again.eos_id, again.pad_id, again.bad_id) == (92, 93, 93, marked.bad_id)

@@ -1,0 +1,155 @@
+"""Where arrays live on a mesh, and that it changes no number."""
+
+import os
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from tiny_llama import CONFIG, fresh
+
+from glore_jax.config import training
+from glore_jax.errors import UserError
+from glore_jax.models import llama
+from glore_jax.models.config import LlamaConfig
+from glore_jax.parallel import mesh as meshes
+from glore_jax.training import loop, losses
+from glore_jax.training.batches import assemble, language_example
+from glore_jax.training.optimizer import make_optimizer
+
+
+def shape(mesh):
+    return tuple(mesh.shape[a] for a in meshes.AXES)
+
+
+@pytest.mark.parametrize(
+    "sizes, found",
+    [
+        ((1, -1, 1), (1, 8, 1)),
+        ((-1, 2, 2), (2, 2, 2)),
+        ((2, 2, -1), (2, 2, 2)),
+        ((8, 1, 1), (8, 1, 1)),
+        ((1, 8, -1), (1, 8, 1)),
+    ],
+)
+def test_mesh_sizes(sizes, found):
+    mesh = meshes.make_mesh(*sizes)
+    assert shape(mesh) == found
+    assert {d.id for d in mesh.devices.flat} == set(range(8))
+
+
+@pytest.mark.parametrize(
+    "sizes", [(1, 3, 1), (1, -1, 3), (-1, -1, 1), (0, 1, 8), (1, 16, 1), (-1, 0, 1), (-2, -4, 1), (1, -1, 16)]
+)
+def test_impossible_meshes(sizes):
+    with pytest.raises(
+        UserError, match=f"mesh data={sizes[0]} fsdp={sizes[1]} tensor={sizes[2]} does not cover 8 devices"
+    ):
+        meshes.make_mesh(*sizes)
+
+
+def test_one_device():
+    mesh = meshes.single_device_mesh(jax.devices()[3])
+    assert shape(mesh) == (1, 1, 1) and mesh.devices.item().id == 3
+
+
+def test_spec_of():
+    mesh = meshes.make_mesh(1, 4, 2)
+    assert meshes.spec_of(("layers", "embed", "mlp"), (2, 32, 48), mesh) == PartitionSpec(
+        None, "fsdp", "tensor"
+    )
+    assert meshes.spec_of(("heads", "embed"), (32, 32), mesh) == PartitionSpec("tensor", "fsdp")
+    assert meshes.spec_of(("vocab", "embed"), (33, 32), mesh) == PartitionSpec(
+        None, "fsdp"
+    )  # 33 words do not divide
+    assert meshes.spec_of(("norm",), (32,), mesh) == PartitionSpec(None)
+    assert meshes.spec_of((None, "embed"), (2, 32), mesh) == PartitionSpec(None, "fsdp")
+    assert meshes.spec_of(("embed",), (32,), meshes.make_mesh(8, 1, 1)) == PartitionSpec(
+        None
+    )  # an axis of size 1 is none
+    with pytest.raises(KeyError):
+        meshes.spec_of(("width",), (32,), mesh)
+    with pytest.raises(ValueError):
+        meshes.spec_of(("embed",), (32, 32), mesh)
+
+
+def setting(mesh, kind):
+    """(step function, params, optimizer state) of a tiny policy on `mesh`."""
+    graphdef, params = fresh()
+    shardings = meshes.param_shardings(llama.abstract(CONFIG)[1], mesh)
+    params = jax.device_put(params, shardings)
+    config = training(1e-3, 1e-4, 8, 1)
+    config.optimizer = kind
+    tx, _ = make_optimizer(config, 10)
+    opt_shardings = meshes.like_params(jax.eval_shape(tx.init, params), shardings, mesh)
+    opt_state = jax.jit(tx.init, out_shardings=opt_shardings)(params)
+    return loop.make_step(graphdef, losses.language_loss, tx, shardings, opt_shardings), params, opt_state
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_optimizer_state_lies_beside_its_parameters(kind):
+    mesh = meshes.make_mesh(1, 4, 2)
+    _, params, opt_state = setting(mesh, kind)
+    specs = {}
+    for path, p in jax.tree_util.tree_flatten_with_path(params)[0]:
+        specs[jax.tree_util.keystr(path)] = (p.shape, p.sharding.spec)
+    found = []
+    for path, leaf in jax.tree_util.tree_flatten_with_path(opt_state)[0]:
+        name = jax.tree_util.keystr(path)
+        (owner,) = [n for n in specs if name.endswith(n)] or [None]
+        if owner is None:
+            assert leaf.size <= 3 and leaf.sharding.is_fully_replicated, name  # counts, Muon's coefficients
+        else:
+            assert (leaf.shape, leaf.sharding.spec) == specs[owner], name
+            found.append(owner)
+    moments = (
+        2 * len(specs) if kind == "adamw" else 2 * len(specs) - 7
+    )  # Muon keeps one for the seven kernels
+    assert len(found) == moments
+    assert sum(not s.is_fully_replicated for s in (x.sharding for x in jax.tree.leaves(opt_state))) > 8
+
+
+def test_eight_devices_train_as_one():
+    rng = np.random.default_rng(0)
+    examples = [language_example([1], rng.integers(0, 64, 11).tolist()) for _ in range(8)]
+    batch = assemble(examples, [[i] for i in range(8)], 8, 12)
+    results = []
+    for mesh in (meshes.single_device_mesh(jax.devices()[0]), meshes.make_mesh(2, 2, 2)):
+        step, params, opt_state = setting(mesh, "adamw")
+        before = jax.tree.map(np.asarray, params)
+        rows = NamedSharding(mesh, meshes.BATCH)
+        for _ in range(2):
+            params, opt_state, metrics = step(
+                params, opt_state, {k: jax.device_put(v, rows) for k, v in batch.items()}
+            )
+        results.append((jax.tree.map(np.asarray, params), {k: float(v) for k, v in metrics.items()}))
+        assert any(not p.sharding.is_fully_replicated for p in jax.tree.leaves(params)) == (mesh.size > 1)
+    (one, one_metrics), (eight, eight_metrics) = results
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), eight, one)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one, before)
+    assert min(jax.tree.leaves(moved)) > 1e-4  # every parameter has been trained
+    assert eight_metrics == pytest.approx(one_metrics, rel=1e-4)
+
+
+SNAPSHOT = pathlib.Path(__file__).parent / "shardings" / "llama2_7b.txt"
+
+
+def test_layout_of_llama2_7b():
+    """A change of layout shows as a diff of the committed file. UPDATE_SNAPSHOTS=1 writes it anew."""
+    config = LlamaConfig(32000, 4096, 11008, 32, 32, 32, 128, max_positions=4096)
+    _, shapes = llama.abstract(config)
+    mesh = AbstractMesh((1, 8, 2), meshes.AXES)
+    shardings = jax.tree_util.tree_flatten_with_path(meshes.param_shardings(shapes, mesh))[0]
+    lines = []
+    for (path, sharding), leaf in zip(shardings, jax.tree.leaves(shapes), strict=True):
+        name = ".".join(str(k.key) for k in path if hasattr(k, "key"))
+        axes = ", ".join(a or "-" for a in sharding.spec)
+        lines.append(f"{name:<28}{str(tuple(leaf.shape)):<22}{axes}")
+    text = (
+        "# data=1 fsdp=8 tensor=2: parameter, shape, mesh axis of each dimension\n" + "\n".join(lines) + "\n"
+    )
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        SNAPSHOT.parent.mkdir(exist_ok=True)
+        SNAPSHOT.write_text(text)
+    assert text == SNAPSHOT.read_text()
