@@ -1,0 +1,70 @@
+"""Values of steps: one forward pass of a reward model gives the score of every step of a solution."""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import NamedSharding
+from tqdm import tqdm
+
+from glore_jax.errors import UserError
+from glore_jax.models import attention
+from glore_jax.parallel import mesh as meshes
+
+_BUCKET = 64  # row lengths are rounded up to it, so that few programs are compiled
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _values(graphdef, params, tokens, lengths):
+    """Probabilities float32 [B, T] of a RewardModel at every token."""
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
+    segments = (positions < lengths[:, None]).astype(jnp.int32)
+    logits, _ = nnx.merge(graphdef, params)(tokens, positions, attention.causal(segments))
+    return jax.nn.sigmoid(logits)
+
+
+def score_steps(
+    graphdef,
+    params,
+    config,
+    items: Sequence[tuple[list[int], list[int]]],
+    *,
+    mesh,
+    rows: int = 16,
+    name: str = "score",
+) -> list[np.ndarray]:
+    """Scores of solutions, in the order given.
+
+    items: (tokens, ends); `ends[i]` counts the tokens up to and including step i (question included), so step i is read at
+    `ends[i] - 1`. Returns float32 [steps] arrays of probabilities. UserError if a solution exceeds the model's context.
+    """
+    if not items:
+        return []
+    longest = max(len(tokens) for tokens, _ in items)
+    if longest > config.max_positions:
+        raise UserError(
+            f"a solution of {longest} tokens exceeds the model's context of {config.max_positions}"
+        )
+    devices = mesh.shape["data"] * mesh.shape["fsdp"]
+    rows = -(-rows // devices) * devices
+    order = sorted(range(len(items)), key=lambda i: len(items[i][0]))
+    out: list[np.ndarray] = [np.zeros(0, np.float32)] * len(items)
+    for start in tqdm(
+        range(0, len(order), rows), desc=name, unit="batch", mininterval=2.0, dynamic_ncols=True
+    ):
+        part = order[start : start + rows]
+        width = -(-len(items[part[-1]][0]) // _BUCKET) * _BUCKET
+        width = min(width, config.max_positions)
+        tokens, lengths = np.zeros((rows, width), np.int32), np.ones(rows, np.int32)
+        for row, i in enumerate(part):
+            tokens[row, : len(items[i][0])], lengths[row] = items[i][0], len(items[i][0])
+        sharding = NamedSharding(mesh, meshes.BATCH)
+        values = np.asarray(
+            _values(graphdef, params, jax.device_put(tokens, sharding), jax.device_put(lengths, sharding))
+        )
+        for row, i in enumerate(part):
+            out[i] = values[row, np.asarray(items[i][1], np.int64) - 1]
+    return out

@@ -1,0 +1,48 @@
+"""Where a training run is saved and found again (Orbax)."""
+
+import orbax.checkpoint as ocp
+from absl import logging
+
+from glore_jax import storage
+from glore_jax.errors import UserError
+
+
+class Checkpoints:
+    """Checkpoints of one run under `folder`: parameters, optimizer state and step in one save.
+
+    The data position is the step (see `batches.py`) and the seed is in the configuration, so nothing else has to be kept.
+    """
+
+    def __init__(self, folder, keep: int = 1):
+        self.folder = storage.path(folder)
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=True)
+        # Without the handler Orbax asks the newest checkpoint what a save consists of; a torn one gives the wrong answer for all.
+        handler = ocp.StandardCheckpointHandler()
+        self.manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handler)
+
+    def save(self, step: int, state: dict) -> None:
+        self.manager.save(step, args=ocp.args.StandardSave(state), force=True)
+
+    def restore(self, abstract: dict) -> tuple[int, dict | None]:
+        """(step, state) of the newest readable checkpoint, or (0, None). `abstract` has shapes, dtypes and target shardings."""
+        for step in sorted(self.manager.all_steps(), reverse=True):
+            try:
+                return step, self.manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            except (
+                ValueError,
+                OSError,
+                KeyError,
+            ) as error:  # torn by a kill or a full disk: use the one before it
+                logging.warning(
+                    "checkpoint %s/%d cannot be read (%s); trying the one before it", self.folder, step, error
+                )
+                self.manager.delete(step)
+        return 0, None
+
+    def close(self) -> None:
+        """Waits for the saves under way; their errors surface here."""
+        try:
+            self.manager.wait_until_finished()
+        except OSError as error:
+            raise UserError(f"cannot write the checkpoint under {self.folder}: {error}") from error
+        self.manager.close()

@@ -1,0 +1,205 @@
+"""The training loop of every model: one compiled step, deterministic batches, checkpoints, TensorBoard, a progress bar."""
+
+import contextlib
+import dataclasses
+import signal
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import NamedSharding
+from tqdm import tqdm
+
+from glore_jax.parallel import mesh as meshes
+from glore_jax.training import metrics as measures
+from glore_jax.training.batches import Batches
+from glore_jax.training.checkpoints import Checkpoints
+from glore_jax.training.optimizer import make_optimizer
+
+
+@dataclasses.dataclass
+class Trained:
+    """The result of a run: parameters, and the means of the last tenth of its steps."""
+
+    params: nnx.State
+    steps: int
+    seconds: float  # of this call, after a restart only the rest
+    tokens_per_second: float
+    metrics: dict[str, float]
+
+
+def make_step(graphdef, loss_fn: Callable, tx, shardings=None, opt_shardings=None):
+    """The jitted step (params, opt_state, batch) -> (params, opt_state, metrics); the first two are donated."""
+
+    def step(params, opt_state, batch):
+        def loss(params):
+            return loss_fn(nnx.merge(graphdef, params), batch)
+
+        (_, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params)
+        updates, opt_state = tx.update(grads, opt_state, params)
+        norm = jax.tree.reduce(lambda s, g: s + (g.astype("float32") ** 2).sum(), grads, 0.0) ** 0.5
+        params = jax.tree.map(lambda p, u: (p + u).astype(p.dtype), params, updates)
+        return params, opt_state, metrics | {"gradient_norm": norm}
+
+    out = None if shardings is None else (shardings, opt_shardings, None)
+    return jax.jit(step, donate_argnums=(0, 1), out_shardings=out)
+
+
+def train(
+    graphdef,
+    params,
+    batches: Batches,
+    loss_fn: Callable,
+    config,
+    model_config,
+    *,
+    mesh,
+    folder,
+    name: str,
+    writer: measures.Writer,
+    on_step: Callable | None = None,
+) -> Trained:
+    """Trains on every batch of the plan and returns the result; goes on from the newest checkpoint under `folder`.
+
+    The checkpoints stay: the caller drops them once it has exported the result, so that a kill in between loses little.
+
+    `config`: a training section (see `make_optimizer`; also `save_seconds`, `profile_steps`). SIGTERM and Ctrl-C save before they end the process.
+    Raises FloatingPointError naming the step if the loss is not finite.
+    """
+    tx, schedule = make_optimizer(config, len(batches))
+    shardings = jax.tree.map(lambda p: p.sharding, params)
+    opt_abstract = jax.eval_shape(tx.init, params)
+    opt_shardings = meshes.like_params(opt_abstract, shardings, mesh)
+    opt_state = jax.jit(tx.init, out_shardings=opt_shardings)(params)
+    step_fn = make_step(graphdef, loss_fn, tx, shardings, opt_shardings)
+    rows = NamedSharding(mesh, meshes.BATCH)
+
+    checkpoints = Checkpoints(folder)
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+        {"params": params, "opt_state": opt_state},
+    )
+    first, saved = checkpoints.restore(abstract)
+    if saved is not None:
+        params, opt_state = saved["params"], saved["opt_state"]
+
+    count = sum(x.size for x in jax.tree.leaves(params))
+    tokens = batches.plan.rows * batches.plan.row_length
+    flops = measures.training_flops(count, model_config, tokens, batches.plan.row_length)
+    log = _Log(writer, schedule, flops, tokens * batches.plan.fill, len(batches))
+    start = time.monotonic()
+    saved_at, pending = start, None
+    bar = tqdm(total=len(batches), initial=first, desc=name, unit="step", mininterval=2.0, dynamic_ncols=True)
+    with _until_signalled() as stop, bar, _profiler(config, writer) as profile:
+        for step in range(first, len(batches)):
+            profile(step)
+            batch = {k: jax.device_put(v, rows) for k, v in batches[step].items()}
+            params, opt_state, metrics = step_fn(params, opt_state, batch)
+            if pending is not None:  # one step late: the device is never waited for
+                bar.set_postfix_str(log(*pending))
+            pending = (step, metrics)
+            bar.update()
+            done = step + 1
+            if on_step and done < len(batches):
+                on_step(done, params)
+            if stop() or (time.monotonic() - saved_at > config.save_seconds and done < len(batches)):
+                checkpoints.save(done, {"params": params, "opt_state": opt_state})
+                saved_at = time.monotonic()
+                if stop():
+                    checkpoints.close()
+                    raise KeyboardInterrupt
+        if pending is not None:
+            log(*pending)
+    checkpoints.close()
+    seconds = time.monotonic() - start
+    return Trained(
+        params,
+        len(batches),
+        seconds,
+        tokens * batches.plan.fill * (len(batches) - first) / seconds,
+        log.result(),
+    )
+
+
+class _Log:
+    """Reads metrics of finished steps, raises on NaN, writes TensorBoard, keeps the means of the last tenth."""
+
+    def __init__(self, writer, schedule, flops, tokens, steps):
+        self.writer, self.schedule, self.flops, self.tokens, self.steps = (
+            writer,
+            schedule,
+            flops,
+            tokens,
+            steps,
+        )
+        self.last, self.tail = time.monotonic(), []
+
+    def __call__(self, step: int, metrics) -> str:
+        values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+        if not np.isfinite(values["loss"]):
+            raise FloatingPointError(
+                f"the loss is {values['loss']} at step {step}: lower the learning rate or check the labels"
+            )
+        now = time.monotonic()
+        seconds, self.last = now - self.last, now
+        if step >= 0.9 * self.steps:
+            self.tail.append(values)
+        peak = measures.peak_flops() * jax.device_count()
+        self.writer.scalars(
+            values
+            | {
+                "learning_rate": float(self.schedule(step)),
+                "tokens_per_second": self.tokens / seconds,
+                "model_flops_utilisation": self.flops / seconds / peak,
+            },
+            step,
+        )
+        return f"loss {values['loss']:.3f} {self.tokens / seconds:.0f} tok/s"
+
+    def result(self) -> dict[str, float]:
+        return {k: float(np.mean([v[k] for v in self.tail])) for k in self.tail[0]} if self.tail else {}
+
+
+@contextlib.contextmanager
+def _until_signalled():
+    """Yields a function that turns true once SIGTERM or SIGINT came; a second SIGINT interrupts at once."""
+    seen: list[int] = []
+
+    def handler(number, frame):
+        if seen and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    try:
+        old = {s: signal.signal(s, handler) for s in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:  # not the main thread (a notebook's worker): leave signals alone
+        old = {}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)
+
+
+@contextlib.contextmanager
+def _profiler(config, writer):
+    """Yields a function to call before each step; traces `config.profile_steps = (first, last)` into the events folder."""
+    first, last = config.profile_steps or (-1, -1)
+    running = False
+
+    def at(step: int):
+        nonlocal running
+        if step == first and writer.events:
+            jax.profiler.start_trace(writer.events.logdir)
+            running = True
+        elif running and step == last + 1:
+            jax.profiler.stop_trace()
+            running = False
+
+    try:
+        yield at
+    finally:
+        if running:
+            jax.profiler.stop_trace()

@@ -1,0 +1,69 @@
+"""TensorBoard without TensorFlow, and how much work a step is."""
+
+import functools
+import json
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tensorboardX
+
+from glore_jax import storage
+
+# Published dense bf16 peaks, FLOP/s a device as JAX counts devices.
+PEAK_FLOPS = {
+    "TPU v4": 275e12, "TPU v5 lite": 197e12, "TPU v5e": 197e12, "TPU v5p": 459e12, "TPU v5": 459e12, "TPU v6 lite": 918e12,
+    "TPU v6e": 918e12, "NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12,
+}  # fmt: skip
+
+
+class Writer:
+    """TensorBoard events under `folder`; only process 0 writes. Steps are optimizer steps of the run named by the folder."""
+
+    def __init__(self, folder, hyperparameters: dict | None = None):
+        self.events = None
+        if jax.process_index() == 0:
+            self.events = tensorboardX.SummaryWriter(str(storage.path(folder)))
+            if hyperparameters is not None:
+                self.text(
+                    "hyperparameters",
+                    "```json\n" + json.dumps(hyperparameters, indent=1, sort_keys=True) + "\n```",
+                    0,
+                )
+
+    def scalars(self, values: dict[str, float], step: int) -> None:
+        if self.events:
+            for name, value in values.items():
+                self.events.add_scalar(name, float(value), step)
+
+    def text(self, name: str, text: str, step: int) -> None:
+        if self.events:
+            self.events.add_text(name, text, step)
+
+    def close(self) -> None:
+        if self.events:
+            self.events.close()
+
+
+def training_flops(num_params: int, config, tokens: int, row_length: int) -> float:
+    """Model FLOPs of a training step on `tokens` positions: 6 N a token, and causal attention 6 L T H hd (half the square)."""
+    attention = 6 * config.num_layers * config.num_heads * config.head_dim * row_length
+    return float(tokens) * (6.0 * num_params + attention)
+
+
+@functools.cache
+def peak_flops() -> float:
+    """FLOP/s of one device: the published figure, or on a CPU the rate of a float32 1024-cubed matrix product, measured once."""
+    kind = jax.devices()[0].device_kind
+    for name in sorted(PEAK_FLOPS, key=len, reverse=True):
+        if kind.startswith(name):
+            return PEAK_FLOPS[name]
+    x, f = jnp.ones((1024, 1024), jnp.float32), jax.jit(lambda x: x @ x)
+    f(x).block_until_ready()
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        f(x).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return 2 * 1024**3 / float(np.min(seconds))

@@ -1,0 +1,240 @@
+"""A fork says what the policy says after its prefix, whoever sits beside it."""
+
+import jax
+import numpy as np
+import pytest
+from tiny_llama import CONFIG, Characters, forward, fresh
+
+from glore_jax.errors import UserError
+from glore_jax.models import llama
+from glore_jax.parallel import mesh as meshes
+from glore_jax.sampling.engine import Engine, Fork, Job
+from glore_jax.sampling.tokens import Sampling
+
+TOKENIZER = Characters()
+GREEDY, DRAWN = Sampling(0.0, max_new=12), Sampling(1.0, max_new=12)
+WIDTH = 40
+
+
+def trunk(seed, length):
+    return [0, *np.random.default_rng(seed).integers(3, Characters.vocab_size, length - 1).tolist()]
+
+
+def engine(policy, *, groups=2, slots=2, max_trunk=24, max_new=12, round_steps=5, **options):
+    return Engine(
+        *policy,
+        CONFIG,
+        TOKENIZER,
+        groups=groups,
+        slots=slots,
+        max_trunk=max_trunk,
+        max_new=max_new,
+        round_steps=round_steps,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return fresh()
+
+
+def completions(engine, jobs, sampling):
+    """{(question, fork): completion} of all jobs."""
+    return {(j.question_id, f): c for j in engine.run(jobs, sampling) for f, c in j.completions.items()}
+
+
+def many_jobs():
+    """Seven trunks of different lengths, four forks each from different tokens: more than two groups of two slots hold."""
+    jobs = []
+    for i in range(7):
+        tokens = trunk(i, 8 + 2 * i)
+        forks = [
+            Fork(len(tokens), sample=0),
+            Fork(len(tokens), sample=1),
+            Fork(3 + i, cut=1),
+            Fork(1, cut=2, rollout=i),
+        ]
+        jobs.append(Job(f"question {i}", tokens, forks))
+    return jobs
+
+
+@pytest.fixture(scope="module")
+def plain(policy):
+    """(engine, completions) of `many_jobs` in two groups of two slots; the ring of 12 columns wraps several times."""
+    e = engine(policy)
+    return e, completions(e, many_jobs(), DRAWN)
+
+
+def full_greedy(policy, prefixes, count, bidirectional=False):
+    """Greedy continuations by whole forward passes, one a token: no cache, no fork."""
+    rows = np.zeros((len(prefixes), WIDTH), np.int32)
+    lengths = np.array([len(p) for p in prefixes])
+    for row, prefix in zip(rows, prefixes, strict=True):
+        row[: len(prefix)] = prefix
+    both_ways = np.arange(WIDTH) < lengths[:, None] if bidirectional else None
+    starts = lengths.copy()
+    for _ in range(count):
+        logits = np.asarray(forward(*policy, rows, both_ways))[
+            np.arange(len(rows)), lengths - 1, : TOKENIZER.vocab_size
+        ]
+        rows[np.arange(len(rows)), lengths] = logits.argmax(-1)
+        lengths += 1
+    out = []
+    for row, start in zip(rows, starts, strict=True):
+        tokens = row[start : start + count].tolist()
+        out.append(tuple(tokens[: tokens.index(TOKENIZER.eos_id)] if TOKENIZER.eos_id in tokens else tokens))
+    return out
+
+
+@pytest.mark.parametrize("unroll", [False, True], ids=["scanned", "unrolled"])
+def test_forks_continue_their_prefix(unroll):
+    policy = fresh(unroll=unroll)
+    tokens, cuts = trunk(0, 20), [1, 2, 5, 13, 19, 20]
+    job = Job("q", tokens, [Fork(at, cut=at) for at in cuts])
+    (done,) = engine(policy).run([job], GREEDY)
+    assert done is job
+    expected = full_greedy(policy, [tokens[:at] for at in cuts], 12)
+    assert [job.completions[Fork(at, cut=at)].tokens for at in cuts] == expected
+    assert len(set(expected)) > 3  # the cut matters
+
+
+def test_bidirectional_trunk(policy):
+    trunks = [trunk(i, n) for i, n in enumerate((20, 13, 7))]
+    jobs = [Job(f"q{i}", t, [Fork(len(t))]) for i, t in enumerate(trunks)]
+    found = completions(engine(policy, bidirectional=True), jobs, GREEDY)
+    expected = full_greedy(policy, trunks, 12, bidirectional=True)
+    assert [found[f"q{i}", Fork(len(t))].tokens for i, t in enumerate(trunks)] == expected
+    assert expected != full_greedy(policy, trunks, 12)  # the direction matters
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [dict(groups=3, slots=1, round_steps=3, max_new=40), dict(groups=5, slots=4, round_steps=16)],
+    ids=["single slots, long ring", "everything at once"],
+)
+def test_text_does_not_depend_on_company(policy, plain, shape):
+    jobs = many_jobs()
+    for job in jobs:
+        job.waiting.reverse()
+    found = completions(engine(policy, **shape), jobs[3:] + jobs[:3], DRAWN)
+    assert found.keys() == plain[1].keys() and len(found) == 28
+    for name, completion in found.items():
+        assert completion.tokens == plain[1][name].tokens
+        assert completion.logprob == pytest.approx(plain[1][name].logprob, abs=1e-3)
+    assert len({c.tokens for c in found.values()}) > 25  # they differ among themselves
+
+
+def test_logprob_is_teacher_forced(policy, plain):
+    trunks = {j.question_id: j.trunk for j in many_jobs()}
+    names = list(plain[1])
+    rows, spans = np.zeros((len(names), WIDTH), np.int32), []
+    for row, (question, fork) in zip(rows, names, strict=True):
+        completion = plain[1][question, fork]
+        whole = [*trunks[question][: fork.at], *completion.tokens, *[TOKENIZER.eos_id] * completion.ended]
+        row[: len(whole)] = whole
+        spans.append((fork.at, len(whole)))
+    logits = forward(*policy, rows)[..., : TOKENIZER.vocab_size]
+    logprobs = np.asarray(jax.nn.log_softmax(logits))
+    for i, (name, (start, end)) in enumerate(zip(names, spans, strict=True)):
+        expected = sum(logprobs[i, t - 1, rows[i, t]] for t in range(start, end))
+        assert plain[1][name].logprob == pytest.approx(expected, abs=1e-3)
+
+
+def test_ends(plain):
+    found = plain[1].values()
+    assert {c.ended for c in found} == {True, False}  # both ways to end occur
+    for c in found:
+        assert TOKENIZER.eos_id not in c.tokens and max(c.tokens, default=0) < TOKENIZER.vocab_size
+        assert len(c.tokens) == 12 if not c.ended else len(c.tokens) < 12
+        assert c.text == TOKENIZER.decode(c.tokens)
+
+
+def test_work_is_counted_once(plain):
+    stats, found = plain[0].stats, plain[1]
+    assert stats.prefill_tokens == sum(len(j.trunk) for j in many_jobs())  # once a trunk, not once a fork
+    assert stats.tokens == sum(len(c.tokens) + c.ended for c in found.values())
+    assert stats.forks == 28 and stats.seconds > 0
+    assert 0.5 < stats.occupancy <= 1
+
+
+def test_identity_decides_the_text(policy, plain):
+    tokens = trunk(4, 16)
+    forks = [
+        Fork(16),
+        Fork(16, sample=1),
+        Fork(16, cut=1),
+        Fork(16, rollout=1),
+        Fork(16, sample=1, rollout=1),
+    ]
+    e = engine(policy)
+    found = completions(e, [Job("question 4", tokens, forks), Job("another", tokens, forks[:1])], DRAWN)
+    texts = [c.tokens for c in found.values()]
+    assert len(set(texts)) == len(texts)
+    assert (
+        found["question 4", Fork(16)].tokens == plain[1]["question 4", Fork(16)].tokens
+    )  # of another run and engine
+    reseeded = completions(engine(policy, seed=1), [Job("question 4", tokens, forks)], DRAWN)
+    assert all(reseeded["question 4", f].tokens != found["question 4", f].tokens for f in forks)
+
+
+def test_jobs_may_ask_for_more(policy):
+    class Chain(Job):
+        """After each fork one further back, until the first token."""
+
+        def done(self, fork, completion):
+            assert self.completions[fork] is completion
+            return [Fork(fork.at - 1, cut=fork.cut + 1)] if fork.at > 1 else []
+
+    jobs = [Chain(f"chain {i}", trunk(i, 4 + i), [Fork(4 + i)]) for i in range(3)]
+    nothing = Job("nothing", trunk(9, 5))
+    e = engine(policy)
+    order = [j.question_id for j in e.run([*jobs, nothing], DRAWN)]
+    assert sorted(order) == ["chain 0", "chain 1", "chain 2", "nothing"]
+    assert nothing.completions == {}
+    for i, job in enumerate(jobs):
+        assert sorted(f.at for f in job.completions) == list(range(1, 5 + i))
+    assert e.stats.prefill_tokens == sum(len(j.trunk) for j in jobs)
+
+
+def test_stop_texts(policy, plain):
+    """A text ends before the first stop string, wherever tokens and rounds end."""
+    e, whole = plain[0], plain[1]
+    texts = [c.text for c in whole.values()]
+    longest = max(texts, key=len)
+    stop = (longest[4:6], max(texts, key=lambda t: (len(t), t))[1])  # two tokens long, and one
+    before = e.stats.tokens
+    found = completions(e, many_jobs(), Sampling(1.0, max_new=12, stop=stop))
+    cut = 0
+    for name, completion in found.items():
+        at = min((i for s in stop if (i := whole[name].text.find(s)) >= 0), default=None)
+        assert completion.text == whole[name].text[:at]
+        assert completion.ended == (whole[name].ended or at is not None)
+        cut += at is not None
+    assert 0 < cut < len(found)
+    assert e.stats.tokens - before < sum(
+        len(c.tokens) + c.ended for c in whole.values()
+    )  # stopped slots stop
+
+
+@pytest.mark.parametrize("data, fsdp, tensor", [(8, 1, 1), (2, 2, 2)])
+def test_many_devices_write_the_same(policy, plain, data, fsdp, tensor):
+    mesh = meshes.make_mesh(data, fsdp, tensor)
+    shardings = meshes.param_shardings(llama.abstract(CONFIG)[1], mesh)
+    graphdef, params = policy
+    e = engine((graphdef, jax.device_put(params, shardings)), groups=3, mesh=mesh)
+    assert e.groups == (8 if tensor == 1 else 4)
+    found = completions(e, many_jobs(), DRAWN)
+    assert {k: c.tokens for k, c in found.items()} == {k: c.tokens for k, c in plain[1].items()}
+
+
+def test_trunk_that_is_too_long(policy):
+    with pytest.raises(UserError, match="question seven has 25 tokens, more than the 24"):
+        list(engine(policy).run([Job("seven", trunk(0, 25), [Fork(25)])], GREEDY))
+
+
+def test_room_beyond_the_context(policy):
+    with pytest.raises(UserError, match="context of 160"):
+        engine(policy, max_trunk=149)
+    with pytest.raises(ValueError, match="max_new 13 exceeds the engine's 12"):
+        list(engine(policy).run([Job("q", trunk(0, 5), [Fork(5)])], Sampling(max_new=13)))

@@ -1,0 +1,56 @@
+"""Step scores are the reward model's own, whatever shares their batch."""
+
+import numpy as np
+import pytest
+from tiny_llama import CONFIG, forward, fresh
+
+from glore_jax.errors import UserError
+from glore_jax.models import reward
+from glore_jax.parallel import mesh as meshes
+from glore_jax.sampling.scoring import score_steps
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fresh(module=reward)
+
+
+@pytest.fixture(scope="module")
+def items():
+    """Solutions of 5 to 70 tokens (two widths), ends anywhere, the last at the last token; one has no step."""
+    rng = np.random.default_rng(0)
+    out = []
+    for length in (70, 5, 33, 64, 65, 12, 40):
+        ends = sorted({*rng.integers(1, length, 3).tolist(), length})
+        out.append((rng.integers(0, 60, length).tolist(), ends))
+    return [*out, (out[1][0], [])]
+
+
+@pytest.fixture(scope="module")
+def expected(model, items):
+    rows = (
+        np.random.default_rng(1).integers(0, 60, (len(items), 80)).astype(np.int32)
+    )  # what follows must not matter
+    for row, (tokens, _) in zip(rows, items, strict=True):
+        row[: len(tokens)] = tokens
+    probability = 1 / (1 + np.exp(-np.asarray(forward(*model, rows), np.float64)))
+    return [p[np.asarray(ends, int) - 1] for p, (_, ends) in zip(probability, items, strict=True)]
+
+
+@pytest.mark.parametrize("rows, order, devices", [(3, 1, 1), (16, -1, 1), (3, -1, 8)])
+def test_scores(model, items, expected, rows, order, devices):
+    mesh = meshes.make_mesh(devices, 1, 1, None if devices == 8 else meshes.jax.devices()[:1])
+    found = score_steps(*model, CONFIG, items[::order], mesh=mesh, rows=rows)[::order]
+    for scores, right in zip(found, expected, strict=True):
+        assert scores.dtype == np.float32
+        np.testing.assert_allclose(scores, right, atol=1e-5)
+    assert np.ptp(np.concatenate(expected)) > 0.5  # scores that differ can be told apart
+
+
+def test_nothing_to_score(model):
+    assert score_steps(*model, CONFIG, [], mesh=meshes.single_device_mesh()) == []
+
+
+def test_too_long(model, items):
+    with pytest.raises(UserError, match="161 tokens exceeds the model's context of 160"):
+        score_steps(*model, CONFIG, [*items, ([5] * 161, [161])], mesh=meshes.single_device_mesh())

@@ -1,0 +1,121 @@
+"""The losses by hand, and packing that changes nothing."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from tiny_llama import forward, fresh
+
+from glore_jax.models import llama, reward
+from glore_jax.training import losses
+from glore_jax.training.batches import Example, assemble, language_example
+
+ROW = 24
+LOSS = {"policy": (llama, losses.language_loss), "reward": (reward, losses.reward_loss)}
+
+
+def examples(kind, prefix=False):
+    rng, out = np.random.default_rng(0), []
+    for n in (9, 5, 8):
+        tokens = rng.integers(0, 64, n)
+        if kind == "policy":
+            out.append(
+                language_example(tokens[:3].tolist(), tokens[3:].tolist(), prefix=prefix, source_weight=0.25)
+            )
+        else:
+            weights = (np.arange(n) % 3 == 1).astype(np.float32)
+            out.append(
+                Example(tokens.astype(np.int32), weights, (rng.random(n) * weights).astype(np.float32))
+            )
+    return out
+
+
+@pytest.fixture(scope="module", params=LOSS)
+def setting(request):
+    """(kind, params, function (params, batch) -> ((loss, metrics), gradient))."""
+    module, loss_fn = LOSS[request.param]
+    graphdef, params = fresh(module=module)
+    value = jax.jit(jax.value_and_grad(lambda p, batch: loss_fn(nnx.merge(graphdef, p), batch), has_aux=True))
+    return request.param, graphdef, params, value
+
+
+def test_by_hand(setting):
+    kind, graphdef, params, value = setting
+    items = examples(kind)
+    (loss, metrics), _ = value(params, assemble(items, [[0], [1], [2]], 3, ROW))
+    terms, weights, right, counted = [], [], [], []
+    for e in items:
+        row = np.zeros((1, ROW), np.int32)
+        row[0, : len(e.tokens)] = e.tokens
+        out = np.asarray(forward(graphdef, params, row), np.float64)[0, : len(e.tokens)]
+        for t in range(len(e.tokens)):
+            if kind == "policy" and t:  # logits at t - 1 predict token t
+                z = out[t - 1]
+                terms.append(np.log(np.exp(z - z.max()).sum()) + z.max() - z[e.tokens[t]])
+                right.append(z.argmax() == e.tokens[t])
+                counted.append(e.weights[t] == 1)
+                weights.append(e.weights[t])
+            elif kind == "reward":  # the logit at t is the value of what ends at t
+                p = 1 / (1 + np.exp(-out[t]))
+                terms.append(-(e.labels[t] * np.log(p) + (1 - e.labels[t]) * np.log(1 - p)))
+                right.append((p > 0.5) == (e.labels[t] > 0.5))
+                counted.append(e.weights[t] > 0)
+                weights.append(e.weights[t])
+    assert float(loss) == pytest.approx(np.average(terms, weights=weights), rel=1e-4)
+    assert float(metrics["loss"]) == float(loss) and loss.dtype == np.float32
+    accuracy = metrics["token_accuracy" if kind == "policy" else "label_accuracy"]
+    assert float(accuracy) == pytest.approx(np.mean(np.asarray(right)[np.asarray(counted)]))
+    if kind == "reward":
+        labels = np.concatenate([e.labels[e.weights > 0] for e in items])
+        assert float(metrics["label_mean"]) == pytest.approx(labels.mean(), rel=1e-5)
+
+
+def test_packed_equals_unpacked(setting):
+    kind, _, params, value = setting
+    for prefix in (False, True) if kind == "policy" else (False,):  # a reward model reads causally
+        items = examples(kind, prefix)
+        (loss, _), grads = value(params, assemble(items, [[0], [1], [2]], 3, ROW))
+        (packed, _), packed_grads = value(
+            params, assemble(items, [[2, 0, 1], []], 3, ROW)
+        )  # two padding rows
+        assert float(packed) == pytest.approx(float(loss), rel=1e-5)
+        pairs = zip(jax.tree.leaves(packed_grads), jax.tree.leaves(grads), strict=True)
+        for ours, theirs in pairs:
+            np.testing.assert_allclose(ours, theirs, atol=2e-6 + 1e-5 * float(np.abs(theirs).max()))
+        assert any(np.abs(g).max() > 1e-3 for g in jax.tree.leaves(grads))
+
+
+def test_padding_has_no_influence(setting):
+    kind, _, params, value = setting
+    batch = assemble(examples(kind), [[0], [1], [2]], 3, ROW)
+    (loss, _), grads = value(params, batch)
+    padding = batch["segments"] == 0
+    junk = np.random.default_rng(1).integers(1, 64, padding.shape)
+    changed = batch | {
+        k: np.where(padding, junk, batch[k]).astype(np.int32) for k in ("tokens", "targets", "positions")
+    }
+    if kind == "reward":
+        changed["labels"] = np.where(padding, 1.0, batch["labels"]).astype(np.float32)
+    (other, _), other_grads = value(params, changed)
+    assert float(other) == float(loss)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), other_grads, grads)
+
+
+def test_prefix_is_read_both_ways():
+    graphdef, params = fresh()
+    loss = jax.jit(lambda p, batch: losses.language_loss(nnx.merge(graphdef, p), batch)[0])
+    causal, both = (
+        loss(params, assemble(examples("policy", prefix), [[0, 1, 2]], 1, ROW)) for prefix in (False, True)
+    )
+    assert abs(float(causal) - float(both)) > 1e-3
+
+
+def test_no_weight_is_no_loss(setting):
+    kind, _, params, value = setting
+    batch = assemble(examples(kind), [[0]], 1, ROW)
+    batch["weights"] = np.zeros_like(batch["weights"])
+    batch = {
+        k: np.concatenate([v, *[np.zeros_like(v)] * 2]) for k, v in batch.items()
+    }  # the shape of the other tests
+    (loss, _), grads = value(params, batch)
+    assert float(loss) == 0 and not any(g.any() for g in jax.tree.leaves(grads))
