@@ -1,0 +1,133 @@
+"""The embedded default: grade-school chains and the packaged tiny base, on any machine.
+
+    python -m glore_jax.main --config=configs/tiny.py --workdir=runs/tiny
+    python -m glore_jax.main --config=configs/tiny.py:smoke --workdir=runs/smoke       # every stage, under a minute of compute
+    python -m glore_jax.main --config=configs/tiny.py:base --workdir=runs/base         # make the packaged base again (hours)
+
+The learning rates are those of a model of 1.6 million parameters, not the paper's; everything else follows the paper.
+"""
+
+from ml_collections import ConfigDict
+
+from glore_jax.config import default, training
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    c = default()
+    c.name = "tiny"
+    c.task = ConfigDict(
+        dict(
+            name="chains",
+            data_dir="",
+            prompt="{question}\n",
+            seed=1,
+            size=dict(train=1200, dev=200, test=500, test_templates=200),
+            limit=dict(train=0, dev=0, test=0, test_templates=0),
+            steps=(3, 3),
+            operand=(3, 60),
+            factor=(2, 6),
+            max_value=400,
+            distractors=0.25,
+            shuffle=0.0,
+        )
+    )
+    c.model.base, c.model.dtype, c.model.remat, c.model.unroll_layers, c.model.vocab_multiple = (
+        "tiny",
+        "float32",
+        "none",
+        True,
+        32,
+    )
+    c.engine.groups, c.engine.siblings, c.engine.round_steps, c.engine.part_questions = 16, 8, 8, 100
+    for section in (c.student.ei, c.sample, c.rollout, c.refiner, c.evaluate):
+        section.max_new = 136
+
+    c.student.sft = tune(lr=4e-4, batch_size=16, epochs=1, row_length=320)
+    c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 400
+    c.sample.k, c.sample.questions = 8, 300
+    c.rollout.questions, c.rollout.drafts_per_question = 300, 4
+    c.orm.train, c.orm.per_question = tune(lr=1e-3, batch_size=16, epochs=2, row_length=320), 6
+    c.sorm.train = tune(lr=1e-3, batch_size=16, epochs=4, row_length=320)
+    c.orm.balanced = False
+    c.refiner.train, c.refiner.per_question = tune(lr=5e-4, batch_size=16, epochs=1, row_length=576), 2
+    c.evaluate.k, c.evaluate.splits = 4, ("test", "test_templates")
+    if arg == "smoke":
+        return smoke(c)
+    if arg == "base":
+        return base(c)
+    if arg:
+        raise ValueError(f"configs/tiny.py takes smoke or base, not {arg!r}")
+    return c
+
+
+def tune(lr: float, batch_size: int, epochs: int, row_length: int) -> ConfigDict:
+    section = training(lr, lr / 20, batch_size, epochs)
+    section.row_length, section.save_seconds, section.optimizer, section.muon_scale = (
+        row_length,
+        60.0,
+        "muon",
+        6.0,
+    )
+    return section
+
+
+def smoke(c: ConfigDict) -> ConfigDict:
+    """Every stage on a few questions."""
+    c.name = "tiny-smoke"
+    c.task.size = ConfigDict(dict(train=24, dev=8, test=12, test_templates=8))
+    c.task.steps = (3, 3)
+    c.model.unroll_layers = False
+    c.engine.groups, c.engine.siblings, c.engine.part_questions = 4, 4, 8
+    for section in (c.student.ei, c.sample, c.rollout, c.refiner, c.evaluate):
+        section.max_new = 96
+    c.rollout.k, c.evaluate.label_k, c.sample.k, c.student.ei.k, c.evaluate.k = 4, 4, 4, 4, 4
+    for section in (c.student.sft, c.orm.train, c.sorm.train, c.refiner.train):
+        section.batch_size, section.row_length, section.epochs = 8, 512, 1
+    return c
+
+
+def base(c: ConfigDict) -> ConfigDict:
+    """The recipe of the packaged base. Figures: glore_jax/assets/tiny_base/README.md."""
+    c.name = "tiny-base"
+    p = training(2e-3, 4e-5, 0, 1)
+    p.optimizer, p.muon_scale, p.warmup, p.weight_decay, p.save_seconds = "muon", 8.0, 100, 0.02, 300.0
+    p.seed = 7
+    p.steps = 4200
+    p.export_every = 300
+    # Arithmetic first, then the binding of names to amounts on short problems, then problems of the task's length, checked and
+    # corrected work among them.
+    p.batches = ConfigDict(
+        dict(
+            arithmetic=dict(rows=20, row_length=144, steps=(1, 2), kinds=(("facts", 0.5), ("solved", 0.5))),
+            short=dict(rows=20, row_length=144, steps=(1, 3), kinds=(("facts", 0.15), ("solved", 0.85))),
+            full=dict(
+                rows=13,
+                row_length=256,
+                steps=(2, 5),
+                kinds=(("facts", 0.1), ("solved", 0.65), ("marked", 0.25)),
+            ),
+            long=dict(rows=8, row_length=416, steps=(2, 5), kinds=(("corrected", 1.0),)),
+        )
+    )
+    p.phases = (
+        (0.12, (("arithmetic", 1.0),)),
+        (0.45, (("short", 1.0),)),
+        (1.0, (("full", 0.8), ("long", 0.2))),
+    )
+    p.model = ConfigDict(
+        dict(
+            hidden_size=128,
+            intermediate_size=352,
+            num_layers=4,
+            num_heads=4,
+            num_kv_heads=2,
+            head_dim=32,
+            tie_embeddings=True,
+            max_positions=1024,
+        )
+    )
+    p.difficulty = ConfigDict(
+        dict(steps=(1, 5), operand=(3, 60), factor=(2, 6), max_value=400, distractors=0.4, shuffle=0.25)
+    )
+    c.pretrain = p
+    return c

@@ -1,0 +1,174 @@
+"""Every field of a run's configuration with its default: the paper's value where the paper states one (table 4, sections 3 to 5).
+
+A file in `configs/` starts from `default()` and changes what it needs; the command line overrides single fields
+(`--config.rollout.k=16`). The tree is locked, so that a misspelt field is an error.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+from glore_jax.errors import UserError
+
+
+def training(lr: float, min_lr: float, batch_size: int, epochs: int) -> ConfigDict:
+    """A training section. `batch_size` counts examples; `row_length` is the packed row in tokens."""
+    return ConfigDict(
+        dict(
+            lr=lr,
+            min_lr=min_lr,
+            batch_size=batch_size,
+            epochs=epochs,
+            row_length=1024,
+            optimizer="adamw",  # or "muon"; [not stated]
+            muon_scale=8.0,
+            warmup=10,  # optimizer steps; [not stated]
+            weight_decay=0.0,
+            clip=1.0,
+            save_seconds=600.0,
+            profile_steps=config_dict.placeholder(tuple),  # (first, last): trace these steps for TensorBoard
+        )
+    )
+
+
+def default() -> ConfigDict:
+    c = ConfigDict()
+    c.name = "unnamed"
+    c.seed = 0
+
+    c.task = ConfigDict(
+        dict(name="gsm8k", data_dir="", prompt="Question: {question}\nAnswer:\n", dev_size=256)
+    )
+    c.task.limit = ConfigDict(dict(train=0, dev=0, test=0, test_templates=0))  # 0 = all rows
+
+    c.model = ConfigDict(
+        dict(
+            base="",  # a Hugging Face folder; "tiny" = the packaged base
+            dtype="bfloat16",  # compute; parameters are trained in float32
+            remat="full",
+            unroll_layers=False,
+            vocab_multiple=128,  # the embedding is padded to it after [BAD] is added, so that it can be sharded
+        )
+    )
+    c.mesh = ConfigDict(dict(data=1, fsdp=-1, tensor=1))
+
+    # The rollout engine. `groups` trunks x `siblings` forks decode at a time.
+    c.engine = ConfigDict(dict(groups=16, siblings=8, round_steps=16, tensor=1, part_questions=256))
+
+    c.student = ConfigDict(
+        dict(
+            sft=training(2e-5, 2e-7, 128, 4),
+            shot=dict(
+                question="", solution=""
+            ),  # for tasks without worked solutions: the example of the one-shot prompt
+            ei=dict(
+                rounds=5,
+                k=96,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                max_new=300,
+                per_question=0,
+                questions=0,
+                patience=1,
+            ),
+        )
+    )
+    # What the reward models and the refiner learn from: samples of the student on training questions.
+    c.sample = ConfigDict(
+        dict(
+            k=96,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            max_new=300,
+            questions=0,
+            include_worked=False,  # the task's own solutions count as samples too
+        )
+    )
+    c.rollout = ConfigDict(
+        dict(
+            k=8,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            max_new=300,
+            schedule="backward",  # or "full"
+            consistency=True,  # a verifying trace must use the prefix's last result
+            drafts_per_question=4,  # [not stated]
+            questions=0,
+        )
+    )
+    c.orm = ConfigDict(dict(train=training(2e-6, 2e-7, 256, 1), balanced=True, per_question=0, repeats=True))
+    c.sorm = ConfigDict(dict(train=training(2e-6, 2e-7, 256, 1), balance=True))
+    c.refiner = ConfigDict(
+        dict(
+            train=training(2e-5, 2e-7, 128, 1),
+            attention="causal",  # or "prefix": bidirectional over the source
+            per_question=8,  # pairs of each kind
+            failed_continuations=False,  # local drafts also from failed rollouts (paper figure 1)
+            max_new=300,
+        )
+    )
+    c.evaluate = ConfigDict(
+        dict(
+            threshold=0.5,
+            k=96,  # samples per test question for maj@k, pass@k, rerank@k and best-of-3
+            temperature=1.0,
+            max_new=300,
+            label_k=8,
+            splits=("test",),
+            sample_splits=("test",),
+        )
+    )
+    c.report = ConfigDict(dict(examples=60, paper_column=""))
+    return c
+
+
+# Bounds and choices by the last name of a field, wherever it stands.
+_AT_LEAST = {
+    **dict.fromkeys(
+        ("k", "label_k", "epochs", "batch_size", "row_length", "max_new", "steps", "rows", "save_seconds"), 1
+    ),
+    **dict.fromkeys(("vocab_multiple", "groups", "siblings", "round_steps", "part_questions", "patience"), 1),
+    **dict.fromkeys(("rounds", "questions", "per_question", "drafts_per_question", "warmup", "top_k"), 0),
+    **dict.fromkeys(("min_lr", "weight_decay", "dev_size", "examples"), 0),
+}
+_ABOVE_ZERO = ("temperature", "lr", "clip", "muon_scale", "top_p")
+_SHARES = ("threshold", "top_p", "distractors", "shuffle")
+_CHOICES = {
+    "schedule": ("backward", "full"),
+    "attention": ("causal", "prefix"),
+    "optimizer": ("adamw", "muon"),
+    "remat": ("none", "full", "dots"),
+    "dtype": ("bfloat16", "float32", "float16"),
+}
+# The batches of `pretrain` are set by its `shapes`; its `batch_size` is not read.
+_FREE = ("pretrain.batch_size",)
+
+
+def validate(config: ConfigDict) -> None:
+    """UserError naming the first field that is out of bounds or not one of its choices."""
+    for field, value in _fields(config):
+        name = field.rpartition(".")[2]
+        if field in _FREE:
+            continue
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise UserError(f"config.{field} is {value!r}: choose one of {', '.join(_CHOICES[name])}")
+        for number in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                continue
+            # Written so that NaN fails too.
+            if name in _AT_LEAST and not number >= _AT_LEAST[name]:
+                raise UserError(f"config.{field} is {value}: must be at least {_AT_LEAST[name]}")
+            if name in _ABOVE_ZERO and not number > 0:
+                raise UserError(f"config.{field} is {value}: must be greater than 0")
+            if name in _SHARES and not 0 <= number <= 1:
+                raise UserError(f"config.{field} is {value}: must be from 0 to 1")
+
+
+def _fields(config: ConfigDict, prefix: str = ""):
+    """(dotted name, value) of every leaf."""
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from _fields(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,55 @@
+"""Stage `refiner`: one model for global and local refinement, trained on both kinds of pairs (paper section 4.1 step 3)."""
+
+from glore_jax import storage
+from glore_jax.errors import UserError
+from glore_jax.labels.pairs import global_pairs, local_pairs
+from glore_jax.models import hf
+from glore_jax.stages import common
+from glore_jax.training import losses
+from glore_jax.training.batches import language_example
+
+NEEDS = ("sample", "rollout")
+CONFIG = ("seed", "task", "model", "refiner")
+
+
+def make_pairs(ctx) -> list[dict]:
+    c, seed, grade = ctx.config.refiner, ctx.config.seed, ctx.task.grade
+    samples = storage.read_records(ctx.folder("sample", "records"))
+    labelled = storage.read_records(ctx.folder("rollout", "records"))
+    return global_pairs(samples, c.per_question, seed, grade) + local_pairs(
+        labelled, samples, c.per_question, seed, c.failed_continuations, grade
+    )
+
+
+def run(ctx) -> dict:
+    c, pairs = ctx.config.refiner, make_pairs(ctx)
+    if not pairs:
+        raise UserError(
+            "refiner: no question has both a right and a wrong sample, so there is nothing to pair; sample more"
+        )
+    storage.write_part(ctx.folder("refiner", "pairs"), 0, pairs)
+    base, prefix = common.load_base(ctx), c.attention == "prefix"
+    examples = [
+        language_example(
+            base.prompts.refine(p["question"], p["draft"], p["first_error"]),
+            base.prompts.solution(p["target"])[0],
+            prefix,
+        )
+        for p in pairs
+    ]
+    batches, too_long = common.make_batches(ctx, examples, c.train, base.config)
+    trained = common.fit(
+        ctx, "refiner/train", base.graphdef, base.params, batches, losses.language_loss, c.train, base.config
+    )
+    hf.save_policy(
+        ctx.folder("refiner", "hf"), base.config, trained.params, base.tokenizer, ctx.config.model.dtype
+    )
+    common.drop_checkpoints(ctx, "refiner/train")
+    kinds = {kind: sum(p["kind"] == kind for p in pairs) for kind in ("global", "local")}
+    return {
+        "pairs": kinds,
+        "too_long": too_long,
+        "steps": trained.steps,
+        "fill": batches.plan.fill,
+        **trained.metrics,
+    }

@@ -1,0 +1,68 @@
+"""Training and reading of reward models; ORM and SORM differ only in their labels."""
+
+import jax
+import numpy as np
+
+from glore_jax.errors import UserError
+from glore_jax.models import hf, reward
+from glore_jax.parallel import mesh as meshes
+from glore_jax.sampling.scoring import score_steps
+from glore_jax.stages import common
+from glore_jax.training import losses
+from glore_jax.training.batches import Example
+
+
+def reward_example(prompts, question: str, steps, labels, weights) -> Example:
+    """One value a step, read and trained at its last token. ValueError if steps and labels do not match one to one."""
+    if not len(steps) == len(labels) == len(weights):
+        raise ValueError(
+            f"{len(steps)} steps, {len(labels)} labels, {len(weights)} weights of one solution: {question[:60]!r}"
+        )
+    prompt = prompts.question(question)
+    tokens, ends = prompts.solution(steps)
+    at = np.asarray(ends) + len(prompt) - 1
+    label_row, weight_row = (
+        np.zeros(len(prompt) + len(tokens), np.float32),
+        np.zeros(len(prompt) + len(tokens), np.float32),
+    )
+    label_row[at], weight_row[at] = labels, weights
+    return Example(np.asarray(prompt + tokens, np.int32), weight_row, label_row)
+
+
+def train_reward(ctx, name: str, items: list[tuple[str, list, list, list]], section, target: str) -> dict:
+    """Fine-tunes the student with a value head on (question, steps, labels, weights) items; leaves the folder `target`."""
+    policy = common.load_policy(ctx, "student", "hf", training=True)
+    examples = [reward_example(policy.prompts, *item) for item in items]
+    if not examples:
+        raise UserError(f"{name} has no training solutions: sample more per question, or balance less")
+    graphdef, shapes = reward.abstract(policy.config, **common.options(ctx.config, True))
+    params = jax.device_put(
+        reward.from_policy(policy.params, policy.config), meshes.param_shardings(shapes, ctx.mesh)
+    )
+    batches, too_long = common.make_batches(ctx, examples, section, policy.config)
+    trained = common.fit(ctx, name, graphdef, params, batches, losses.reward_loss, section, policy.config)
+    hf.save_reward(
+        ctx.folder(*target.split("/")),
+        policy.config,
+        trained.params,
+        policy.tokenizer,
+        ctx.config.model.dtype,
+    )
+    common.drop_checkpoints(ctx, name)
+    return {
+        "solutions": len(examples),
+        "too_long": too_long,
+        "steps": trained.steps,
+        "fill": batches.plan.fill,
+        **trained.metrics,
+    }
+
+
+def score(ctx, model, solutions: list[tuple[str, list[str]]], name: str) -> list[np.ndarray]:
+    """Probabilities per step of (question, steps) solutions; an empty one gets an empty array."""
+    items = []
+    for question, steps in solutions:
+        prompt = model.prompts.question(question)
+        tokens, ends = model.prompts.solution(steps)
+        items.append((prompt + tokens, [len(prompt) + e for e in ends]))
+    return score_steps(model.graphdef, model.params, model.config, items, mesh=ctx.local_mesh, name=name)

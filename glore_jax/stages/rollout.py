@@ -1,0 +1,43 @@
+"""Stage `rollout`: step labels of student samples, from which the SORM and the local refiner learn."""
+
+from glore_jax import storage
+from glore_jax.errors import UserError
+from glore_jax.labels.balance import label_rates
+from glore_jax.labels.identity import identity_rank
+from glore_jax.labels.outcome import distinct_samples
+from glore_jax.stages import common, labelling
+
+NEEDS = ("student", "sample")
+CONFIG = ("seed", "task", "rollout")
+
+
+def choose_drafts(samples: list[dict], per_question: int, seed: int) -> list[dict]:
+    """Up to `per_question` distinct solutions of each question, right and wrong ones in turn."""
+    drafts = []
+    for group in distinct_samples(samples).values():
+        ranked = sorted(group, key=lambda s: identity_rank(seed, s["question_id"], s["sample_id"]))
+        sides = [s for s in ranked if not s["correct"]], [s for s in ranked if s["correct"]]
+        turns = sorted(
+            ((i, bool(s["correct"]), s) for side in sides for i, s in enumerate(side)), key=lambda t: t[:2]
+        )
+        drafts += [s for *_, s in turns[:per_question]]
+    return drafts
+
+
+def run(ctx) -> dict:
+    c = ctx.config.rollout
+    model = common.load_policy(ctx, "student", "hf")
+    problems = {p.id: p for p in common.first(ctx.task.load("train"), c.questions)}
+    samples = [
+        s for s in storage.read_records(ctx.folder("sample", "records")) if s["question_id"] in problems
+    ]
+    drafts = choose_drafts(samples, c.drafts_per_question, ctx.config.seed)
+    records = labelling.label(ctx, "rollout/records", model, drafts, c.k)
+    if not records:
+        raise UserError("no draft has a step to label: the student writes nothing that reads as a solution")
+    truth, cost = labelling.label_truth(ctx.task, problems, records), labelling.cost(records, c.k)
+    ctx.say(
+        f"rollout: {len(records)} drafts labelled with {cost['rollouts']} rollouts (every prefix: {cost['rollouts_full']})"
+        + (f", {truth['acc']:.3f} of {truth['n']} labels true" if truth else "")
+    )
+    return {"drafts": len(records), **cost, "label_truth": truth, "label_rates": label_rates(records)}

@@ -1,0 +1,46 @@
+"""Stage `sample`: the student's solutions to training questions, from which all reward models and the refiner learn."""
+
+from glore_jax import storage
+from glore_jax.errors import UserError
+from glore_jax.stages import common
+
+NEEDS = ("student",)
+CONFIG = ("seed", "task", "sample")
+
+
+def add_worked(ctx, problems, sample_id: int) -> list[dict]:
+    """The task's own solutions as further (right) samples, in a part of their own."""
+    rows = [
+        {
+            "question_id": p.id, "sample_id": sample_id, "question": p.question, "gold": p.gold, "steps": list(p.solution),
+            "answer": ctx.task.answer(p.solution), "correct": ctx.task.grade(p.solution, p.gold), "ended": True, "tokens": 0,
+            "logprob": None, "seed": ctx.config.seed, "policy": "worked",
+        }
+        for p in problems if p.solution
+    ]  # fmt: skip
+    parts = -(-len(problems) // ctx.config.engine.part_questions)
+    common.on_main(storage.write_part, ctx.folder("sample", "records"), parts, rows)
+    common.processes.barrier("worked solutions")
+    return rows
+
+
+def run(ctx) -> dict:
+    c = ctx.config.sample
+    model = common.load_policy(ctx, "student", "hf")
+    problems = common.first(ctx.task.load("train"), c.questions)
+    rows = common.sample(ctx, "sample/records", model, problems, common.sampling_of(c), c.k)
+    if c.include_worked:
+        rows += add_worked(ctx, problems, c.k)
+    right = sum(r["correct"] for r in rows)
+    if right in (0, len(rows)):
+        raise UserError(
+            f"{right} of {len(rows)} samples are right: reward models need both kinds (task difficulty, sample.temperature)"
+        )
+    solved = {r["question_id"] for r in rows if r["correct"]}
+    ctx.say(
+        f"sample: {right / len(rows):.3f} of {len(rows)} right, {len(solved)} of {len(problems)} questions solved"
+    )
+    return {
+        "questions": len(problems), "samples": len(rows), "right": right, "solved": len(solved), "truncated": common.truncated(rows),
+        "tokens": sum(r["tokens"] for r in rows),
+    }  # fmt: skip

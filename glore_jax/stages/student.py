@@ -1,0 +1,154 @@
+"""Stage `student`: supervised fine-tuning, then expert iteration (paper section 4.1 step 1).
+
+    D0 = worked solutions (or, where the task has none, right answers of the one-shot prompted base)
+    student = fine-tune(base, D0)
+    repeat: D = D + distinct right samples of the student;  student = fine-tune(base, D)      until greedy accuracy stops rising
+
+Every round starts from the base again. Accuracy is greedy on the split `dev`; the best round becomes `student/hf`.
+"""
+
+from glore_jax import storage
+from glore_jax.errors import UserError
+from glore_jax.models import hf
+from glore_jax.sampling.tokens import Sampling
+from glore_jax.stages import common
+from glore_jax.training import losses
+from glore_jax.training.batches import language_example
+
+NEEDS = ()
+CONFIG = ("seed", "task", "model", "student")
+
+
+def run(ctx) -> dict:
+    c = ctx.config.student
+    train, dev = ctx.task.load("train"), ctx.task.load("dev")
+    data = first_set(ctx, train)
+    rounds = [ctx.step("round-0", lambda: fine_tune(ctx, 0, data, dev))]
+    while len(rounds) <= c.ei.rounds and not _stopped_rising(rounds, c.ei.patience):
+        r = len(rounds)
+        data = data + ctx.step(f"found-{r}", lambda: {"rows": explore(ctx, r, data, train)})["rows"]  # noqa: B023
+        rounds.append(ctx.step(f"round-{r}", lambda: fine_tune(ctx, r, data, dev)))  # noqa: B023
+    best = max(range(len(rounds)), key=lambda r: rounds[r]["acc"])
+    model = common.load_policy(ctx, "student", f"round-{best}", "hf", training=True)
+    hf.save_policy(
+        ctx.folder("student", "hf"), model.config, model.params, model.tokenizer, ctx.config.model.dtype
+    )
+    return {"rounds": rounds, "best": best, "acc": rounds[best]["acc"]}
+
+
+def _stopped_rising(rounds: list[dict], patience: int) -> bool:
+    best = max(range(len(rounds)), key=lambda r: rounds[r]["acc"])
+    return len(rounds) - 1 - best >= patience
+
+
+def first_set(ctx, train) -> list[dict]:
+    """Solutions {question_id, question, steps} to start from."""
+    worked = [
+        {"question_id": p.id, "question": p.question, "steps": list(p.solution)} for p in train if p.solution
+    ]
+    if worked:
+        return worked
+    return ctx.step("one-shot", lambda: {"rows": one_shot(ctx, train)})["rows"]
+
+
+def one_shot(ctx, train) -> list[dict]:
+    """Right answers of the base, prompted with one worked example (for tasks without worked solutions, such as SVAMP)."""
+    c, base = ctx.config.student, common.load_base(ctx)
+    if not c.shot.question or not c.shot.solution:
+        raise UserError(
+            "the task has no worked solutions: give student.shot.question and student.shot.solution, a worked example"
+        )
+    shot = ctx.config.task.prompt.replace("{question}", c.shot.question) + c.shot.solution.strip() + "\n\n"
+    bos = [] if base.tokenizer.bos_id is None else [base.tokenizer.bos_id]
+
+    def trunk_of(problem):
+        return bos + base.tokenizer.encode(
+            shot + ctx.config.task.prompt.replace("{question}", problem.question)
+        )
+
+    head = ctx.config.task.prompt.split("{question}")[0].strip()
+    sampling = common.sampling_of(c.ei, stop=tuple(s for s in ("\n\n", head) if s))
+    rows = common.sample(
+        ctx, "student/one-shot", base, common.first(train, c.ei.questions), sampling, c.ei.k, trunk_of
+    )
+    found = distinct_right(rows, c.ei.per_question, [])
+    if not found:
+        raise UserError(
+            f"the base solves none of {len(rows)} one-shot samples: use a stronger model.base or another student.shot"
+        )
+    return found
+
+
+def explore(ctx, r: int, data: list[dict], train) -> list[dict]:
+    """Distinct right samples of the student of the round before, new to `data`."""
+    c = ctx.config.student.ei
+    model = common.load_policy(ctx, "student", f"round-{r - 1}", "hf")
+    rows = common.sample(
+        ctx, f"student/samples-{r}", model, common.first(train, c.questions), common.sampling_of(c), c.k
+    )
+    found = distinct_right(rows, c.per_question, data)
+    ctx.say(
+        f"student: round {r} samples {common.accuracy(rows):.3f} right, {len(found)} new solutions, {common.truncated(rows)} truncated"
+    )
+    return found
+
+
+def distinct_right(rows: list[dict], per_question: int, known: list[dict]) -> list[dict]:
+    """Right samples, each text once a question and none that is `known`; at most `per_question` (0: all) of a question."""
+    seen = {(d["question_id"], tuple(d["steps"])) for d in known}
+    taken: dict[str, int] = {}
+    found = []
+    for row in sorted(rows, key=lambda r: (r["question_id"], r["sample_id"])):
+        name = (row["question_id"], tuple(row["steps"]))
+        if row["correct"] and name not in seen and (not per_question or taken.get(name[0], 0) < per_question):
+            seen.add(name)
+            taken[name[0]] = taken.get(name[0], 0) + 1
+            found.append(
+                {"question_id": row["question_id"], "question": row["question"], "steps": row["steps"]}
+            )
+    return found
+
+
+def fine_tune(ctx, r: int, data: list[dict], dev) -> dict:
+    """Trains the base on `data` and measures it; leaves `student/round-R/hf`."""
+    section, name = ctx.config.student.sft, f"student/round-{r}"
+    base = common.load_base(ctx)
+    examples = [
+        language_example(base.prompts.question(d["question"]), base.prompts.solution(d["steps"])[0])
+        for d in data
+    ]
+    batches, too_long = common.make_batches(ctx, examples, section, base.config)
+    trained = common.fit(
+        ctx, name, base.graphdef, base.params, batches, losses.language_loss, section, base.config
+    )
+    folder = ctx.folder("student", f"round-{r}", "hf")
+    hf.save_policy(folder, base.config, trained.params, base.tokenizer, ctx.config.model.dtype)
+    common.drop_checkpoints(ctx, name)
+    rows = greedy(ctx, f"student/dev-{r}", common.load_policy(ctx, "student", f"round-{r}", "hf"), dev)
+    acc = common.accuracy(rows)
+    ctx.say(
+        f"student: round {r} has {acc:.3f} greedy accuracy on {len(rows)} dev questions ({len(examples)} solutions)"
+    )
+    storage.write_jsonl(ctx.folder("student", f"round-{r}", "data.jsonl"), data)
+    show_drafts(ctx, name, rows, trained.steps)
+    return {
+        "round": r, "acc": acc, "n": len(rows), "examples": len(examples), "too_long": too_long,
+        "truncated": common.truncated(rows), "fill": batches.plan.fill, **trained.metrics,
+    }  # fmt: skip
+
+
+def show_drafts(ctx, name: str, rows: list[dict], step: int, count: int = 8) -> None:
+    """Some drafts for TensorBoard's text tab."""
+    writer = ctx.writer(f"{name}/dev")
+    for row in rows[:count]:
+        verdict = "right" if row["correct"] else f"wrong, {row['gold']} is right"
+        writer.text(
+            row["question_id"], "    " + "\n    ".join([row["question"], *row["steps"], f"({verdict})"]), step
+        )
+    writer.scalars({"dev_accuracy": common.accuracy(rows)}, step)
+    writer.close()
+
+
+def greedy(ctx, name: str, model, problems) -> list[dict]:
+    """One greedy draft a problem."""
+    return common.sample(ctx, name, model, problems, Sampling(0.0, max_new=ctx.config.sample.max_new), 1)

@@ -1,0 +1,182 @@
+"""Step labels from scripted rollouts: what is forked where, what counts as verified, what is recorded."""
+
+import random
+from types import SimpleNamespace
+
+import pytest
+from tiny_llama import Characters
+
+from glore_jax.sampling.engine import Completion, Fork
+from glore_jax.stages.labelling import LabelJob, cost, label_truth
+from glore_jax.tasks.base import Task
+from glore_jax.tasks.prompts import Prompts
+
+
+class Plain(Task):
+    name, splits = "plain", ()
+
+    def load(self, split):
+        raise AssertionError
+
+    def step_truth(self, problem, steps, strict=False):
+        return [right and not (strict and i) for i, right in enumerate(problem)] if problem else None
+
+
+TASK, PROMPTS = Plain({}), Prompts(Characters())
+QUESTION = "2+3, then *2, then -4?"
+STEPS = ["2+3=5", "5*2=11", "11-4=7", "#### 7"]
+CONTINUATIONS = {  # of the prefix of one, two or three steps: right with the prefix's result used, right without, wrong
+    "used": {1: "5*2=10\n10-4=6\n#### 6", 2: "11-5=6\n#### 6", 3: "7-1=6\n#### 6"},
+    "afresh": {1: "10-4=6\n#### 6", 2: "10-4=6\n#### 6", 3: "10-4=6\n#### 6"},
+    "wrong": {1: "5*2=12\n#### 12", 2: "11-4=7\n#### 7", 3: "#### 7"},
+    "nothing": {1: "", 2: "", 3: ""},
+}
+
+
+def draft(steps=STEPS, correct=False):
+    return {
+        "question_id": "q",
+        "sample_id": 4,
+        "question": QUESTION,
+        "gold": "6",
+        "steps": steps,
+        "correct": correct,
+    }
+
+
+def run(job, says):
+    """Plays the engine with `says(cut, rollout)` texts; forks end in a scrambled order. Returns the forks."""
+    forks, pool, rng = [], [], random.Random(0)
+    while job.waiting or pool:
+        while job.waiting:
+            pool.append(job.waiting.popleft())
+        fork = pool.pop(rng.randrange(len(pool)))
+        forks.append(fork)
+        job.waiting.extend(job.done(fork, Completion((), says(fork.cut, fork.rollout), 0.0, True)))
+    return forks
+
+
+def make(schedule="backward", k=3, consistency=True, **changes):
+    return LabelJob(TASK, PROMPTS, draft(**changes), k, schedule, consistency)
+
+
+def kinds(*per_cut):
+    """says(cut, rollout) from one list of kinds of continuation a cut, cut 1 first."""
+    return lambda cut, rollout: CONTINUATIONS[per_cut[cut - 1][rollout]][cut]
+
+
+def test_trunk_and_cuts():
+    job = make()
+    assert PROMPTS.text(job.trunk) == QUESTION + "\n" + "\n".join(STEPS) + "\n"
+    assert [f.cut for f in job.waiting] == [3, 3, 3]  # the last cut first, and only it
+    for cut, at in enumerate(job.cut_at):
+        assert PROMPTS.text(job.trunk[:at]) == QUESTION + "\n" + "".join(s + "\n" for s in STEPS[:cut])
+        assert job.trunk[:at] == PROMPTS.question(QUESTION) + PROMPTS.solution(STEPS[:cut], ended=False)[0]
+    assert list(job.waiting) == [Fork(job.cut_at[3], sample=4, cut=3, rollout=i) for i in range(3)]
+
+
+def test_backward_stops_at_the_first_success():
+    job = make()
+    forks = run(job, kinds(["wrong"] * 3, ["wrong", "used", "wrong"], ["nothing", "wrong", "afresh"]))
+    assert sorted({f.cut for f in forks}) == [2, 3] and len(forks) == 6
+    record = job.record()
+    assert record["labels"] == [1, 1, 0, 0] and record["first_error"] == 2
+    assert record["hits"] == [0, 1, 0, 0] and record["tries"] == [0, 3, 3, 0]
+    assert record["source"] == ["propagated", "rollout", "rollout", "graded"]
+    assert record["completions"] == STEPS and record["prompt"] == QUESTION
+    assert (record["question_id"], record["sample_id"], record["gold"], record["correct"]) == (
+        "q",
+        4,
+        "6",
+        False,
+    )
+    assert [(t["cut"], t["rollout"]) for t in record["traces"]] == [(c, r) for c in (2, 3) for r in range(3)]
+    assert [t["verified"] for t in record["traces"]] == [False, True, False, False, False, False]
+    assert record["traces"][1]["steps"] == ["11-5=6", "#### 6"]  # what it added, not the prefix
+
+
+@pytest.mark.parametrize("consistency, labels", [(True, [0, 0, 0, 0]), (False, [1, 1, 1, 0])])
+def test_consistency(consistency, labels):
+    """Right answers that do not use the last result verify nothing, unless the rule is off."""
+    job = make(consistency=consistency)
+    run(job, kinds(*[["afresh"] * 3] * 3))
+    assert job.record()["labels"] == labels
+
+
+def test_right_draft_costs_nothing():
+    job = make(steps=["2+3=5", "5*2=10", "10-4=6", "#### 6"], correct=True)
+    assert not job.waiting
+    record = job.record()
+    assert record["labels"] == [1, 1, 1, 1] and record["first_error"] == -1 and record["traces"] == []
+    assert record["source"] == ["propagated"] * 3 + ["graded"]
+
+
+def test_draft_of_one_step():
+    job = make(steps=["#### 7"])
+    assert not job.waiting
+    assert job.record()["labels"] == [0] and job.record()["first_error"] == 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_backward_labels_equal_full_labels(seed):
+    rng = random.Random(seed)
+    script = [rng.choices(list(CONTINUATIONS), [1, 2, 4, 2], k=4) for _ in range(3)]
+    correct = seed % 4 == 0
+    records, forks = {}, {}
+    for schedule in ("backward", "full"):
+        job = make(schedule, k=4, correct=correct)
+        forks[schedule] = run(job, kinds(*script))
+        records[schedule] = job.record()
+    assert records["backward"]["labels"] == records["full"]["labels"]
+    assert records["backward"]["first_error"] == records["full"]["first_error"]
+    assert set(forks["backward"]) <= set(forks["full"])  # the same rollouts, only fewer
+    assert len(forks["full"]) == 12
+    # Whatever was run was run to the end: the shares of `full` are rates.
+    assert records["full"]["tries"] == [4, 4, 4, 0]
+    assert records["full"]["hits"][:3] == [row.count("used") for row in script]
+    figures = cost(list(records.values()), 4)
+    assert figures == {"rollouts": 12 + len(forks["backward"]), "rollouts_full": 24}
+
+
+def test_label_truth():
+    records = [
+        {"question_id": "a", "completions": STEPS, "labels": [1, 1, 0, 0]},
+        {"question_id": "b", "completions": STEPS, "labels": [1, 0, 0, 0]},
+        {"question_id": "c", "completions": ["#### 6"], "labels": [1]},
+    ]
+    truth = {"a": [True, False, False, True], "b": [True, True, True, False], "c": [False]}
+    # Without the last steps: a agrees, is too good, agrees; b agrees, is too strict twice.
+    found = label_truth(TASK, truth, records)
+    assert found == {"acc": 3 / 6, "n": 6, "false_positive": 1 / 2, "false_negative": 2 / 4}
+    # Strictly nothing but first steps is right here: a is too good once less, b too strict twice less.
+    found = label_truth(TASK, truth, records, strict=True)
+    assert found == {"acc": 5 / 6, "n": 6, "false_positive": 1 / 4, "false_negative": 0.0}
+    assert label_truth(TASK, truth, records[2:]) is None  # nothing but graded steps
+    assert label_truth(TASK, truth | {"b": None}, records) is None  # unknown
+
+
+def test_labels_and_truth_must_match():
+    record = {"question_id": "a", "completions": STEPS, "labels": [1, 1, 0]}
+    with pytest.raises(ValueError):
+        label_truth(TASK, {"a": [True] * 4}, [record])
+
+
+def test_nothing_is_forked_for_drafts_without_steps(monkeypatch):
+    from glore_jax.stages import common, labelling
+
+    seen = []
+
+    def generate(ctx, name, items, engine, sampling, make_job, to_rows):
+        for item in items:
+            job = make_job(item)
+            run(job, kinds(*[["wrong"] * 3] * 3))
+            seen.append(job)
+        return [row for i, job in enumerate(seen) for row in to_rows(i, job)]
+
+    monkeypatch.setattr(common, "generate", generate)
+    monkeypatch.setattr(common, "make_engine", lambda ctx, model, trunks, max_new, k: trunks)
+    monkeypatch.setattr(common, "sampling_of", lambda section: None)
+    section = SimpleNamespace(schedule="backward", consistency=True, max_new=5)
+    ctx = SimpleNamespace(task=TASK, config=SimpleNamespace(rollout=section))
+    records = labelling.label(ctx, "x", SimpleNamespace(prompts=PROMPTS), [draft(steps=[]), draft()], 3)
+    assert [r["labels"] for r in records] == [[0, 0, 0, 0]]

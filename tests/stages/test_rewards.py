@@ -1,0 +1,68 @@
+"""A reward model is trained and read at one and the same place: the last token of each step."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tiny_llama import CONFIG, Characters, forward, fresh
+
+from glore_jax.models import reward
+from glore_jax.parallel import mesh as meshes
+from glore_jax.stages.rewards import reward_example, score
+from glore_jax.tasks.prompts import Prompts
+from glore_jax.training.batches import Batches
+
+TOKENIZER = Characters()
+PROMPTS = Prompts(TOKENIZER, "question: {question}\n")
+QUESTION, STEPS = "2+3, then *2?", ["2+3=5", "5*2=11", "#### 11"]
+
+
+def ends_of_steps(tokens):
+    """Where the newline of a step or the end of the text stands, after the question's own newline."""
+    newline, start = TOKENIZER.encode("\n")[0], len(PROMPTS.question(QUESTION))
+    return [i for i, t in enumerate(tokens) if i >= start and t in (newline, TOKENIZER.eos_id)]
+
+
+def test_labels_stand_at_the_last_token_of_each_step():
+    example = reward_example(PROMPTS, QUESTION, STEPS, [1, 0.25, 0], [1.0, 0.5, 1.0])
+    at = ends_of_steps(example.tokens)
+    assert len(at) == 3 and at[-1] == len(example.tokens) - 1
+    np.testing.assert_array_equal(np.flatnonzero(example.weights), at)
+    np.testing.assert_array_equal(example.weights[at], [1.0, 0.5, 1.0])
+    np.testing.assert_array_equal(example.labels[at], np.float32([1, 0.25, 0]))  # fractions stay fractions
+    assert example.labels.dtype == example.weights.dtype == np.float32
+    assert PROMPTS.text(example.tokens) == "question: " + QUESTION + "\n" + "\n".join(STEPS)
+
+
+def test_dropped_labels_have_no_weight():
+    example = reward_example(PROMPTS, QUESTION, STEPS, [1, 1, 1], [0.0, 1.0, 0.0])
+    np.testing.assert_array_equal(np.flatnonzero(example.weights), ends_of_steps(example.tokens)[1:2])
+
+
+@pytest.mark.parametrize(
+    "labels, weights", [([1, 0], [1, 1, 1]), ([1, 0, 0], [1, 1]), ([1, 0, 0, 0], [1, 1, 1]), ([], [])]
+)
+def test_counts_must_match(labels, weights):
+    with pytest.raises(ValueError, match="3 steps, .* of one solution: '2\\+3, then"):
+        reward_example(PROMPTS, QUESTION, STEPS, labels, weights)
+
+
+@pytest.fixture(scope="module")
+def model():
+    graphdef, params = fresh(module=reward)
+    return SimpleNamespace(
+        graphdef=graphdef, params=params, config=CONFIG, tokenizer=TOKENIZER, prompts=PROMPTS
+    )
+
+
+def test_read_where_trained(model):
+    """The scores are the model's values at exactly the positions that carry weight in a training batch."""
+    example = reward_example(PROMPTS, QUESTION, STEPS, [1, 0, 0], [1, 1, 1])
+    batch = Batches([example], batch_size=1, row_length=64, epochs=1, seed=0)[0]
+    values = np.asarray(forward(model.graphdef, model.params, batch["tokens"]))
+    expected = 1 / (1 + np.exp(-values[batch["weights"] > 0]))
+    ctx = SimpleNamespace(local_mesh=meshes.single_device_mesh())
+    scores, none = score(ctx, model, [(QUESTION, STEPS), (QUESTION, [])], "test")
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    assert scores.shape == (3,) and np.ptp(scores) > 1e-3
+    assert none.shape == (0,)

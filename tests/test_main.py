@@ -1,0 +1,116 @@
+"""The command as a shell sees it: one clear line and an exit code."""
+
+import signal
+import subprocess
+import sys
+
+import fake_stages
+import pytest
+
+CONFIG = f"--config={fake_stages.__file__}"
+
+
+@pytest.fixture
+def glore(tmp_path):
+    """glore(*arguments) -> (exit code, stdout, stderr). `glore.start` gives the running process, `glore.workdir` its folder."""
+
+    def start(*arguments):
+        return fake_stages.start(tmp_path / "stages", *arguments, f"--workdir={go.workdir}", cwd=tmp_path)
+
+    def go(*arguments):
+        with start(*arguments) as process:
+            out, err = process.communicate(timeout=300)
+        return process.returncode, out, err
+
+    go.workdir, go.start, go.write = (
+        tmp_path / "work",
+        start,
+        lambda **bodies: fake_stages.write(tmp_path / "stages", **bodies),
+    )
+    go.write()
+    return go
+
+
+MISTAKES = {
+    (CONFIG, "--config.rollout.kk=3"): "--config.rollout.kk=3: the config has no field 'kk'.",
+    (CONFIG, "--config.rollot.k=3"): "--config.rollot.k=3: the config has no field 'rollot'. Did you mean \"rollout\" instead of \"rollot\"?",
+    (CONFIG, "--config.rollout.k=x"): "flag --config.rollout.k=x: invalid literal for int() with base 10: 'x'",
+    (CONFIG, "--config.rollout.k=0"): "config.rollout.k is 0: must be at least 1",
+    (CONFIG, "--stage=student,nothing"): "there is no stage 'nothing': choose from pretrain, student, sample, rollout, report",
+    ("--config=configs/none.py",): "[Errno 2] No such file or directory: 'configs/none.py'",
+    (CONFIG, "student"): "unexpected argument 'student': flags have the form --name=value",
+}  # fmt: skip
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(glore):
+    running = [(line, glore.start(*arguments)) for arguments, line in MISTAKES.items()]
+    for line, process in running:  # side by side: most of their time is Python's start
+        with process:
+            out, err = process.communicate(timeout=300)
+        assert (process.returncode, out, err) == (2, "", f"glore: error: {line}\n")
+    assert not glore.workdir.exists()
+
+
+def test_second_run_has_nothing_to_do_and_does_not_import_jax(glore, monkeypatch):
+    monkeypatch.setenv("SHOW_IMPORTS", "1")
+    code, out, err = glore(CONFIG)
+    assert (code, err) == (0, "") and "report: done in " in out and out.endswith("\nimported: jax\n")
+    glore.write(report="raise RuntimeError")
+    code, out, err = glore(CONFIG)
+    assert (code, err) == (0, "")
+    assert out.endswith(
+        f"nothing to do: all that was asked for is done in {glore.workdir}\nfinal 0.5\nimported:\n"
+    )
+
+
+def test_compiled_programs_stay_in_the_work_directory(glore):
+    glore.write(
+        student="""
+            import jax
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+            jax.jit(lambda x: x + 1)(1)
+            return {}
+        """
+    )
+    assert glore(CONFIG, "--stage=student")[0] == 0
+    assert any((glore.workdir / ".jax_cache").iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_to_go_on(glore, number):
+    glore.write(student="print('waiting', flush=True); import time; time.sleep(60)")
+    with glore.start(CONFIG) as process:
+        assert any(line == "waiting\n" for line in process.stdout), process.stderr.read()
+        process.send_signal(number)
+        err = process.stderr.read()
+    assert (process.returncode, err) == (130, "glore: interrupted; the same command goes on from here\n")
+
+
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        (
+            "raise OSError(28, 'No space left on device', '/full/file')",
+            "no space left on the disk of /full/file",
+        ),
+        ("raise MemoryError", "out of memory"),
+        (
+            "from glore_jax.errors import UserError; raise UserError('row 7 is malformed')",
+            "row 7 is malformed",
+        ),
+    ],
+)
+def test_a_stage_that_cannot_go_on(glore, body, message):
+    glore.write(student=body)
+    code, _, err = glore(CONFIG)
+    assert code == 2 and err.startswith(f"glore: error: {message}") and err.count("\n") == 1
+
+
+def test_help_is_no_mistake():
+    done = subprocess.run(
+        [sys.executable, "-m", "glore_jax.main", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=fake_stages.ROOT,
+    )
+    assert done.returncode == 0 and "--workdir" in done.stdout

@@ -1,0 +1,271 @@
+"""What is run, skipped, continued and set aside."""
+
+import json
+import signal
+import sys
+
+import fake_stages
+import pytest
+
+from glore_jax import pipeline, stages
+from glore_jax.config import default
+from glore_jax.errors import UserError
+
+ALL = ["student", "sample", "rollout", "report"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """run(only, **overrides) -> (names that ran, lines printed). `run.write` replaces the bodies of stages, `run.config` is the config."""
+    monkeypatch.setattr(stages, "__path__", list(stages.__path__))
+    monkeypatch.setattr(stages, "NAMES", stages.NAMES)
+    monkeypatch.setattr(pipeline, "_prepare_jax", lambda workdir: None)
+
+    def write(**bodies):
+        fake_stages.write(tmp_path / "stages", **bodies)
+        for name in fake_stages.STAGES:
+            monkeypatch.delitem(sys.modules, f"glore_jax.stages.{name}", raising=False)
+
+    write()
+    fake_stages.install(tmp_path / "stages")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # sources of one second and one length share a .pyc
+
+    def go(only=None, **overrides):
+        config = make_config(**overrides)
+        capsys.readouterr()
+        ran = pipeline.run(config, go.workdir, only)
+        return ran, capsys.readouterr().out.splitlines()
+
+    go.workdir, go.write = tmp_path / "work", write
+    yield go
+    for name in fake_stages.STAGES:
+        sys.modules.pop(f"glore_jax.stages.{name}", None)
+
+
+def make_config(**overrides):
+    config = fake_stages.get_config()
+    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in overrides.items()})
+    return config.lock()
+
+
+def manifest(run, name):
+    return json.loads((run.workdir / name / "manifest.json").read_text())
+
+
+def test_runs_all_once_and_then_nothing(run):
+    assert run()[0] == ALL
+    before = {f: f.read_bytes() for f in run.workdir.rglob("*") if f.is_file()}
+    ran, lines = run()
+    assert ran == []
+    assert lines[0].startswith("student: done already (")
+    assert lines[-1] == "final 0.5"  # the stored table is shown again
+    assert {f: f.read_bytes() for f in run.workdir.rglob("*") if f.is_file()} == before
+    assert before[run.workdir / "ran.txt"].decode().split() == ALL
+
+
+def test_manifest_and_config_say_what_was_run(run):
+    run(student__sft__lr=0.5)
+    student, sample = manifest(run, "student"), manifest(run, "sample")
+    assert student["done"] is True and student["counts"] == {"examples": 3} and student["inputs"] == {}
+    assert student["config"]["student"]["sft"]["lr"] == 0.5
+    assert sample["inputs"] == {"student": student["fingerprint"]}
+    resolved = json.loads((run.workdir / "config.json").read_text())
+    assert resolved["config"]["student"]["sft"]["lr"] == 0.5
+    assert (
+        resolved["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
+        and "jax" in resolved["packages"]
+    )
+
+
+@pytest.mark.parametrize(
+    "override, stale",
+    [
+        (dict(rollout__k=4), [("rollout", "config.rollout.k 8 -> 4"), ("report", "input rollout changed")]),
+        (dict(report__examples=5), [("report", "config.report.examples 60 -> 5")]),
+        (dict(seed=1), [("student", "config.seed 0 -> 1"), ("sample", "input student changed"),
+                        ("rollout", "input sample changed"), ("report", "input sample changed")]),
+        (dict(sample__k=2, sample__top_k=7), [("sample", "config.sample.k 96 -> 2 (and 1 more)"),
+                                             ("rollout", "input sample changed"), ("report", "input sample changed")]),
+    ],
+)  # fmt: skip
+def test_a_changed_field_makes_what_depends_on_it_stale(run, override, stale):
+    run()
+    old = {name: manifest(run, name) for name in ALL}
+    ran, lines = run(**override)
+    assert ran == [name for name, _ in stale]
+    assert [line for line in lines if "stale" in line] == [f"{name} is stale: {why}" for name, why in stale]
+    for name, _ in stale:  # nothing lost, nothing mixed
+        moved = run.workdir / "stale" / f"{name}-{old[name]['fingerprint']}" / "manifest.json"
+        assert json.loads(moved.read_text()) == old[name]
+        assert manifest(run, name)["fingerprint"] != old[name]["fingerprint"]
+    assert run(**override)[0] == []
+
+
+@pytest.mark.parametrize(
+    "override",
+    [dict(mesh__tensor=2), dict(engine__groups=4), dict(engine__part_questions=9), dict(student__sft__save_seconds=5.0),
+     dict(model__remat="none"), dict(student__sft__profile_steps=(3, 5))],
+)  # fmt: skip
+def test_fields_of_speed_make_nothing_stale(run, override):
+    run()
+    before = (run.workdir / "config.json").read_bytes()
+    assert run(**override)[0] == []
+    assert (run.workdir / "config.json").read_bytes() == before  # it says what the results were made with
+
+
+def test_going_back_and_forth_keeps_every_version(run):
+    for k in (8, 4, 8, 4, 8):
+        assert "rollout" in run(rollout__k=k)[0]
+    assert len(list((run.workdir / "stale").glob("rollout-*/manifest.json"))) == 4
+
+
+def test_tensorboard_events_go_aside_with_their_stage(run):
+    run.write(
+        sample="f = ctx.folder('tb', 'sample', 'events'); f.parent.mkdir(parents=True); f.write_text('old'); return {}"
+    )
+    run()
+    old = manifest(run, "sample")["fingerprint"]
+    run(sample__k=2)
+    assert (run.workdir / "stale" / f"sample-{old}" / "tb" / "events").read_text() == "old"
+
+
+UNTIL_TOLD = """
+    part = ctx.folder("sample", f"part-{len(list(ctx.folder('sample').glob('part-*')))}")
+    part.write_text("x")
+    if not ctx.folder("go").exists():
+        raise RuntimeError("broken")
+    return {}
+"""
+
+
+def test_goes_on_in_the_same_folder_after_a_failure(run):
+    run.write(sample=UNTIL_TOLD)
+    with pytest.raises(RuntimeError, match="broken"):
+        run()
+    left = manifest(run, "sample")
+    assert left["done"] is False and manifest(run, "student")["done"] is True
+    (run.workdir / "go").touch()
+    ran, lines = run()
+    assert ran == ["sample", "rollout", "report"] and "sample: goes on" in lines
+    assert sorted(f.name for f in (run.workdir / "sample").glob("part-*")) == ["part-0", "part-1"]
+    assert manifest(run, "sample")["started"] == left["started"]
+    assert not (run.workdir / "stale").exists()
+
+
+def test_seconds_add_up_over_restarts(run, monkeypatch):
+    clock = iter(range(0, 10_000, 100))  # every look at it is 100 s later
+    monkeypatch.setattr(pipeline.time, "monotonic", lambda: next(clock))
+    run.write(student="if not ctx.folder('go').exists():\n    raise RuntimeError\nreturn {}")
+    with pytest.raises(RuntimeError):
+        run(("student",))
+    first = manifest(run, "student")["seconds"]
+    (run.workdir / "go").touch()
+    run(("student",))
+    assert first == 200 and manifest(run, "student")["seconds"] == 400
+
+
+def test_work_cut_into_other_parts_is_not_continued(run):
+    run.write(sample=UNTIL_TOLD)
+    with pytest.raises(RuntimeError):
+        run()
+    (run.workdir / "go").touch()
+    _, lines = run(engine__part_questions=9)
+    assert "sample is stale: config.engine.part_questions 256 -> 9" in lines
+    assert [f.name for f in (run.workdir / "sample").glob("part-*")] == ["part-0"]
+
+
+def test_goes_on_after_kill_9(run, tmp_path):
+    run.write(
+        sample="ctx.folder('sample', 'part-0').write_text('x'); print('written', flush=True); import time; time.sleep(60)"
+    )
+    command = (f"--config={fake_stages.__file__}", f"--workdir={run.workdir}")
+    with fake_stages.start(tmp_path / "stages", *command) as process:
+        assert any(line == "written\n" for line in process.stdout), process.stderr.read()
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert manifest(run, "sample")["done"] is False
+    run.write(sample="assert ctx.folder('sample', 'part-0').read_text() == 'x'; return {}")
+    assert run()[0] == ["sample", "rollout", "report"]
+
+
+def test_step_is_computed_once(run):
+    run.write(
+        student="""
+            def first():
+                ctx.say("computed")
+                return {"pair": (1, 2), 3: 0.5}
+            result = ctx.step("round-1", first)
+            assert result == {"pair": [1, 2], "3": 0.5}
+            if not ctx.folder("go").exists():
+                raise RuntimeError
+            return result
+        """
+    )
+    with pytest.raises(RuntimeError):
+        run()
+    (run.workdir / "go").touch()
+    _, lines = run()
+    assert "computed" not in lines and (run.workdir / "student" / "round-1.json").exists()
+    assert manifest(run, "student")["counts"] == {"pair": [1, 2], "3": 0.5}
+
+
+# What was asked for.
+
+
+def test_only_runs_what_is_named_in_the_order_of_the_data(run):
+    assert run(("sample", "student"))[0] == ["student", "sample"]
+    assert run(("sample",))[0] == []
+    assert run()[0] == ["rollout", "report"]
+
+
+def test_only_names_what_is_missing(run):
+    with pytest.raises(
+        UserError, match=r"^stage report needs sample \(not run yet\), rollout \(not run yet\): add"
+    ):
+        run(("report",))
+    assert not run.workdir.exists()
+    run()
+    with pytest.raises(
+        UserError, match=r"^stage report needs rollout \(stale: config.rollout.k 8 -> 4\): add"
+    ):
+        run(("report",), rollout__k=4)
+    assert manifest(run, "rollout")["done"] and not (run.workdir / "stale").exists()
+
+
+def test_unknown_stage(run):
+    with pytest.raises(UserError, match="no stage 'samples': choose from pretrain, student, sample, "):
+        run(("samples",))
+
+
+def test_pretrain_runs_alone_and_only_if_the_config_has_it(run):
+    with pytest.raises(UserError, match="the config has no pretrain, which stage pretrain needs"):
+        run(("pretrain",))
+    config = default()
+    config.name, config.pretrain = "base", {"steps": 3}
+    assert pipeline.run(config, run.workdir) == ["pretrain"]
+
+
+@pytest.mark.parametrize(
+    "override", [dict(name="other"), dict(task__name="gsm8k"), dict(model__base="elsewhere")]
+)
+def test_workdir_of_another_config_is_left_alone(run, override):
+    run()
+    before = sorted(run.workdir.rglob("*"))
+    field, value = next(iter(override.items()))
+    with pytest.raises(UserError, match=rf"belongs to another config \({field.replace('__', '.')} .*{value}"):
+        run(**override)
+    assert sorted(run.workdir.rglob("*")) == before
+
+
+def test_files_of_unknown_origin_are_not_mixed_in(run):
+    (run.workdir / "sample").mkdir(parents=True)
+    (run.workdir / "sample" / "part-0").touch()
+    with pytest.raises(UserError, match="sample holds files but no manifest.json"):
+        run()
+    assert not (run.workdir / "student").exists()
+
+
+def test_config_out_of_bounds_touches_nothing(run):
+    with pytest.raises(UserError, match="config.rollout.k is 0: must be at least 1"):
+        run(rollout__k=0)
+    assert not run.workdir.exists()

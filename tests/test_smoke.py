@@ -1,0 +1,112 @@
+"""The configurations of the paper, every stage, on small published-form data and a LLaMA folder with random weights."""
+
+import importlib.util
+import json
+import pathlib
+
+import pytest
+import tokenizers
+from tokenizers import decoders, pre_tokenizers
+
+from glore_jax import pipeline, storage
+from glore_jax.errors import UserError
+from glore_jax.models import hf, llama
+from glore_jax.models.config import LlamaConfig
+from glore_jax.models.tokenizer import Tokenizer
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def config_of(name: str, arg: str = "smoke"):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(arg)
+
+
+@pytest.fixture(scope="module")
+def llama_folder(tmp_path_factory):
+    """A LLaMA with random weights and a byte-level tokenizer without [BAD], as a user's folder is."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = tokenizers.Tokenizer(
+        tokenizers.models.BPE({t: i for i, t in enumerate(["<s>", "</s>", *alphabet])}, [])
+    )
+    backend.add_special_tokens(["<s>", "</s>"])
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = Tokenizer(backend, bos_id=0, eos_id=1)
+    config = LlamaConfig(tokenizer.vocab_size, 32, 64, 2, 4, 2, 8, max_positions=1024)
+    folder = tmp_path_factory.mktemp("llama")
+    hf.save_policy(folder, config, llama.init(config, 0)[1], tokenizer, "float32")
+    return folder
+
+
+def gsm8k_rows(count: int):
+    for i in range(count):
+        a, b = 3 + i % 7, 2 + i % 5
+        answer = f"He buys {a}+{b}=<<{a}+{b}={a + b}>>{a + b} nuts.\nHe has 2*{a + b}=<<2*{a + b}={2 * (a + b)}>>{2 * (a + b)}.\n#### {2 * (a + b)}"
+        yield {"question": f"Row {i}: Tim buys {a} nuts, then {b}, twice. How many?", "answer": answer}
+
+
+@pytest.fixture(scope="module")
+def data_folders(tmp_path_factory):
+    gsm8k, svamp = tmp_path_factory.mktemp("gsm8k"), tmp_path_factory.mktemp("svamp")
+    storage.write_jsonl(gsm8k / "train.jsonl", gsm8k_rows(280))
+    storage.write_jsonl(gsm8k / "test.jsonl", gsm8k_rows(8))
+    rows = [
+        {
+            "ID": f"row-{i}", "Body": f"A shelf has {i + 9} jars. {i} fall", "Question": "How many are left?",
+            "Equation": f"( {i + 9}.0 - {i}.0 )", "Answer": 9.0, "Type": "Subtraction",
+        }
+        for i in range(120)
+    ]  # fmt: skip
+    storage.write_json(svamp / "SVAMP.json", rows)
+    return {"gsm8k": str(gsm8k), "svamp": str(svamp)}
+
+
+@pytest.mark.parametrize("name", ["gsm8k_llama2_7b", "svamp_llama2_13b"])
+def test_every_stage_runs_on_published_rows(name, llama_folder, data_folders, tmp_path, capsys):
+    config = config_of(name)
+    config.model.base = str(llama_folder)
+    config.task.data_dir = data_folders[config.task.name]
+    done = pipeline.run(config, tmp_path)
+    assert done == ["student", "sample", "rollout", "orm", "sorm", "refiner", "evaluate", "report"]
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["draft"]["n"] == report["pipeline"]["rerank"]["n"] == 6
+    assert (
+        report["step_truth"] is None if "step_truth" in report else True
+    )  # these tasks do not know the truth of a step
+    assert 0 <= report["pipeline"]["rerank"]["acc"] <= report["pipeline"]["oracle"]["acc"] <= 1
+    assert Tokenizer.load(tmp_path / "student" / "hf").bad_id is not None
+    assert "Draft (greedy)" in (tmp_path / "report" / "summary.txt").read_text()
+
+    capsys.readouterr()
+    assert pipeline.run(config, tmp_path) == []
+    assert "nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("task", ["gsm8k", "svamp"])
+def test_the_two_sizes_differ_only_in_name_base_and_column(task):
+    small, large = (config_of(f"{task}_llama2_{size}", "").to_dict() for size in ("7b", "13b"))
+    for config in (small, large):
+        del config["name"], config["model"]["base"], config["report"]["paper_column"]
+    assert small == large
+
+
+def test_hyperparameters_of_table_4():
+    c = config_of("gsm8k_llama2_7b", "")
+    published = {"student.sft": (4, 2e-5, 2e-7, 128), "orm.train": (1, 2e-6, 2e-7, 256), "sorm.train": (1, 2e-6, 2e-7, 256),
+                 "refiner.train": (1, 2e-5, 2e-7, 128)}  # fmt: skip
+    for section, values in published.items():
+        stage, part = section.split(".")
+        found = c[stage][part]
+        assert (found.epochs, found.lr, found.min_lr, found.batch_size) == values
+    assert (c.student.ei.k, c.rollout.k, c.rollout.max_new, c.evaluate.threshold) == (96, 8, 300, 0.5)
+
+
+def test_an_untrained_model_that_solves_nothing_is_a_clear_error(llama_folder, data_folders, tmp_path):
+    config = config_of("gsm8k_llama2_7b")
+    config.model.base, config.task.data_dir = str(llama_folder), data_folders["gsm8k"]
+    config.sample.include_worked, config.student.ei.rounds = False, 0
+    with pytest.raises(UserError, match="reward models need both kinds"):
+        pipeline.run(config, tmp_path, ("student", "sample"))
