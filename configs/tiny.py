@@ -92,25 +92,32 @@ def base(c: ConfigDict) -> ConfigDict:
     p = training(2e-3, 4e-5, 0, 1)
     p.optimizer, p.muon_scale, p.warmup, p.weight_decay, p.save_seconds = "muon", 8.0, 100, 0.02, 300.0
     p.seed = 7
-    p.steps = 4200
-    p.export_every = 300
+    p.steps = 12000
+    p.export_every = 1200
     # Arithmetic first, then the binding of names to amounts on short problems, then problems of the task's length, checked and
     # corrected work among them.
     p.batches = ConfigDict(
         dict(
-            arithmetic=dict(rows=20, row_length=144, steps=(1, 2), kinds=(("facts", 0.5), ("solved", 0.5))),
-            short=dict(rows=20, row_length=144, steps=(1, 3), kinds=(("facts", 0.15), ("solved", 0.85))),
-            full=dict(
-                rows=13,
-                row_length=256,
-                steps=(2, 5),
-                kinds=(("facts", 0.1), ("solved", 0.65), ("marked", 0.25)),
+            arithmetic=dict(
+                rows=20, row_length=144, steps=(1, 2), kinds=(("facts", 0.4), ("checked", 0.1), ("solved", 0.5))
             ),
-            long=dict(rows=8, row_length=416, steps=(2, 5), kinds=(("corrected", 1.0),)),
+            short=dict(
+                rows=20,
+                row_length=144,
+                steps=(1, 3),
+                kinds=(("facts", 0.15), ("checked", 0.1), ("solved", 0.65), ("marked", 0.1)),
+            ),
+            full=dict(
+                rows=11,
+                row_length=272,
+                steps=(2, 5),
+                kinds=(("facts", 0.1), ("checked", 0.1), ("solved", 0.45), ("marked", 0.35)),
+            ),
+            long=dict(rows=7, row_length=432, steps=(2, 5), kinds=(("corrected", 1.0),)),
         )
     )
     p.phases = (
-        (0.12, (("arithmetic", 1.0),)),
+        (0.10, (("arithmetic", 1.0),)),
         (0.45, (("short", 1.0),)),
         (1.0, (("full", 0.8), ("long", 0.2))),
     )
@@ -118,7 +125,7 @@ def base(c: ConfigDict) -> ConfigDict:
         dict(
             hidden_size=128,
             intermediate_size=352,
-            num_layers=4,
+            num_layers=6,
             num_heads=4,
             num_kv_heads=2,
             head_dim=32,
@@ -127,7 +134,7 @@ def base(c: ConfigDict) -> ConfigDict:
         )
     )
     p.difficulty = ConfigDict(
-        dict(steps=(1, 5), operand=(3, 60), factor=(2, 6), max_value=400, distractors=0.4, shuffle=0.25)
+        dict(steps=(1, 5), operand=(3, 99), factor=(2, 9), max_value=999, distractors=0.4, shuffle=0.25)
     )
     c.pretrain = p
     return c

@@ -70,9 +70,7 @@ class Rewarder:
 
     def step_scores(self, question: str, steps: Sequence[str]) -> np.ndarray:
         """Probability float32 [len(steps)] that the solution is good up to and including each step."""
-        prompt = self.prompts.question(question)
-        tokens, ends = self.prompts.solution(list(steps))
-        items = [(prompt + tokens, [len(prompt) + e for e in ends])]
+        items = [self.prompts.scored(question, list(steps))]
         return score_steps(
             self.graphdef,
             self.params,

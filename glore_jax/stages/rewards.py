@@ -18,15 +18,11 @@ def reward_example(prompts, question: str, steps, labels, weights) -> Example:
         raise ValueError(
             f"{len(steps)} steps, {len(labels)} labels, {len(weights)} weights of one solution: {question[:60]!r}"
         )
-    prompt = prompts.question(question)
-    tokens, ends = prompts.solution(steps)
-    at = np.asarray(ends) + len(prompt) - 1
-    label_row, weight_row = (
-        np.zeros(len(prompt) + len(tokens), np.float32),
-        np.zeros(len(prompt) + len(tokens), np.float32),
-    )
+    tokens, ends = prompts.scored(question, steps)
+    at = np.asarray(ends, np.int64) - 1
+    label_row, weight_row = np.zeros((2, len(tokens)), np.float32)
     label_row[at], weight_row[at] = labels, weights
-    return Example(np.asarray(prompt + tokens, np.int32), weight_row, label_row)
+    return Example(np.asarray(tokens, np.int32), weight_row, label_row)
 
 
 def train_reward(ctx, name: str, items: list[tuple[str, list, list, list]], section, target: str) -> dict:
@@ -60,9 +56,5 @@ def train_reward(ctx, name: str, items: list[tuple[str, list, list, list]], sect
 
 def score(ctx, model, solutions: list[tuple[str, list[str]]], name: str) -> list[np.ndarray]:
     """Probabilities per step of (question, steps) solutions; an empty one gets an empty array."""
-    items = []
-    for question, steps in solutions:
-        prompt = model.prompts.question(question)
-        tokens, ends = model.prompts.solution(steps)
-        items.append((prompt + tokens, [len(prompt) + e for e in ends]))
+    items = [model.prompts.scored(question, steps) for question, steps in solutions]
     return score_steps(model.graphdef, model.params, model.config, items, mesh=ctx.local_mesh, name=name)

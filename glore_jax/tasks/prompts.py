@@ -6,6 +6,9 @@ in scoring, whatever stands before it:
     [bos] question template | step 1 "\\n" | step 2 "\\n" | ... | #### n [eos]
                             ^ cut 0        ^ cut 1       ^ cut 2          ^ end of the last step
 
+    [bos] question template | step 1 "\\n" | step 2 "\\n" | ... | #### n "\\n"
+                                    ^ score 1      ^ score 2          ^ score of the whole
+
 A refiner reads the draft and writes the whole corrected solution after a separator; `[BAD]` is one token in front of the first
 step judged wrong (paper section 4.1, step 3):
 
@@ -53,6 +56,13 @@ class Prompts:
             tokens += [*self._encode(step), self.tokenizer.eos_id] if closing else self._encode(step + "\n")
             ends.append(len(tokens))
         return tokens, ends
+
+    def scored(self, question: str, steps) -> tuple[list[int], list[int]]:
+        """(tokens, ends) of what a reward model reads: question and steps, every step closed by its newline, the last one too,
+        so that all are read at the same kind of token. `ends[i]` counts the tokens up to and including step i."""
+        prompt = self.question(question)
+        tokens, ends = self.solution(steps, ended=False)
+        return prompt + tokens, [len(prompt) + end for end in ends]
 
     def refine(self, question: str, draft, bad: int | None) -> list[int]:
         """The refiner's source. `bad` is the index of the first wrong step (0 = start of the draft), None for no mark."""

@@ -18,9 +18,9 @@ QUESTION, STEPS = "2+3, then *2?", ["2+3=5", "5*2=11", "#### 11"]
 
 
 def ends_of_steps(tokens):
-    """Where the newline of a step or the end of the text stands, after the question's own newline."""
+    """Where the newline of a step stands, after the question's own newline."""
     newline, start = TOKENIZER.encode("\n")[0], len(PROMPTS.question(QUESTION))
-    return [i for i, t in enumerate(tokens) if i >= start and t in (newline, TOKENIZER.eos_id)]
+    return [i for i, t in enumerate(tokens) if i >= start and t == newline]
 
 
 def test_labels_stand_at_the_last_token_of_each_step():
@@ -31,7 +31,7 @@ def test_labels_stand_at_the_last_token_of_each_step():
     np.testing.assert_array_equal(example.weights[at], [1.0, 0.5, 1.0])
     np.testing.assert_array_equal(example.labels[at], np.float32([1, 0.25, 0]))  # fractions stay fractions
     assert example.labels.dtype == example.weights.dtype == np.float32
-    assert PROMPTS.text(example.tokens) == "question: " + QUESTION + "\n" + "\n".join(STEPS)
+    assert PROMPTS.text(example.tokens) == "question: " + QUESTION + "\n" + "\n".join(STEPS) + "\n"
 
 
 def test_dropped_labels_have_no_weight():

@@ -1,8 +1,9 @@
 """Solutions with one slip, for the pretraining corpus: what a careless hand would write.
 
-A slip is a wrong result, a wrong operand or a wrong operator in one step; the steps after it go on from the wrong amount.
+A slip is a wrong result, a wrong amount or number taken up, or a wrong operator in one step; the steps after it go on from there.
 """
 
+import dataclasses
 import random
 
 from glore_jax.tasks.chains.generate import Chain, Step, render_step
@@ -47,21 +48,24 @@ def _apply(step: Step, values: dict[str, int]) -> int | None:
 
 
 def _wrong(step: Step, values: dict[str, int], rng: random.Random) -> tuple[Step, int | None]:
-    kind = rng.choices(("result", "operand", "operator"), (0.6, 0.25, 0.15))[0]
+    """A step with a slip in it, and the result that it shows (None: this slip cannot be made here)."""
+    kind = rng.choices(("result", "operator", "amount", "number"), (0.5, 0.25, 0.15, 0.1))[0]
+    args = list(step.args)
+    if kind == "result":
+        right = _apply(step, values)
+        return step, None if right is None else misread(right, rng)
     if kind == "operator":
-        step = Step(step.lead, step.claim, _FLIP[step.op], step.args, step.tail, step.key)
-        return step, _apply(step, values)
-    if kind == "operand":
-        named = [i for i, a in enumerate(step.args) if isinstance(a, str)]
-        i, other = rng.choice(named), rng.choice(list(values))
-        step = Step(
-            step.lead, step.claim, step.op, (*step.args[:i], other, *step.args[i + 1 :]), step.tail, step.key
-        )
-        return step, _apply(step, values)
-    right = _apply(step, values)
-    return step, None if right is None else _misread(right, rng)
+        step = dataclasses.replace(step, op=_FLIP[step.op])
+    else:
+        places = [i for i, a in enumerate(args) if isinstance(a, str) == (kind == "amount")]
+        if not places:
+            return step, None
+        i = rng.choice(places)
+        args[i] = rng.choice(list(values)) if kind == "amount" else abs(misread(args[i], rng))
+        step = dataclasses.replace(step, args=tuple(args))
+    return step, _apply(step, values)
 
 
-def _misread(n: int, rng: random.Random) -> int:
+def misread(n: int, rng: random.Random) -> int:
     """A neighbour that a slipped carry or a wrong digit would give."""
     return n + rng.choice((-1, 1)) * rng.choice((1, 1, 2, 3, 10, 10, 10, 20, 100 if n > 100 else 10, 9, 11))
