@@ -15,6 +15,8 @@ class Checkpoints:
 
     def __init__(self, folder, keep: int = 1):
         self.folder = storage.path(folder)
+        if not self.folder.is_absolute():  # Orbax takes no relative path; gs:// counts as absolute
+            self.folder = self.folder.absolute()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=True)
         # Without the handler Orbax asks the newest checkpoint what a save consists of; a torn one gives the wrong answer for all.
         handler = ocp.StandardCheckpointHandler()

@@ -214,3 +214,8 @@ def test_torn_checkpoint(two_saves, tear):
 
 def test_nothing_saved(tmp_path):
     assert restore(tmp_path / "new") == (0, None, None)
+
+
+def test_relative_folder(two_saves, monkeypatch):
+    monkeypatch.chdir(two_saves.parent)
+    assert restore(two_saves.name) == (6, 6.0, 6)
