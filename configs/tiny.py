@@ -99,7 +99,10 @@ def base(c: ConfigDict) -> ConfigDict:
     p.batches = ConfigDict(
         dict(
             arithmetic=dict(
-                rows=20, row_length=144, steps=(1, 2), kinds=(("facts", 0.4), ("checked", 0.1), ("solved", 0.5))
+                rows=20,
+                row_length=144,
+                steps=(1, 2),
+                kinds=(("facts", 0.4), ("checked", 0.1), ("solved", 0.5)),
             ),
             short=dict(
                 rows=20,
