@@ -5,7 +5,7 @@ python -m glore_jax.solve --workdir=runs/tiny --question="Ben has 22 pies. ..."
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from glore_jax import storage
 from glore_jax.errors import UserError
@@ -90,6 +90,7 @@ def show(found: dict) -> str:
 
 def main(argv) -> None:
     del argv
+    logging.set_verbosity(logging.WARNING)
     try:
         print(show(solve(_WORKDIR.value, question())))
     except UserError as error:
