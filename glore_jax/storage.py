@@ -185,7 +185,9 @@ def _read_part(file: epath.Path) -> list[dict]:
     try:
         return pq.read_table(io.BytesIO(data), page_checksum_verification=True).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as e:
-        raise UserError(f"{file}: truncated or damaged Parquet file; delete the folder of its stage and run again") from e
+        raise UserError(
+            f"{file}: truncated or damaged Parquet file; delete the folder of its stage and run again"
+        ) from e
 
 
 def read_part(folder: epath.PathLike, index: int) -> list[dict]:
@@ -208,5 +210,7 @@ def read_records(folder: epath.PathLike) -> list[dict]:
     found.sort()
     for index, (part, _) in enumerate(found):
         if part != index:
-            raise UserError(f"{part_path(root, index)} is missing; delete the folder of its stage and run again")
+            raise UserError(
+                f"{part_path(root, index)} is missing; delete the folder of its stage and run again"
+            )
     return [row for _, file in found for row in _read_part(file)]
