@@ -23,11 +23,15 @@ _FIELDS = {
     "evaluate": {"k": 3, "label_k": 3, "max_new": 72, "splits": "('test',)"},
 }
 FLAGS = [
-    f"--config.{section}.{name}={value}" for section, fields in _FIELDS.items() for name, value in fields.items()
+    f"--config.{section}.{name}={value}"
+    for section, fields in _FIELDS.items()
+    for name, value in fields.items()
 ]
 
 
-def start(module: str, *arguments: str, cache: pathlib.Path, log) -> subprocess.Popen:
+def start(
+    module: str, *arguments: str, cache: pathlib.Path, log, errors=subprocess.STDOUT
+) -> subprocess.Popen:
     """`python -m glore_jax.MODULE` on one device; every program that it compiles stays in `cache` for the next process."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
@@ -36,8 +40,10 @@ def start(module: str, *arguments: str, cache: pathlib.Path, log) -> subprocess.
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     command = [sys.executable, "-m", f"glore_jax.{module}", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=errors)
 
 
 def start_run(workdir: pathlib.Path, cache: pathlib.Path, log) -> subprocess.Popen:
-    return start("main", "--config=configs/tiny.py:smoke", f"--workdir={workdir}", *FLAGS, cache=cache, log=log)
+    return start(
+        "main", "--config=configs/tiny.py:smoke", f"--workdir={workdir}", *FLAGS, cache=cache, log=log
+    )
