@@ -82,24 +82,34 @@ def test_processes_share_out_the_parts(small_parts, monkeypatch):
     assert storage.read_records(small_parts.folder("sample", "records")) == EXPECTED
 
 
-MODEL = SimpleNamespace(config=CONFIG, tokenizer=Characters(), graphdef=None, params=None, prompts=Prompts(Characters()))
+MODEL = SimpleNamespace(
+    config=CONFIG, tokenizer=Characters(), graphdef=None, params=None, prompts=Prompts(Characters())
+)
 
 
 def test_a_sample_is_graded_where_it_is_made(ctx, monkeypatch):
     texts = {0: "2+3=5\n#### 5\nand more", 1: None, 2: "2+3=6\n#### 6"}
-    monkeypatch.setattr(common, "make_engine", lambda *args, **options: Scripted(lambda job, fork: texts[fork.sample]))
+    monkeypatch.setattr(
+        common, "make_engine", lambda *args, **options: Scripted(lambda job, fork: texts[fork.sample])
+    )
     problems = [Problem("a", "2+3?", "5"), Problem("b", "3+3?", "6")]
     rows = common.sample(ctx, "sample/records", MODEL, problems, Sampling(), 3)
     assert [(r["question_id"], r["sample_id"], r["answer"], r["correct"], r["ended"]) for r in rows] == [
         ("a", 0, "5", True, True), ("a", 1, None, False, False), ("a", 2, "6", False, True),
         ("b", 0, "5", False, True), ("b", 1, None, False, False), ("b", 2, "6", True, True),
     ]  # fmt: skip
-    assert rows[0]["steps"] == ["2+3=5", "#### 5"] and rows[0]["gold"] == "5" and rows[0]["policy"] == "sample/records"
+    assert (
+        rows[0]["steps"] == ["2+3=5", "#### 5"]
+        and rows[0]["gold"] == "5"
+        and rows[0]["policy"] == "sample/records"
+    )
     assert common.truncated(rows) == 2 and common.accuracy(rows) == pytest.approx(1 / 3)
 
 
 def test_each_set_of_samples_has_randomness_of_its_own(ctx):
-    seeds = [common.seed_of(ctx, name) for name in ("student/samples-1", "student/samples-2", "sample/records")]
+    seeds = [
+        common.seed_of(ctx, name) for name in ("student/samples-1", "student/samples-2", "sample/records")
+    ]
     ctx.config.seed = 1
     assert len({*seeds, common.seed_of(ctx, "sample/records")}) == 4
 
@@ -128,7 +138,10 @@ def test_what_is_longer_than_a_row_is_counted(ctx):
 
 def test_options_of_training_do_not_reach_inference(ctx):
     ctx.config.model.remat = "full"
-    assert common.options(ctx.config, True)["remat"] == "full" and common.options(ctx.config, False)["remat"] == "none"
+    assert (
+        common.options(ctx.config, True)["remat"] == "full"
+        and common.options(ctx.config, False)["remat"] == "none"
+    )
 
 
 def test_the_packaged_base_is_ready_to_train(ctx):

@@ -11,7 +11,13 @@ from glore_jax.tasks.base import Problem
 
 
 def row(question, sample, steps, correct=True):
-    return {"question_id": question, "sample_id": sample, "question": f"{question}?", "steps": steps, "correct": correct}
+    return {
+        "question_id": question,
+        "sample_id": sample,
+        "question": f"{question}?",
+        "steps": steps,
+        "correct": correct,
+    }
 
 
 ROWS = [
@@ -42,7 +48,10 @@ def test_known_solutions_are_not_found_again():
 
 def test_at_most_so_many_of_a_question():
     assert [q for q, _ in found(per_question=2)] == ["a", "a", "b"]
-    assert found(1, known=[row("a", 9, ["one", "#### 5"])])[0] == ("a", ["two", "#### 5"])  # new ones are counted
+    assert found(1, known=[row("a", 9, ["one", "#### 5"])])[0] == (
+        "a",
+        ["two", "#### 5"],
+    )  # new ones are counted
 
 
 @pytest.fixture
@@ -110,7 +119,11 @@ def shot(ctx, monkeypatch):
     shot = SimpleNamespace(ctx=ctx, says=[], asked={}, problems=[Problem("a", "2+3?", "5")])
 
     def sample(ctx, name, model, problems, sampling, k, trunk_of):
-        shot.asked.update(sampling=sampling, trunk=Characters().decode(trunk_of(problems[0])), begin=trunk_of(problems[0])[0])
+        shot.asked.update(
+            sampling=sampling,
+            trunk=Characters().decode(trunk_of(problems[0])),
+            begin=trunk_of(problems[0])[0],
+        )
         return shot.says
 
     monkeypatch.setattr(common, "load_base", lambda ctx: base)
@@ -126,7 +139,10 @@ def test_one_worked_example_stands_before_the_question(shot):
     assert rows == [{"question_id": "a", "question": "a?", "steps": ["2+3=5", "#### 5"]}]
     expected = "question: 1+1?\nanswer:\n1+1=2\n#### 2\n\nquestion: 2+3?\nanswer:\n"
     assert (shot.asked["begin"], shot.asked["trunk"]) == (Characters.bos_id, expected)
-    assert set(shot.asked["sampling"].stop) == {"\n\n", "question:"}  # it would go on with a question of its own
+    assert set(shot.asked["sampling"].stop) == {
+        "\n\n",
+        "question:",
+    }  # it would go on with a question of its own
 
 
 @pytest.mark.parametrize("missing", ["question", "solution"])
@@ -148,4 +164,6 @@ def test_a_base_that_solves_nothing(shot):
 
 def test_worked_solutions_are_taken_where_there_are_some(shot):
     problems = [Problem("a", "a?", "5", ("one", "#### 5")), Problem("b", "b?", "6")]
-    assert student.first_set(shot.ctx, problems) == [{"question_id": "a", "question": "a?", "steps": ["one", "#### 5"]}]
+    assert student.first_set(shot.ctx, problems) == [
+        {"question_id": "a", "question": "a?", "steps": ["one", "#### 5"]}
+    ]
