@@ -23,10 +23,10 @@ def get_config(arg: str = "") -> ConfigDict:
             seed=1,
             size=dict(train=1200, dev=200, test=500, test_templates=200),
             limit=dict(train=0, dev=0, test=0, test_templates=0),
-            steps=(3, 3),
-            operand=(3, 60),
-            factor=(2, 6),
-            max_value=400,
+            steps=(4, 5),
+            operand=(3, 99),
+            factor=(2, 9),
+            max_value=999,
             distractors=0.25,
             shuffle=0.0,
         )
@@ -40,14 +40,14 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     c.engine.groups, c.engine.siblings, c.engine.round_steps, c.engine.part_questions = 16, 8, 8, 100
     for section in (c.student.ei, c.sample, c.rollout, c.refiner, c.evaluate):
-        section.max_new = 136
+        section.max_new = 208
 
     c.student.sft = tune(lr=4e-4, batch_size=16, epochs=1, row_length=320)
     c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 400
-    c.sample.k, c.sample.questions = 8, 300
-    c.rollout.questions, c.rollout.drafts_per_question = 300, 4
-    c.orm.train, c.orm.per_question = tune(lr=1e-3, batch_size=16, epochs=2, row_length=320), 6
-    c.sorm.train = tune(lr=1e-3, batch_size=16, epochs=4, row_length=320)
+    c.sample.k, c.sample.questions = 8, 500
+    c.rollout.questions, c.rollout.drafts_per_question = 500, 4
+    c.orm.train, c.orm.per_question = tune(lr=1e-3, batch_size=16, epochs=1, row_length=320), 8
+    c.sorm.train = tune(lr=1e-3, batch_size=16, epochs=2, row_length=320)
     c.orm.balanced = False
     c.refiner.train, c.refiner.per_question = tune(lr=5e-4, batch_size=16, epochs=1, row_length=576), 2
     c.evaluate.k, c.evaluate.splits = 4, ("test", "test_templates")
