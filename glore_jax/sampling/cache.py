@@ -31,9 +31,11 @@ import jax.numpy as jnp
 _MASKED = -1e30
 
 
-def block_size(columns: int) -> int:
-    """Columns a block for suffixes of up to `columns`: few blocks, since each number of them in use is a program of its own."""
-    return max(32, -(-columns // 4 // 16) * 16)
+def suffix_blocks(max_new: int) -> tuple[int, int]:
+    """(blocks, columns of each) for suffixes of up to `max_new` tokens: few, since each number of blocks in use is a program of
+    its own. One more than the tokens fill, because the oldest fork may have begun anywhere in its first block."""
+    block = max(32, -(-max_new // 4 // 16) * 16)
+    return -(-max_new // block) + 1, block
 
 
 def empty(config, groups: int, slots: int, trunk: int, blocks: int, block: int, dtype, listed: bool):

@@ -88,8 +88,7 @@ class Engine:
         if self.unroll:
             graphdef, params = llama.unstack(graphdef, params)
         self.graphdef, self.params, self.config, self.tokenizer = graphdef, params, config, tokenizer
-        self.block = caching.block_size(max_new)
-        self.blocks = -(-max_new // self.block) + 1  # the oldest slot may have begun anywhere in the first
+        self.blocks, self.block = caching.suffix_blocks(max_new)
         self.bidirectional, self.stats = bidirectional, Stats()
 
     def _fresh_state(self):
