@@ -17,7 +17,9 @@ from glore_jax.sampling.tokens import Sampling
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", required=True)
     parser.add_argument("--job", required=True)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")

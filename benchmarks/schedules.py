@@ -37,7 +37,9 @@ def compare(labels: dict, reference: dict) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", required=True)
     parser.add_argument("--workdir", required=True)
     parser.add_argument("--drafts", type=int, default=500)
@@ -57,9 +59,7 @@ def main() -> None:
     drafts = drafts[: flags.drafts]
 
     def label(engine, drafts, schedule):
-        jobs = [
-            labelling.LabelJob(ctx.task, model.prompts, d, c.k, schedule, c.consistency) for d in drafts
-        ]
+        jobs = [labelling.LabelJob(ctx.task, model.prompts, d, c.k, schedule, c.consistency) for d in drafts]
         done = engine.run(jobs, common.sampling_of(c))
         return {(r["question_id"], r["sample_id"]): r for r in (job.record() for job in done)}
 
