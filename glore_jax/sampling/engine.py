@@ -33,6 +33,7 @@ from glore_jax.sampling.tokens import Sampling
 
 __all__ = ["Completion", "Engine", "Fork", "Job", "Stats"]
 
+_PREFILL = 256  # tokens of trunks in one call of the model, at least one trunk
 _IDLE = 1 / 16  # share of slots that may stand idle before the host looks, or waits for a grade
 
 
@@ -82,7 +83,8 @@ class Engine:
         self.mesh = mesh or meshes.single_device_mesh()
         rows = self.mesh.shape["data"] * self.mesh.shape["fsdp"]
         self.groups, self.slots, self.shelves = -(-groups // rows) * rows, slots, shelves
-        self.prefill_rows = -(-max(1, self.groups // 4) // rows) * rows
+        # Trunks come one by one as places get free: a wide batch would be mostly padding.
+        self.prefill_rows = -(-min(self.groups, max(1, _PREFILL // max_trunk)) // rows) * rows
         self.max_trunk, self.max_new, self.round_steps, self.seed = max_trunk, max_new, round_steps, seed
         self.unroll = nnx.merge(graphdef, params).unroll
         if self.unroll:
