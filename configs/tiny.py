@@ -92,14 +92,17 @@ def base(c: ConfigDict) -> ConfigDict:
     p = training(2e-3, 4e-5, 0, 1)
     p.optimizer, p.muon_scale, p.warmup, p.weight_decay, p.save_seconds = "muon", 8.0, 100, 0.02, 300.0
     p.seed = 7
-    p.steps = 12000
-    p.export_every = 1200
+    p.steps = 8800
+    p.export_every = 1100
     # Arithmetic first, then the binding of names to amounts on short problems, then problems of the task's length, checked and
     # corrected work among them.
     p.batches = ConfigDict(
         dict(
             arithmetic=dict(
-                rows=20, row_length=144, steps=(1, 2), kinds=(("facts", 0.4), ("checked", 0.1), ("solved", 0.5))
+                rows=20,
+                row_length=144,
+                steps=(1, 2),
+                kinds=(("facts", 0.4), ("checked", 0.1), ("solved", 0.5)),
             ),
             short=dict(
                 rows=20,
@@ -117,8 +120,8 @@ def base(c: ConfigDict) -> ConfigDict:
         )
     )
     p.phases = (
-        (0.10, (("arithmetic", 1.0),)),
-        (0.45, (("short", 1.0),)),
+        (0.08, (("arithmetic", 1.0),)),
+        (0.36, (("short", 1.0),)),
         (1.0, (("full", 0.8), ("long", 0.2))),
     )
     p.model = ConfigDict(

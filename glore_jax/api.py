@@ -43,6 +43,8 @@ class Policy:
     ) -> list[list[str]]:  # fmt: skip
         """`samples` continuations of each prompt, as texts. temperature 0 is greedy. What a continuation says depends on
         (seed, the prompt's text, its number), not on the other prompts. UserError if a prompt and max_new exceed the context."""
+        if not prompts:
+            return []
         bos = [] if self.tokenizer.bos_id is None else [self.tokenizer.bos_id]
         trunks = [bos + self.tokenizer.encode(p) for p in prompts]
         slots = min(samples, 8)

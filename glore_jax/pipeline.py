@@ -130,8 +130,8 @@ def _selection(config, only: tuple[str, ...] | None) -> list[str]:
 
 def _check_identity(config, workdir: epath.Path) -> None:
     file = workdir / "config.json"
-    if not file.exists():
-        return
+    if not file.exists() or not any(_holds_results(workdir / name) for name in stages.NAMES):
+        return  # a first run that failed on a wrong path has claimed nothing
     old = storage.read_json(file)
     old = old.get("config", {}) if isinstance(old, dict) else {}
     for field in IDENTITY:
@@ -140,6 +140,11 @@ def _check_identity(config, workdir: epath.Path) -> None:
             raise UserError(
                 f"{workdir} belongs to another config ({field} {_show(was)}, not {_show(now)}): choose another --workdir"
             )
+
+
+def _holds_results(folder: epath.Path) -> bool:
+    files = list(folder.iterdir()) if folder.exists() else []
+    return any(f.name != "manifest.json" or storage.read_json(f).get("done") for f in files)
 
 
 def _examine(name: str, config, workdir: epath.Path, plan: dict[str, Stage]) -> Stage:

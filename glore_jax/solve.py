@@ -3,27 +3,36 @@
 python -m glore_jax.solve --workdir=runs/tiny --question="Ben has 22 pies. ..."
 """
 
+import argparse
 import sys
 
-from absl import app, flags
+from absl import logging
 
 from glore_jax import storage
 from glore_jax.errors import UserError
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "A finished work directory.", required=True)
-_QUESTION = flags.DEFINE_string("question", None, "The question.")
-_FILE = flags.DEFINE_string("question-file", None, "A text file that holds the question.")
-
 _WIDTH = 10
 
 
-def question() -> str:
-    if (_QUESTION.value is None) == (_FILE.value is None):
-        raise UserError("give either --question or --question-file")
-    text = _QUESTION.value if _FILE.value is None else storage.read_text(_FILE.value)
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UserError(message)
+
+
+def parse(argv: list[str] | None) -> tuple[str, str]:
+    """(work directory, question) from the command line; UserError says what is wrong with it."""
+    parser = _Parser(
+        "python -m glore_jax.solve", description="Answer one question with all that a run has trained."
+    )
+    parser.add_argument("--workdir", required=True, help="a finished work directory")
+    either = parser.add_mutually_exclusive_group(required=True)
+    either.add_argument("--question", help="the question")
+    either.add_argument("--question-file", help="a text file that holds the question")
+    given = parser.parse_args(argv)
+    text = storage.read_text(given.question_file) if given.question is None else given.question
     if not text.strip():
         raise UserError("the question is empty")
-    return " ".join(text.split())
+    return given.workdir, " ".join(text.split())
 
 
 def solve(workdir, text: str) -> dict:
@@ -88,14 +97,15 @@ def show(found: dict) -> str:
     return "\n".join([*lines, f"answer    {found['answer'] if found['answer'] is not None else 'none'}"])
 
 
-def main(argv) -> None:
-    del argv
+def main(argv: list[str] | None = None) -> int:
+    logging.set_verbosity(logging.WARNING)
     try:
-        print(show(solve(_WORKDIR.value, question())))
+        print(show(solve(*parse(argv))))
+        return 0
     except UserError as error:
         print(f"glore: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
 
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main())

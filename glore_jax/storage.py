@@ -185,7 +185,9 @@ def _read_part(file: epath.Path) -> list[dict]:
     try:
         return pq.read_table(io.BytesIO(data), page_checksum_verification=True).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as e:
-        raise UserError(f"{file}: truncated or damaged Parquet file; delete it and run again") from e
+        raise UserError(
+            f"{file}: truncated or damaged Parquet file; delete the folder of its stage and run again"
+        ) from e
 
 
 def read_part(folder: epath.PathLike, index: int) -> list[dict]:
@@ -196,7 +198,8 @@ def read_part(folder: epath.PathLike, index: int) -> list[dict]:
 def read_records(folder: epath.PathLike) -> list[dict]:
     """The rows of all parts of `folder`, in the order of the part indices.
 
-    Files of other names are ignored. UserError if the folder is missing, holds no part, or a part is damaged.
+    Files of other names are ignored. UserError if the folder is missing, holds no part, or a part is damaged or missing
+    between others.
     """
     root = path(folder)
     with _refusals("list", root):
@@ -204,4 +207,10 @@ def read_records(folder: epath.PathLike) -> list[dict]:
     found = [(int(match[1]), file) for file in files if (match := _PART.fullmatch(file.name))]
     if not found:
         raise UserError(f"{root}: holds no part-*.parquet file; run the stage that writes them first")
-    return [row for _, file in sorted(found) for row in _read_part(file)]
+    found.sort()
+    for index, (part, _) in enumerate(found):
+        if part != index:
+            raise UserError(
+                f"{part_path(root, index)} is missing; delete the folder of its stage and run again"
+            )
+    return [row for _, file in found for row in _read_part(file)]

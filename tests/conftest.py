@@ -12,3 +12,16 @@ os.environ["XLA_FLAGS"] = " ".join(
         "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
     )
 )
+
+import finished_run  # noqa: E402
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The work directory of a miniature run of all stages; `compiled` beside it holds its programs. Tests only read it."""
+    folder = tmp_path_factory.mktemp("finished")
+    with open(folder / "log.txt", "w") as log:
+        code = finished_run.start_run(folder / "work", folder / "compiled", log).wait(timeout=600)
+    assert code == 0, (folder / "log.txt").read_text()
+    return folder / "work"

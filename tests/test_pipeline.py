@@ -257,6 +257,16 @@ def test_workdir_of_another_config_is_left_alone(run, override):
     assert sorted(run.workdir.rglob("*")) == before
 
 
+def test_a_first_run_that_made_nothing_claims_nothing(run):
+    run.write(student="raise RuntimeError('no such folder')")
+    with pytest.raises(RuntimeError):
+        run(model__base="mistyped")
+    run.write()
+    ran, lines = run()
+    assert ran == ALL
+    assert lines[0] == 'student is stale: config.model.base "mistyped" -> ""'
+
+
 def test_files_of_unknown_origin_are_not_mixed_in(run):
     (run.workdir / "sample").mkdir(parents=True)
     (run.workdir / "sample" / "part-0").touch()

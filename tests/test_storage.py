@@ -106,16 +106,23 @@ def test_path_expands_home(monkeypatch, tmp_path):
 
 
 def test_parts_come_back_in_order_of_index(tmp_path):
-    for index in (100_000, 10, 2, 0):
+    for index in (4, 3, 0, 2):
         storage.write_part(tmp_path, index, [{"n": index, "k": k} for k in range(2)])
-    storage.write_part(tmp_path, 5, [])
+    storage.write_part(tmp_path, 1, [])
     storage.write_json(tmp_path / "manifest.json", {})
     (tmp_path / ".part-00001.parquet.0a1b2c3d.tmp").write_bytes(b"half a par")
     (tmp_path / "part-00003.parquet.bak").write_bytes(b"not a part")
     records = storage.read_records(tmp_path)
-    assert [(r["n"], r["k"]) for r in records] == [(n, k) for n in (0, 2, 10, 100_000) for k in range(2)]
+    assert [(r["n"], r["k"]) for r in records] == [(n, k) for n in (0, 2, 3, 4) for k in range(2)]
     assert (tmp_path / "part-00002.parquet").exists()
-    assert storage.has_part(tmp_path, 5) and not storage.has_part(tmp_path, 1)
+    assert storage.has_part(tmp_path, 1) and not storage.has_part(tmp_path, 5)
+
+
+def test_a_gap_between_parts_is_named(tmp_path):
+    for index in (0, 1, 3):
+        storage.write_part(tmp_path, index, ROWS)
+    with pytest.raises(UserError, match=r"part-00002\.parquet is missing; delete the folder of its stage"):
+        storage.read_records(tmp_path)
 
 
 def test_keys_of_later_rows_are_kept(tmp_path):
@@ -137,12 +144,12 @@ def test_part_can_be_written_again(tmp_path):
 
 
 def test_truncated_part_is_named(tmp_path):
-    storage.write_part(tmp_path, 3, ROWS)
-    file = tmp_path / "part-00003.parquet"
+    storage.write_part(tmp_path, 0, ROWS)
+    file = tmp_path / "part-00000.parquet"
     data = file.read_bytes()
     for size in [*range(0, len(data), 71), len(data) - 1]:
         file.write_bytes(data[:size])
-        with pytest.raises(UserError, match=r"part-00003\.parquet: .*delete it and run again"):
+        with pytest.raises(UserError, match=r"part-00000\.parquet: .*delete the folder of its stage"):
             storage.read_records(tmp_path)
 
 

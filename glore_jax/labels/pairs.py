@@ -1,6 +1,6 @@
 """Refinement pairs: a wrong draft, where it goes wrong, and a right solution (section 4.1 step 3).
 
-A pair is `{question_id, question, kind, draft, first_error, target}`: `draft` and `target` are lists of
+A pair is `{question_id, prompt, kind, draft, first_error, target}`: `draft` and `target` are lists of
 steps, `first_error` is the index of the draft's first bad step (`[BAD]` goes in front of it), `kind` is
 `global` or `local`. Global pairs have index 0, as the paper puts `[BAD]` in front of the whole draft.
 """
@@ -53,7 +53,7 @@ def _records(
         records.append(
             {
                 "question_id": question_id,
-                "question": question,
+                "prompt": question,
                 "kind": kind,
                 "draft": list(draft.steps),
                 "first_error": draft.first_error,

@@ -31,7 +31,7 @@ def run(ctx) -> dict:
     base, prefix = common.load_base(ctx), c.attention == "prefix"
     examples = [
         language_example(
-            base.prompts.refine(p["question"], p["draft"], p["first_error"]),
+            base.prompts.refine(p["prompt"], p["draft"], p["first_error"]),
             base.prompts.solution(p["target"])[0],
             prefix,
         )

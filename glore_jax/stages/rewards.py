@@ -27,10 +27,10 @@ def reward_example(prompts, question: str, steps, labels, weights) -> Example:
 
 def train_reward(ctx, name: str, items: list[tuple[str, list, list, list]], section, target: str) -> dict:
     """Fine-tunes the student with a value head on (question, steps, labels, weights) items; leaves the folder `target`."""
+    if not items:
+        raise UserError(f"{name} has no training solutions: sample more per question, or balance less")
     policy = common.load_policy(ctx, "student", "hf", training=True)
     examples = [reward_example(policy.prompts, *item) for item in items]
-    if not examples:
-        raise UserError(f"{name} has no training solutions: sample more per question, or balance less")
     graphdef, shapes = reward.abstract(policy.config, **common.options(ctx.config, True))
     params = jax.device_put(
         reward.from_policy(policy.params, policy.config), meshes.param_shardings(shapes, ctx.mesh)

@@ -53,12 +53,13 @@ def first_set(ctx, train) -> list[dict]:
 
 def one_shot(ctx, train) -> list[dict]:
     """Right answers of the base, prompted with one worked example (for tasks without worked solutions, such as SVAMP)."""
-    c, base = ctx.config.student, common.load_base(ctx)
+    c = ctx.config.student
     if not c.shot.question or not c.shot.solution:
         raise UserError(
             "the task has no worked solutions: give student.shot.question and student.shot.solution, a worked example"
         )
     shot = ctx.config.task.prompt.replace("{question}", c.shot.question) + c.shot.solution.strip() + "\n\n"
+    base = common.load_base(ctx)
     bos = [] if base.tokenizer.bos_id is None else [base.tokenizer.bos_id]
 
     def trunk_of(problem):

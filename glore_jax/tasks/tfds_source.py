@@ -4,6 +4,8 @@ TFDS's own default, TFRecord, needs TensorFlow to be written and read; ArrayReco
 has a builder goes through `read`, so that the peculiarities of TFDS are known in one place.
 """
 
+import contextlib
+import logging as std_logging
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +36,8 @@ def prepare(make_builder: Callable[[], tfds.core.DatasetBuilder], advice: str) -
                 builder.data_dir,
                 advice,
             )
-        builder.download_and_prepare(file_format=FILE_FORMAT)
+        with _quiet():
+            builder.download_and_prepare(file_format=FILE_FORMAT)
         return builder
     except UserError:
         raise
@@ -46,6 +49,16 @@ def prepare(make_builder: Callable[[], tfds.core.DatasetBuilder], advice: str) -
             return builder
         reason = " ".join(str(e).split())[:300] or type(e).__name__
         raise UserError(f"cannot prepare the TFDS data set {builder.name}: {reason}; {advice}") from e
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without the warnings of every retry: what went wrong in the end is said once, by the error."""
+    std_logging.disable(std_logging.WARNING)
+    try:
+        yield
+    finally:
+        std_logging.disable(std_logging.NOTSET)
 
 
 def read(

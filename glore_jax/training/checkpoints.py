@@ -1,5 +1,7 @@
 """Where a training run is saved and found again (Orbax)."""
 
+import contextlib
+
 import orbax.checkpoint as ocp
 from absl import logging
 
@@ -15,13 +17,16 @@ class Checkpoints:
 
     def __init__(self, folder, keep: int = 1):
         self.folder = storage.path(folder)
+        if not self.folder.is_absolute():  # Orbax takes no relative path; gs:// counts as absolute
+            self.folder = self.folder.absolute()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=True)
         # Without the handler Orbax asks the newest checkpoint what a save consists of; a torn one gives the wrong answer for all.
         handler = ocp.StandardCheckpointHandler()
         self.manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handler)
 
     def save(self, step: int, state: dict) -> None:
-        self.manager.save(step, args=ocp.args.StandardSave(state), force=True)
+        with self._refusals():  # also of the save before, if it was still under way
+            self.manager.save(step, args=ocp.args.StandardSave(state), force=True)
 
     def restore(self, abstract: dict) -> tuple[int, dict | None]:
         """(step, state) of the newest readable checkpoint, or (0, None). `abstract` has shapes, dtypes and target shardings."""
@@ -41,8 +46,16 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for the saves under way; their errors surface here."""
-        try:
+        with self._refusals():
             self.manager.wait_until_finished()
-        except OSError as error:
-            raise UserError(f"cannot write the checkpoint under {self.folder}: {error}") from error
         self.manager.close()
+
+    @contextlib.contextmanager
+    def _refusals(self):
+        """Turns a refusal of the file system into a UserError; TensorStore reports it as a ValueError with the system's code."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if isinstance(error, ValueError) and "os_error_code" not in str(error):
+                raise
+            raise UserError(f"cannot write the checkpoint under {self.folder}: {error}") from error

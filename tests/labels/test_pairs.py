@@ -71,8 +71,8 @@ def check(pairs, kind, per_question):
     assert not per_question or max(counts.values(), default=0) <= per_question
     assert len({(p["question_id"], *p["draft"], "|", *p["target"]) for p in pairs}) == len(pairs)
     for p in pairs:
-        assert p["kind"] == kind and p["question"] == f"question {p['question_id'][1:]}"
-        assert set(p) == {"question_id", "question", "kind", "draft", "first_error", "target"}
+        assert p["kind"] == kind and p["prompt"] == f"question {p['question_id'][1:]}"
+        assert set(p) == {"question_id", "prompt", "kind", "draft", "first_error", "target"}
         assert grade(p["target"], "1") and not grade(p["draft"], "1")
         assert 0 <= p["first_error"] < len(p["draft"])
     return counts

@@ -66,6 +66,18 @@ def test_question():
     assert Prompts(without, "{question}\n").question("2+3?") == TOKENIZER.encode("2+3?\n")
 
 
+@hypothesis.settings(deadline=None, max_examples=50)
+@hypothesis.given(steps=st.lists(a_step, max_size=5))
+def test_scored(steps):
+    """A reward model reads each step, the last one too, at the newline that closes it."""
+    tokens, ends = PROMPTS.scored("2+3?", steps)
+    question = PROMPTS.question("2+3?")
+    assert tokens == question + PROMPTS.solution(steps, ended=False)[0]
+    newline = TOKENIZER.encode("\n")[0]
+    assert ends == [i + 1 for i, t in enumerate(tokens) if t == newline and i >= len(question)]
+    assert len(ends) == len(steps) and TOKENIZER.eos_id not in tokens
+
+
 def test_results_are_the_callers_own():
     PROMPTS.step("2+3=5").append(7)
     PROMPTS.question("2+3?").append(7)

@@ -1,13 +1,11 @@
 """A run learns, stops and goes on as if nothing had happened, and says what went wrong."""
 
 import dataclasses
-import logging
 import os
 import shutil
 import signal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_llama import CONFIG, fresh
@@ -16,7 +14,6 @@ from glore_jax.config import training
 from glore_jax.parallel import mesh as meshes
 from glore_jax.training import loop, losses
 from glore_jax.training.batches import Batches, language_example
-from glore_jax.training.checkpoints import Checkpoints
 
 
 class Events:
@@ -142,75 +139,3 @@ def test_nan_names_its_step(tmp_path):
     (first, *_) = (n for n in range(len(batches)) if np.isnan(batches[n]["weights"]).any())
     with pytest.raises(FloatingPointError, match=f"the loss is nan at step {first}: lower the learning rate"):
         train(tmp_path, batches)
-
-
-# Checkpoints.
-
-
-def state(value):
-    return {"params": {"w": jnp.full((64, 8), value, jnp.float32)}, "opt_state": (jnp.int32(value),)}
-
-
-@pytest.fixture
-def two_saves(tmp_path):
-    """A folder with the checkpoints of steps 3 and 6."""
-    checkpoints = Checkpoints(tmp_path / "run", keep=2)
-    for step in (3, 6):
-        checkpoints.save(step, state(step))
-    checkpoints.close()
-    return tmp_path / "run"
-
-
-def restore(folder):
-    checkpoints = Checkpoints(folder, keep=2)
-    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state(0))
-    step, found = checkpoints.restore(abstract)
-    checkpoints.close()
-    return (
-        step,
-        None if found is None else float(found["params"]["w"][63, 7]),
-        None if found is None else int(found["opt_state"][0]),
-    )
-
-
-def truncate(folder):
-    for file in folder.rglob("*"):
-        if file.is_file() and not file.is_symlink():
-            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def empty(folder):
-    for file in folder.rglob("*"):
-        if file.is_file():
-            file.write_bytes(b"")
-
-
-def lose_arrays(folder):
-    for file in folder.rglob("*"):
-        if file.is_dir() and file.name in ("d", "ocdbt.process_0"):
-            shutil.rmtree(file, ignore_errors=True)
-
-
-def lose_all_but_the_folder(folder):
-    for child in folder.iterdir():
-        shutil.rmtree(child) if child.is_dir() else child.unlink()
-
-
-def test_newest_checkpoint(two_saves):
-    assert restore(two_saves) == (6, 6.0, 6)
-
-
-@pytest.mark.parametrize("tear", [truncate, empty, lose_arrays, lose_all_but_the_folder])
-def test_torn_checkpoint(two_saves, tear):
-    logging.disable(logging.WARNING)
-    try:
-        tear(two_saves / "6")
-        assert restore(two_saves) == (3, 3.0, 3)
-        tear(two_saves / "3")
-        assert restore(two_saves) == (0, None, None)
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def test_nothing_saved(tmp_path):
-    assert restore(tmp_path / "new") == (0, None, None)

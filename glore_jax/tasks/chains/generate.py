@@ -5,10 +5,11 @@ A problem is a small graph of named amounts. Each amount is given outright or fo
     Ben has 22 pies.  Rosa has 10 more pies than Ben.  Rosa has 2 times as many pies as Tom. ... How many pies does Tom have?
         22            22+10=32                         32/2=16  (the relation is worded inversely)
 
-The solution restates a relation in words before it computes, one line a step, in GSM8K's own form:
+The solution restates a relation in words before it computes, and turns an inverse one round, one line a step, in GSM8K's own
+form:
 
     Rosa has 10 more pies than Ben, so Rosa has <<22+10=32>>32.
-    Rosa has 2 times as many pies as Tom, so Tom has <<32/2=16>>16.
+    Rosa has 2 times as many pies as Tom, so Tom has one of 2 parts, <<32/2=16>>16.
     #### 16
 """
 
@@ -33,7 +34,8 @@ class Difficulty:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One computing line: "`lead`, so `claim` <<a op b=c>>c`tail`." `args` are literals or names of earlier amounts."""
+    """One computing line: "`lead`, so `claim` `turned`, <<a op b=c>>c`tail`." `args` are literals or names of earlier amounts;
+    `turned` says what an inverse relation means for the claim ("10 fewer"), and is empty for the others."""
 
     lead: str
     claim: str
@@ -41,6 +43,7 @@ class Step:
     args: tuple[int | str, ...]
     tail: str
     key: str  # the amount that this step computes
+    turned: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +85,8 @@ def apply(op: str, values: list[int]) -> int:
 def render_step(step: Step, values: dict[str, int], result: int) -> str:
     expression = step.op.join(str(values[a] if isinstance(a, str) else a) for a in step.args)
     lead = f"{step.lead}, so {step.claim}" if step.lead else step.claim
+    if step.turned:
+        lead += f" {step.turned},"
     return f"{lead[0].upper() + lead[1:]} <<{expression}={result}>>{result}{step.tail}."
 
 
@@ -149,19 +154,20 @@ class _Draw:
                 "sum",
             )
         )
-        parents = (f,)
+        parents, turned = (f,), ""
         if relation == "more":
             text, op, args = f"{e} {verb} {k} more {u} than {f}", "+", (f, k)
         elif relation == "fewer":
             text, op, args = f"{e} {verb} {k} fewer {u} than {f}", "-", (f, k)
         elif relation == "inverse_more":
-            text, op, args = f"{f} {verb} {k} more {u} than {e}", "-", (f, k)
+            text, op, args, turned = f"{f} {verb} {k} more {u} than {e}", "-", (f, k), f"{k} fewer"
         elif relation == "inverse_fewer":
-            text, op, args = f"{f} {verb} {k} fewer {u} than {e}", "+", (f, k)
+            text, op, args, turned = f"{f} {verb} {k} fewer {u} than {e}", "+", (f, k), f"{k} more"
         elif relation == "times":
             text, op, args = f"{e} {verb} {m} times as many {u} as {f}", "*", (f, m)
         elif relation == "inverse_times":
             text, op, args = f"{f} {verb} {m} times as many {u} as {e}", "/", (f, m)
+            turned = f"one of {m} parts"
         elif relation == "half":
             text, op, args = f"{e} {verb} half as many {u} as {f}", "/", (f, 2)
         else:
@@ -171,7 +177,7 @@ class _Draw:
             g = rng.choice(others)
             text, op, args, parents = f"{e} {verb} as many {u} as {f} and {g} together", "+", (f, g), (f, g)
         value = apply(op, [self.value[a] if isinstance(a, str) else a for a in args])
-        self.add(e, value, text, Step(text, self.says(e), op, args, "", e), parents)
+        self.add(e, value, text, Step(text, self.says(e), op, args, "", e, turned), parents)
 
 
 def _question(draw: _Draw, kind: str, target: str) -> tuple[list[str], str, list[Step]]:

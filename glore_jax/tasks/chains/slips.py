@@ -55,7 +55,7 @@ def _wrong(step: Step, values: dict[str, int], rng: random.Random) -> tuple[Step
         right = _apply(step, values)
         return step, None if right is None else misread(right, rng)
     if kind == "operator":
-        step = dataclasses.replace(step, op=_FLIP[step.op])
+        step = dataclasses.replace(step, op=_FLIP[step.op], turned=_turned_wrongly(step, rng))
     else:
         places = [i for i, a in enumerate(args) if isinstance(a, str) == (kind == "amount")]
         if not places:
@@ -64,6 +64,19 @@ def _wrong(step: Step, values: dict[str, int], rng: random.Random) -> tuple[Step
         args[i] = rng.choice(list(values)) if kind == "amount" else abs(misread(args[i], rng))
         step = dataclasses.replace(step, args=tuple(args))
     return step, _apply(step, values)
+
+
+def _turned_wrongly(step: Step, rng: random.Random) -> str:
+    """The words before the wrong operator: as they were, or those of somebody who took the relation the wrong way round."""
+    if rng.random() < 0.3:
+        return step.turned
+    if step.turned or not step.lead or not isinstance(step.args[1], int):
+        return ""
+    return {
+        "+": f"{step.args[1]} fewer",
+        "-": f"{step.args[1]} more",
+        "*": f"one of {step.args[1]} parts",
+    }.get(step.op, "")
 
 
 def misread(n: int, rng: random.Random) -> int:

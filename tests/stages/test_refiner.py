@@ -1,0 +1,83 @@
+"""What the refiner learns from: pairs of both kinds, and where their loss lies."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tiny_llama import Characters
+
+from glore_jax import storage
+from glore_jax.errors import UserError
+from glore_jax.stages import common, refiner
+from glore_jax.tasks.prompts import Prompts
+
+RIGHT, WRONG = ["2+3=5", "5*2=10", "#### 10"], ["2+3=5", "5*2=11", "#### 11"]
+PROMPTS = Prompts(Characters())
+
+
+def sample(sample_id, steps, correct):
+    return {
+        "question_id": "q",
+        "sample_id": sample_id,
+        "question": "2+3, *2?",
+        "gold": "10",
+        "steps": steps,
+        "correct": correct,
+    }
+
+
+LABELLED = {
+    "question_id": "q", "sample_id": 1, "prompt": "2+3, *2?", "gold": "10", "completions": WRONG, "labels": [1, 0, 0],
+    "first_error": 1, "correct": False,
+    "traces": [{"cut": 1, "rollout": 0, "steps": ["10=5*2", "#### 10"], "verified": True},
+               {"cut": 1, "rollout": 1, "steps": ["#### 5"], "verified": False}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def data(ctx):
+    storage.write_part(ctx.folder("sample", "records"), 0, [sample(0, RIGHT, True), sample(1, WRONG, False)])
+    storage.write_part(ctx.folder("rollout", "records"), 0, [LABELLED])
+    return ctx
+
+
+def test_both_kinds_of_pairs_are_made(data):
+    kinds = {p["kind"]: p for p in refiner.make_pairs(data)}
+    assert kinds["global"]["first_error"] == 0 and kinds["global"]["target"] == RIGHT
+    assert kinds["local"]["first_error"] == 1 and kinds["local"]["target"] == ["2+3=5", "10=5*2", "#### 10"]
+    assert all(p["draft"] == WRONG for p in kinds.values())
+
+
+@pytest.mark.parametrize("attention", ["causal", "prefix"])
+def test_the_loss_lies_on_the_target_only(data, monkeypatch, attention):
+    data.config.refiner.attention = attention
+    base = SimpleNamespace(tokenizer=Characters(), prompts=PROMPTS, config=None, graphdef=None, params=None)
+    seen = {}
+
+    def make_batches(ctx, examples, section, config):
+        seen["examples"] = examples
+        return SimpleNamespace(plan=SimpleNamespace(fill=0.5)), 0
+
+    def fit(ctx, name, graphdef, params, batches, loss, section, config):
+        return SimpleNamespace(params=None, steps=3, metrics={"loss": 1.0})
+
+    monkeypatch.setattr(common, "load_base", lambda ctx: base)
+    monkeypatch.setattr(common, "make_batches", make_batches)
+    monkeypatch.setattr(common, "fit", fit)
+    monkeypatch.setattr(refiner.hf, "save_policy", lambda *args: None)
+    counts = refiner.run(data)
+    assert counts["pairs"] == {"global": 1, "local": 1} and counts["steps"] == 3
+    pairs = storage.read_records(data.folder("refiner", "pairs"))
+    for pair, example in zip(pairs, seen["examples"], strict=True):
+        source = PROMPTS.refine("2+3, *2?", pair["draft"], pair["first_error"])
+        target = PROMPTS.solution(pair["target"])[0]
+        assert example.tokens.tolist() == source + target
+        np.testing.assert_array_equal(example.weights, [0.0] * len(source) + [1.0] * len(target))
+        assert example.prefix == (len(source) if attention == "prefix" else 0)
+
+
+def test_nothing_to_pair(data):
+    storage.write_part(data.folder("sample", "records"), 0, [sample(1, WRONG, False)])
+    storage.write_part(data.folder("rollout", "records"), 0, [LABELLED | {"traces": LABELLED["traces"][1:]}])
+    with pytest.raises(UserError, match="no question has both a right and a wrong sample"):
+        refiner.run(data)

@@ -1,0 +1,93 @@
+"""The report of a finished run has every figure of the contract, and its examples tell something."""
+
+import json
+
+import pytest
+
+from glore_jax.stages.report import telling, total_cost
+
+
+def example(name, draft, choice, refined=False):
+    return {
+        "name": name,
+        "draft_correct": draft,
+        "choice_correct": choice,
+        "global_correct": refined,
+        "local_correct": refined,
+    }
+
+
+FIXED, BROKEN, MISSED = (
+    example("fixed", False, True, True),
+    example("broken", True, False),
+    example("missed", False, False, True),
+)
+LOST, KEPT = example("lost", False, False), example("kept", True, True, True)
+
+
+def names(examples, count):
+    return [e["name"] for e in telling(examples, count)]
+
+
+def test_examples_in_which_something_happens_come_first():
+    assert names([KEPT, LOST, MISSED, BROKEN, FIXED], 5) == ["fixed", "broken", "missed", "lost", "kept"]
+    assert names([KEPT, LOST, MISSED, BROKEN, FIXED], 2) == ["fixed", "broken"]
+
+
+def test_no_kind_of_example_crowds_out_the_others():
+    many = [example(f"kept {i}", True, True) for i in range(20)] + [
+        example(f"fixed {i}", False, True) for i in range(20)
+    ]
+    assert names([*many, LOST], 7) == ["fixed 0", "lost", "kept 0", "fixed 1", "kept 1", "fixed 2", "kept 2"]
+    assert len(names(many, 100)) == 40 and names([], 5) == []
+
+
+def test_cost_is_that_of_the_training_labels_and_of_all_stages():
+    manifests = {
+        "student": {"seconds": 10.0, "counts": {}},
+        "sample": {"seconds": 2.5, "counts": {"tokens": 900}},
+        "rollout": {"seconds": 4.0, "counts": {"rollouts": 30, "rollouts_full": 80, "drafts": 5}},
+    }
+    assert total_cost(manifests) == {"rollouts": 30, "rollouts_full": 80, "tokens": 900, "seconds": 16.5}
+
+
+@pytest.fixture(scope="module")
+def report(finished):
+    return json.loads((finished / "report" / "report.json").read_text())
+
+
+RATES = [
+    "draft.acc", "scorer.orm.within_pair", "scorer.sorm.within_pair", "scorer.loglik.within_pair",
+    "student.maj1", "student.majK", "student.passK", "student.rerankK",
+    *(f"{truth}.{model}.{figure}" for truth in ("step", "step_truth") for model in ("orm", "sorm")
+      for figure in ("acc", "f1", "first_error_acc")),
+    "label_truth.acc", "final.orm.acc", "final.sorm.acc",
+    *(f"refine.{kind}.{rate}" for kind in ("global", "local_orm", "local_sorm", "union_orm", "union_sorm")
+      for rate in ("fix_rate", "break_rate")),
+    *(f"pipeline.{choice}.acc" for choice in ("rerank", "oracle", "bo3", "bo3_oracle")),
+]  # fmt: skip
+STAGES = ("student", "sample", "rollout", "orm", "sorm", "refiner", "evaluate")
+
+
+@pytest.mark.parametrize("figure", RATES)
+def test_every_rate_of_the_contract(report, figure):
+    *where, last = figure.split(".")
+    part = report
+    for key in where:
+        part = part[key]
+    assert part[last] is None or 0 <= part[last] <= 1  # None: there was nothing to measure
+    assert "n" in part or any(key.startswith("n_") for key in part)
+
+
+def test_cost_and_seconds_of_the_contract(report):
+    assert 0 < report["cost"]["rollouts"] <= report["cost"]["rollouts_full"] and report["cost"]["tokens"] > 0
+    assert set(report["seconds"]) >= set(STAGES) and all(report["seconds"][s] > 0 for s in STAGES)
+    assert report["cost"]["seconds"] == pytest.approx(sum(report["seconds"][s] for s in STAGES))
+
+
+def test_the_page_and_its_text_lie_beside_the_figures(finished, report):
+    folder = finished / "report"
+    page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
+    assert report["draft"]["n"] == 6 and report["model"]["parameters"] > 1e5
+    assert "</html>" in page and text.startswith("#") and len(list(folder.glob("**/*.png"))) > 3
+    assert (folder / "summary.txt").read_text().rstrip().endswith(str(folder / "report.html"))

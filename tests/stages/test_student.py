@@ -1,0 +1,169 @@
+"""Supervised fine-tuning and expert iteration: what is kept, when it stops, which round becomes the student."""
+
+from types import SimpleNamespace
+
+import pytest
+from tiny_llama import Characters
+
+from glore_jax.errors import UserError
+from glore_jax.stages import common, student
+from glore_jax.tasks.base import Problem
+
+
+def row(question, sample, steps, correct=True):
+    return {
+        "question_id": question,
+        "sample_id": sample,
+        "question": f"{question}?",
+        "steps": steps,
+        "correct": correct,
+    }
+
+
+ROWS = [
+    row("b", 0, ["one", "#### 5"]),
+    row("a", 2, ["one", "#### 5"]),
+    row("a", 1, ["one", "#### 5"]),  # the same text of the same question
+    row("a", 0, ["one", "#### 6"], correct=False),
+    row("a", 3, ["two", "#### 5"]),
+    row("a", 4, ["one #### 5"]),  # other steps with the same words
+]
+
+
+def found(per_question=0, known=()):
+    return [(d["question_id"], d["steps"]) for d in student.distinct_right(ROWS, per_question, list(known))]
+
+
+def test_right_solutions_count_once():
+    one, two, joined = ["one", "#### 5"], ["two", "#### 5"], ["one #### 5"]
+    assert found() == [("a", one), ("a", two), ("a", joined), ("b", one)]
+    assert student.distinct_right(ROWS, 1, [])[0] == {"question_id": "a", "question": "a?", "steps": one}
+
+
+def test_known_solutions_are_not_found_again():
+    assert found(known=[row("a", 9, ["one", "#### 5"])]) == [
+        ("a", ["two", "#### 5"]), ("a", ["one #### 5"]), ("b", ["one", "#### 5"])
+    ]  # fmt: skip
+
+
+def test_at_most_so_many_of_a_question():
+    assert [q for q, _ in found(per_question=2)] == ["a", "a", "b"]
+    assert found(1, known=[row("a", 9, ["one", "#### 5"])])[0] == (
+        "a",
+        ["two", "#### 5"],
+    )  # new ones are counted
+
+
+@pytest.fixture
+def iterate(ctx, monkeypatch):
+    """iterate(accuracies) -> (result of the stage, rounds trained, round exported, solutions of each round)."""
+    worked = [Problem("a", "a?", "5", ("one", "#### 5")), Problem("b", "b?", "6")]
+    ctx.task, ctx.stage = SimpleNamespace(load=lambda split: worked), "student"
+
+    def go(accuracies, rounds=5, patience=1):
+        ctx.config.student.ei.rounds, ctx.config.student.ei.patience = rounds, patience
+        trained, exported, sizes = [], [], []
+
+        def fine_tune(ctx, r, data, dev):
+            trained.append(r)
+            sizes.append(len(data))
+            return {"round": r, "acc": accuracies[r]}
+
+        def load_policy(ctx, *parts, training):
+            exported.append(parts)
+            return SimpleNamespace(config=None, params=None, tokenizer=None)
+
+        def explore(ctx, r, data, train):
+            return [{"question_id": "b", "question": "b?", "steps": [str(r)]}]
+
+        monkeypatch.setattr(student, "fine_tune", fine_tune)
+        monkeypatch.setattr(student, "explore", explore)
+        monkeypatch.setattr(common, "load_policy", load_policy)
+        monkeypatch.setattr(student.hf, "save_policy", lambda *args: None)
+        result = student.run(ctx)
+        return result, trained, exported[0][1], sizes
+
+    return go
+
+
+@pytest.mark.parametrize(
+    "accuracies, patience, rounds, best",
+    [
+        ([0.1, 0.3, 0.2, 0.9], 1, [0, 1, 2], 1),
+        ([0.1, 0.3, 0.2, 0.4, 0.3, 0.3], 2, [0, 1, 2, 3, 4, 5], 3),
+        ([0.3, 0.3, 0.9], 1, [0, 1], 0),  # no rise is a stop; of equal rounds the first is taken
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 1, [0, 1, 2, 3, 4, 5], 5),  # the most rounds
+    ],
+)
+def test_rounds_go_on_until_the_accuracy_stops_rising(iterate, accuracies, patience, rounds, best):
+    result, trained, exported, sizes = iterate(accuracies, patience=patience)
+    assert trained == rounds and result["best"] == best and exported == f"round-{best}"
+    assert result["acc"] == accuracies[best]
+    assert sizes == list(range(1, len(rounds) + 1))  # the worked one, and one more found in each round
+
+
+def test_no_rounds_of_iteration(iterate):
+    assert iterate([0.2], rounds=0)[1] == [0]
+
+
+def test_a_restart_does_not_train_again(iterate):
+    first = iterate([0.1, 0.3, 0.2])
+    second = iterate([0.0] * 3)
+    assert second[0] == first[0] and second[1] == [] and second[2] == "round-1"
+
+
+@pytest.fixture
+def shot(ctx, monkeypatch):
+    """A task without worked solutions; the base is no model. `shot.says` are its samples, `shot.asked` what was asked for."""
+    base = SimpleNamespace(tokenizer=Characters())
+    shot = SimpleNamespace(ctx=ctx, says=[], asked={}, problems=[Problem("a", "2+3?", "5")])
+
+    def sample(ctx, name, model, problems, sampling, k, trunk_of):
+        shot.asked.update(
+            sampling=sampling,
+            trunk=Characters().decode(trunk_of(problems[0])),
+            begin=trunk_of(problems[0])[0],
+        )
+        return shot.says
+
+    monkeypatch.setattr(common, "load_base", lambda ctx: base)
+    monkeypatch.setattr(common, "sample", sample)
+    ctx.config.task.prompt = "question: {question}\nanswer:\n"
+    ctx.config.student.shot.question, ctx.config.student.shot.solution = "1+1?", "1+1=2\n#### 2\n"
+    return shot
+
+
+def test_one_worked_example_stands_before_the_question(shot):
+    shot.says = [row("a", 0, ["2+3=5", "#### 5"]), row("a", 1, ["#### 6"], correct=False)]
+    rows = student.one_shot(shot.ctx, shot.problems)
+    assert rows == [{"question_id": "a", "question": "a?", "steps": ["2+3=5", "#### 5"]}]
+    expected = "question: 1+1?\nanswer:\n1+1=2\n#### 2\n\nquestion: 2+3?\nanswer:\n"
+    assert (shot.asked["begin"], shot.asked["trunk"]) == (Characters.bos_id, expected)
+    assert set(shot.asked["sampling"].stop) == {
+        "\n\n",
+        "question:",
+    }  # it would go on with a question of its own
+
+
+@pytest.mark.parametrize("missing", ["question", "solution"])
+def test_without_a_worked_example(shot, missing, monkeypatch):
+    def load(ctx):
+        raise AssertionError("a large model is loaded before the mistake is told")
+
+    monkeypatch.setattr(common, "load_base", load)
+    shot.ctx.config.student.shot[missing] = ""
+    with pytest.raises(UserError, match="give student.shot.question and student.shot.solution"):
+        student.one_shot(shot.ctx, shot.problems)
+
+
+def test_a_base_that_solves_nothing(shot):
+    shot.says = [row("a", i, ["#### 6"], correct=False) for i in range(7)]
+    with pytest.raises(UserError, match="the base solves none of 7 one-shot samples"):
+        student.one_shot(shot.ctx, shot.problems)
+
+
+def test_worked_solutions_are_taken_where_there_are_some(shot):
+    problems = [Problem("a", "a?", "5", ("one", "#### 5")), Problem("b", "b?", "6")]
+    assert student.first_set(shot.ctx, problems) == [
+        {"question_id": "a", "question": "a?", "steps": ["one", "#### 5"]}
+    ]

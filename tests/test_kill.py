@@ -1,0 +1,78 @@
+"""A run that is killed again and again ends with the files of one that was left alone."""
+
+import json
+import math
+import signal
+import time
+
+import finished_run
+import pytest
+
+from glore_jax import storage
+
+# A file of the work directory whose appearance is the moment of a kill: the student, parts of rollouts, the evaluation.
+MOMENTS = (
+    "student/found-1.json",
+    "rollout/records/part-00001.parquet",
+    "evaluate/test/samples/part-00000.parquet",
+)
+
+
+@pytest.fixture(scope="module")
+def killed(finished, tmp_path_factory):
+    """The work directory of the same run, killed outright at each of the moments and started again."""
+    folder = tmp_path_factory.mktemp("killed")
+    with open(folder / "log.txt", "w") as log:
+        for moment in (*MOMENTS, None):
+            process = finished_run.start_run(folder / "work", finished.parent / "compiled", log)
+            while process.poll() is None and not (moment and (folder / "work" / moment).exists()):
+                time.sleep(0.002)
+            if moment:
+                process.kill()
+            code, text = process.wait(), (folder / "log.txt").read_text()
+            assert code == (-signal.SIGKILL if moment else 0), text
+    return folder / "work"
+
+
+def parts(workdir):
+    return sorted(str(p.relative_to(workdir)) for p in workdir.rglob("*.parquet"))
+
+
+def same(a, b) -> bool:
+    """Equal, but for the last digits of floats: the neighbours in a batch differ after a restart."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-5)
+    return a == b
+
+
+def test_records_are_those_of_an_undisturbed_run(finished, killed):
+    names = parts(finished)
+    assert parts(killed) == names and len(names) > 20
+    for name in names:
+        part = [storage.read_part((w / name).parent, int(name[-13:-8])) for w in (finished, killed)]
+        assert part[0] and same(*part), name
+
+
+def test_models_are_those_of_an_undisturbed_run(finished, killed):
+    for stage in ("student", "orm", "sorm", "refiner"):
+        weights = [(w / stage / "hf" / "model.safetensors").read_bytes() for w in (finished, killed)]
+        assert weights[0] == weights[1], stage
+
+
+def figures(workdir):
+    report = json.loads((workdir / "report" / "report.json").read_text())
+    del report["seconds"], report["cost"]["seconds"]
+    return report
+
+
+def test_report_has_the_figures_of_an_undisturbed_run(finished, killed):
+    assert same(figures(finished), figures(killed))
+
+
+def test_every_stage_says_that_it_is_done(killed):
+    manifests = [json.loads(p.read_text()) for p in killed.glob("*/manifest.json")]
+    assert len(manifests) == 8 and all(m["done"] for m in manifests)

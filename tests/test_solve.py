@@ -1,0 +1,135 @@
+"""One question through a finished run: what a person sees is what the evaluation stored for it."""
+
+import dataclasses
+import re
+import shutil
+
+import finished_run
+import pytest
+
+from glore_jax import solve, storage
+
+
+@dataclasses.dataclass
+class Case:
+    """A test question: its records of the stage `evaluate`, and what the command says about it."""
+
+    draft: dict
+    refined: dict
+    sorm: list
+    lines: list
+
+
+@pytest.fixture(scope="module")
+def case(finished, tmp_path_factory) -> Case:
+    def records(name):
+        return storage.read_records(finished / "evaluate" / "test" / name)
+
+    drafts, scores = records("drafts"), [r["scores"] for r in records("scores/sorm")]
+    index = max(
+        range(len(drafts)), key=lambda i: (min(scores[i]) <= 0.5, scores[i][0] > 0.5)
+    )  # a later step is flagged
+    draft = drafts[index]
+    refined = {
+        r["bad"]: r["steps"] for r in records("refinements") if r["question_id"] == draft["question_id"]
+    }
+    folder = tmp_path_factory.mktemp("solve")
+    words = draft["question"].split()
+    (folder / "question.txt").write_text(
+        " ".join(words[:5]) + "\n  " + " ".join(words[5:]) + "\n"
+    )  # over two lines
+    arguments = (f"--workdir={finished}", f"--question-file={folder / 'question.txt'}")
+    with open(folder / "out.txt", "w") as log, open(folder / "err.txt", "w") as errors:
+        cache = finished.parent / "compiled"
+        code = finished_run.start("solve", *arguments, cache=cache, log=log, errors=errors).wait(timeout=300)
+    assert code == 0, (folder / "err.txt").read_text()
+    return Case(draft, refined, scores[index], (folder / "out.txt").read_text().splitlines())
+
+
+def section(lines, name):
+    """(ORM score, is it chosen, lines) of the draft or a refinement."""
+    (start,) = (i for i, line in enumerate(lines) if line.startswith(f"{name} "))
+    score = re.match(rf"{name} +ORM (\d\.\d\d)( <- chosen)?", lines[start])
+    body = lines[start + 1 : lines.index("", start)] if "the draft itself" not in lines[start] else []
+    return float(score[1]), bool(score[2]), body
+
+
+def test_the_question_is_read_from_a_file(case):
+    assert f"question  {case.draft['question']}" in case.lines
+
+
+def test_the_draft_has_the_score_of_each_step(case):
+    _, _, body = section(case.lines, "draft")
+    flagged = next((i for i, s in enumerate(case.sorm) if s <= 0.5), None)
+    expected = [("[BAD] " if i == flagged else "") + step for i, step in enumerate(case.draft["steps"])]
+    assert [line.split(None, 1)[1] for line in body] == expected
+    assert [float(line.split()[0]) for line in body] == pytest.approx(case.sorm, abs=0.0051)
+
+
+def test_refinements_are_those_of_the_evaluation(case):
+    flagged = next((i for i, s in enumerate(case.sorm) if s <= 0.5), None)
+    found = {name: [line.strip() for line in section(case.lines, name)[2]] for name in ("global", "local")}
+    assert found["global"] == case.refined[0]
+    assert found["local"] == ([] if flagged is None else case.refined[flagged])
+
+
+def test_the_best_score_is_chosen_and_answers(case, finished):
+    scores = {name: section(case.lines, name) for name in ("draft", "global", "local")}
+    (chosen,) = (name for name, (_, is_chosen, _) in scores.items() if is_chosen)
+    assert scores[chosen][0] == max(score for score, _, _ in scores.values())
+    body = scores[chosen][2] or scores["draft"][2]
+    answer = body[-1].split("####")[-1].strip() if "####" in body[-1] else "none"
+    assert case.lines[-1] == f"answer    {answer}"
+
+
+FOUND = {
+    "question": "2+3?", "sorm": [0.9, 0.4, 0.2], "bad": 1, "choice": "local", "answer": "5",
+    "texts": {"draft": ["2+3", "=6", "#### 6"], "global": ["#### 5"], "local": ["2+3", "#### 5"]},
+    "scores": {"draft": 0.1, "global": 0.5, "local": 0.75},
+}  # fmt: skip
+
+
+def test_show():
+    assert solve.show(FOUND) == (
+        "question  2+3?\n\n"
+        "draft     ORM 0.10\n    0.90  2+3\n    0.40  [BAD] =6\n    0.20  #### 6\n\n"
+        "global    ORM 0.50\n          #### 5\n\n"
+        "local     ORM 0.75 <- chosen\n          2+3\n          #### 5\n\n"
+        "answer    5"
+    )
+
+
+def test_show_when_no_step_is_flagged():
+    found = FOUND | {"bad": -1, "choice": "draft", "answer": None}
+    found["texts"] = FOUND["texts"] | {"local": FOUND["texts"]["draft"]}
+    lines = solve.show(found).splitlines()
+    assert lines.count("    0.90  2+3") == 1 and "[BAD]" not in "".join(lines)
+    assert lines[-2:] == ["local     ORM 0.75 (no step is flagged: the draft itself)", "answer    none"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((), "the following arguments are required: --workdir"),
+        (("--workdir=w",), "one of the arguments --question --question-file is required"),
+        (("--workdir=w", "--question=a", "--question-file=b"), "argument --question-file: not allowed with argument --question"),
+        (("--workdir=w", "--question= \n"), "the question is empty"),
+        (("--workdir=w", "--question-file=none.txt"), "cannot read none.txt: no such file or folder"),
+        (("--workdir=w", "--question=2+3?", "more"), "unrecognized arguments: more"),
+        (("--workdir=w", "--question=2+3?"), "w is not a work directory (no config.json): run glore_jax.main first"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert solve.main(list(arguments)) == 2
+    assert capsys.readouterr() == ("", f"glore: error: {message}\n")
+
+
+@pytest.mark.parametrize("missing", ["student", "refiner"])
+def test_an_unfinished_run_is_named(finished, tmp_path, missing, capsys):
+    shutil.copy(finished / "config.json", tmp_path)
+    for stage in {"student", "orm", "sorm", "refiner"} - {missing}:
+        (tmp_path / stage / "hf").mkdir(parents=True)
+    assert solve.main([f"--workdir={tmp_path}", "--question=2+3?"]) == 2
+    message = f"{tmp_path} has no finished {missing}: run glore_jax.main on it first"
+    assert capsys.readouterr() == ("", f"glore: error: {message}\n")

@@ -1,0 +1,148 @@
+"""A checkpoint gives back what was saved, on any mesh; a damaged one gives way to the one before it."""
+
+import logging
+import resource
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from glore_jax.errors import UserError
+from glore_jax.parallel.mesh import make_mesh
+from glore_jax.training.checkpoints import Checkpoints
+
+
+def state(value):
+    return {"params": {"w": jnp.full((64, 8), value, jnp.float32)}, "opt_state": (jnp.int32(value),)}
+
+
+@pytest.fixture
+def two_saves(tmp_path):
+    """A folder with the checkpoints of steps 3 and 6."""
+    checkpoints = Checkpoints(tmp_path / "run", keep=2)
+    for step in (3, 6):
+        checkpoints.save(step, state(step))
+    checkpoints.close()
+    return tmp_path / "run"
+
+
+def restore(folder):
+    checkpoints = Checkpoints(folder, keep=2)
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state(0))
+    step, found = checkpoints.restore(abstract)
+    checkpoints.close()
+    return (
+        step,
+        None if found is None else float(found["params"]["w"][63, 7]),
+        None if found is None else int(found["opt_state"][0]),
+    )
+
+
+def truncate(folder):
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def empty(folder):
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+
+
+def lose_arrays(folder):
+    for file in folder.rglob("*"):
+        if file.is_dir() and file.name in ("d", "ocdbt.process_0"):
+            shutil.rmtree(file, ignore_errors=True)
+
+
+def lose_all_but_the_folder(folder):
+    for child in folder.iterdir():
+        shutil.rmtree(child) if child.is_dir() else child.unlink()
+
+
+def test_newest_checkpoint(two_saves):
+    assert restore(two_saves) == (6, 6.0, 6)
+
+
+@pytest.mark.parametrize("tear", [truncate, empty, lose_arrays, lose_all_but_the_folder])
+def test_torn_checkpoint(two_saves, tear):
+    logging.disable(logging.WARNING)
+    try:
+        tear(two_saves / "6")
+        assert restore(two_saves) == (3, 3.0, 3)
+        tear(two_saves / "3")
+        assert restore(two_saves) == (0, None, None)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def test_nothing_saved(tmp_path):
+    assert restore(tmp_path / "new") == (0, None, None)
+
+
+def test_relative_folder(two_saves, monkeypatch):
+    monkeypatch.chdir(two_saves.parent)
+    assert restore(two_saves.name) == (6, 6.0, 6)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 1), (2, 2, 2), (8, 1, 1)], ids=str)
+def test_restored_onto_another_mesh(tmp_path, shape):
+    """Saved from eight devices along `fsdp`, read where the new run wants it."""
+
+    def laid_out(mesh):
+        w = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)
+        specs = {
+            "w": PartitionSpec("fsdp", "tensor"),
+            "moment": PartitionSpec("fsdp"),
+            "count": PartitionSpec(),
+        }
+        values = {"w": w, "moment": jnp.asarray(w, jnp.bfloat16), "count": np.int32(5)}
+        return {k: jax.device_put(v, NamedSharding(mesh, specs[k])) for k, v in values.items()}
+
+    saved, wanted = laid_out(make_mesh(1, 8, 1)), laid_out(make_mesh(*shape))
+    first = Checkpoints(tmp_path / "run")
+    first.save(2, saved)
+    first.close()
+    second = Checkpoints(tmp_path / "run")
+    step, found = second.restore(
+        jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), wanted)
+    )
+    second.close()
+    assert step == 2
+    for name, value in found.items():
+        assert value.sharding == wanted[name].sharding and value.dtype == saved[name].dtype
+        np.testing.assert_array_equal(value, saved[name])
+
+
+def test_only_so_many_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "run", keep=1)
+    for step in (1, 2, 3):
+        checkpoints.save(step, state(step))
+    checkpoints.close()
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["3"]
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["found at the end", "found by the next save"])
+def test_a_write_that_fails_is_one_line(tmp_path, at_once):
+    """The disk takes no file above a megabyte. The save before stays readable."""
+    first = Checkpoints(tmp_path / "run", keep=2)
+    first.save(3, state(3))
+    first.close()
+    large = {"w": jax.random.normal(jax.random.key(0), (1024, 1024))}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    logging.disable(logging.ERROR)
+    second = Checkpoints(tmp_path / "run", keep=2)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+        second.save(6, large)
+        with pytest.raises(UserError, match="cannot write the checkpoint under .*/run: .*") as raised:
+            second.close() if at_once else second.save(9, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        logging.disable(logging.NOTSET)
+    assert "\n" not in str(raised.value)
+    assert restore(tmp_path / "run") == (3, 3.0, 3)
