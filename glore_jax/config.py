@@ -50,8 +50,18 @@ def default() -> ConfigDict:
     )
     c.mesh = ConfigDict(dict(data=1, fsdp=-1, tensor=1))
 
-    # The rollout engine. `groups` trunks x `siblings` forks decode at a time.
-    c.engine = ConfigDict(dict(groups=16, siblings=8, round_steps=16, tensor=1, part_questions=256))
+    # The rollout engine. `groups` x `siblings` forks decode at a time, of `groups` x `shelves` trunks that are held.
+    c.engine = ConfigDict(
+        dict(
+            groups=16,
+            siblings=8,
+            shelves=2,
+            cache_bytes=0,  # keys and values a device may hold; 0 = room for the numbers above, else these are derived from it
+            round_steps=16,
+            tensor=1,
+            part_questions=256,
+        )
+    )
 
     c.student = ConfigDict(
         dict(
@@ -91,7 +101,7 @@ def default() -> ConfigDict:
             top_k=0,
             top_p=1.0,
             max_new=300,
-            schedule="backward",  # or "full"
+            schedule="backward",  # equal labels to "full" for fewer rollouts; "bisect" is approximate
             consistency=True,  # a verifying trace must use the prefix's last result
             drafts_per_question=4,  # [not stated]
             questions=0,
@@ -128,14 +138,16 @@ _AT_LEAST = {
     **dict.fromkeys(
         ("k", "label_k", "epochs", "batch_size", "row_length", "max_new", "steps", "rows", "save_seconds"), 1
     ),
-    **dict.fromkeys(("vocab_multiple", "groups", "siblings", "round_steps", "part_questions", "patience"), 1),
+    **dict.fromkeys(
+        ("vocab_multiple", "groups", "siblings", "shelves", "round_steps", "part_questions", "patience"), 1
+    ),
     **dict.fromkeys(("rounds", "questions", "per_question", "drafts_per_question", "warmup", "top_k"), 0),
-    **dict.fromkeys(("min_lr", "weight_decay", "dev_size", "examples"), 0),
+    **dict.fromkeys(("min_lr", "weight_decay", "dev_size", "examples", "cache_bytes"), 0),
 }
 _ABOVE_ZERO = ("temperature", "lr", "clip", "muon_scale", "top_p")
 _SHARES = ("threshold", "top_p", "distractors", "shuffle")
 _CHOICES = {
-    "schedule": ("backward", "full"),
+    "schedule": ("backward", "full", "bisect"),
     "attention": ("causal", "prefix"),
     "optimizer": ("adamw", "muon"),
     "remat": ("none", "full", "dots"),

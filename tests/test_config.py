@@ -28,7 +28,7 @@ def test_shipped_configs_are_valid(config):
         ("student.sft.lr", math.nan, "must be greater than 0"),
         ("sample.top_p", 1.5, "must be from 0 to 1"),
         ("evaluate.threshold", -0.1, "must be from 0 to 1"),
-        ("rollout.schedule", "forward", "choose one of backward, full"),
+        ("rollout.schedule", "forward", "choose one of backward, full, bisect"),
         ("refiner.attention", "both", "choose one of causal, prefix"),
         ("sorm.train.optimizer", "sgd", "choose one of adamw, muon"),
         ("model.remat", "some", "choose one of none, full, dots"),

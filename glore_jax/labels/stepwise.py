@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from glore_jax.tasks.base import Task
 
-SCHEDULES = ("backward", "full")
+SCHEDULES = ("backward", "full", "bisect")
 
 
 def verifies(
@@ -40,7 +40,7 @@ class StepLabels:
       hits, tries: verified and all rollouts of the prefix that ends with the step; 0 of 0 where none were
         run. With a schedule that stops early these are no rates: see `hit_rates`.
       source: `graded` (the final step: its label is the graded answer), `rollout` (decided by the step's own
-        rollouts) or `propagated` (good because a later step is).
+        rollouts) or `propagated` (good because a later step is; with `bisect` also bad because an earlier one is).
       first_error: index of the first bad step, -1 if there is none.
     """
 
@@ -57,7 +57,9 @@ class StepLabeller:
     Schedule `full` tries every cut, as the paper does. `backward` gives the same labels from the same
     outcomes with fewer rollouts: a right solution needs none, since its graded answer makes all its steps
     good; a wrong one is scanned from its last cut down to the first cut with a hit, which makes all earlier
-    steps good.
+    steps good. `bisect` halves the cuts between the last known hit and the first known failure instead: fewest
+    prefixes for long solutions, but where a failed cut comes before one that would have hit it labels later
+    steps bad that `full` labels good.
 
         labeller = StepLabeller(len(steps), correct, k=8, schedule="backward")
         while not labeller.done:
@@ -73,19 +75,21 @@ class StepLabeller:
             raise ValueError(f"num_steps = {num_steps}, k = {k}: both must be at least 1")
         if schedule not in SCHEDULES:
             raise ValueError(f"schedule '{schedule}': must be one of {', '.join(SCHEDULES)}")
-        self._num_steps, self._correct, self._k = num_steps, bool(correct), k
-        self._backward = schedule == "backward"
-        # The next cut to hand out; cuts run from the last one down to 1 and 0 ends them.
-        self._next = 0 if self._backward and correct else num_steps - 1
+        self._num_steps, self._correct, self._k, self._schedule = num_steps, bool(correct), k, schedule
+        settled = correct and schedule != "full"
+        # Cuts still to try lie between `low`, which was hit (0: none was), and `high`.
+        self._low, self._high = 0, 1 if settled else num_steps
         self._running: set[int] = set()
         self._outcomes: dict[int, tuple[int, int]] = {}
 
     def next_cut(self) -> int | None:
         """A cut in 1 .. num_steps - 1 to run rollouts for, each once; None if there is none at present."""
-        if not self._next or (self._backward and self._running):
+        if self._high - self._low <= 1 or (self._running and self._schedule != "full"):
             return None
-        cut = self._next
-        self._next -= 1
+        if self._schedule == "bisect":
+            cut = (self._low + self._high) // 2
+        else:
+            cut = self._high = self._high - 1
         self._running.add(cut)
         return cut
 
@@ -104,13 +108,17 @@ class StepLabeller:
             raise ValueError(f"cut {cut}: {hits} hits of {tries} tries with k = {self._k}")
         self._running.remove(cut)
         self._outcomes[cut] = (hits, tries)
-        if self._backward and hits:
-            self._next = 0
+        if self._schedule == "full":
+            return
+        if hits:
+            self._low = cut
+        else:
+            self._high = cut
 
     @property
     def done(self) -> bool:
         """Whether all labels are decided: nothing is running and nothing is left to try."""
-        return not self._running and not self._next
+        return not self._running and self._high - self._low <= 1
 
     def result(self) -> StepLabels:
         """The labels; RuntimeError before `done`."""
@@ -119,9 +127,10 @@ class StepLabeller:
         outcomes = [self._outcomes.get(cut, (0, 0)) for cut in range(1, self._num_steps)]
         last_hit = max((cut for cut, (hits, _) in self._outcomes.items() if hits), default=0)
         good = self._num_steps if self._correct else last_hit
-        # Bad steps have had their k failures; a good step without a hit of its own owes it to a later one.
+        # A good step without a hit of its own owes its label to a later one, a bad step without rollouts to an earlier one.
         source = [
-            "rollout" if hits or index >= good else "propagated" for index, (hits, _) in enumerate(outcomes)
+            "rollout" if hits or (tries and index >= good) else "propagated"
+            for index, (hits, tries) in enumerate(outcomes)
         ]
         return StepLabels(
             labels=[int(index < good) for index in range(self._num_steps)],

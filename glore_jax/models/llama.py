@@ -211,7 +211,8 @@ class Llama(nnx.Module):
         cos, sin = rope_angles(self.config, positions)
 
         # lax.scan over the split state: nnx.scan would also stack the unchanged weights as an output.
-        graphdef, weights = nnx.split(self.layers)
+        apart = isinstance(self.layers, nnx.List)
+        graphdef, weights = nnx.split(self.layers[0] if apart else self.layers)
 
         def layer(x: Array, inputs: tuple[Any, Any]) -> tuple[Array, Any]:
             layer_weights, layer_cache = inputs
@@ -223,7 +224,8 @@ class Llama(nnx.Module):
         if isinstance(cache, list):
             cache_out = []
             for i, layer_cache in enumerate(cache):
-                x, layer_out = layer(x, (jax.tree.map(lambda w: w[i], weights), layer_cache))  # noqa: B023
+                own = nnx.state(self.layers[i]) if apart else jax.tree.map(lambda w: w[i], weights)  # noqa: B023
+                x, layer_out = layer(x, (own, layer_cache))
                 cache_out.append(layer_out)
         else:
             x, cache_out = jax.lax.scan(layer, x, (weights, cache), unroll=self.unroll)
@@ -256,3 +258,17 @@ def abstract(
 ) -> tuple[nnx.GraphDef, nnx.State]:
     """Like `init`, with `jax.ShapeDtypeStruct` in place of every array: nothing is computed or allocated."""
     return nnx.split(nnx.eval_shape(lambda: module(config, rngs=nnx.Rngs(params=0), **options)))
+
+
+def unstack(graphdef: nnx.GraphDef, params: nnx.State) -> tuple[nnx.GraphDef, nnx.State]:
+    """The same policy with the weights of each layer as arrays of their own; it takes only lists as `cache`.
+
+    A loop that takes layers out of stacked weights copies all of them each time it goes round. Costs a second copy of the
+    layers' weights for as long as both are held.
+    """
+    model = nnx.merge(graphdef, params)
+    one, weights = nnx.split(model.layers)
+    model.layers = nnx.List(
+        [nnx.merge(one, jax.tree.map(lambda w: w[i], weights)) for i in range(model.config.num_layers)]  # noqa: B023
+    )
+    return nnx.split(model)

@@ -1,22 +1,28 @@
 """The key/value store of trunks and forks, and the attention that reads it.
 
-A trunk (a question, or a question with a draft) is prefilled once into a *group*; its forks continue from any token of it in the
-group's *slots*. The tree is one level deep, so no page table is needed:
+A trunk (a question, or a question with a draft) is prefilled once onto a shelf of a *group*; its forks continue from any token of
+it in the group's *slots*. The tree is one level deep, so no page table is needed. A group of two shelves and three slots:
 
-    group g   trunk  k0 k1 k2 k3 k4 k5 k6 k7 .  .            written once, read by all slots as one matrix product
-    slot 0    cut 5  x  x  x  x  x  |  own tokens s0 s1 s2   sees the trunk below its cut and its own suffix
-    slot 1    cut 8  x  x  x  x  x  x  x  x  |  s0
+                 shelf 0          shelf 1          suffix columns
+    group g   a0 a1 a2 a3 a4 | b0 b1 b2 .  . |                          written once, read by all slots as one matrix product
+    slot 0    x  x  x  x                     |  s  s  s  s  n           a fork of trunk a that keeps 4 tokens, in its 5th
+    slot 1    x  x                           |           s  n           another, in its 2nd
+    slot 2                     x  x  x       |              n           a fork of trunk b, in its first
 
 A slot restarts from the last token under its cut (it is fed again), so that no logits of the trunk are kept.
 
-Suffixes live in a ring of S columns that all slots share: at global step t every slot writes column t mod S. A column is valid
-for a slot if it was written since the slot began. Keys carry their rotary positions, so their order in the ring means nothing:
+All slots write the same suffix column at a step, the next one at the next: one update in place for the whole store. A slot sees
+the last `age` columns, those written since it began, and n, the token being fed. Columns lie in blocks; a step reads whole blocks,
+those in use and no others, and writes into the last of them. When no live slot sees the first block any more, it becomes the last
+and the steps are counted from the next, without moving a byte (keys carry their rotary positions, so where they lie means nothing):
 
-    column     0  1  2  3  4  5          t = 8, S = 6: now writing column 2
-    written    6  7 [8] 3  4  5   at step
-    age 3 slot x  x  n  .  .  x          began at step 5: sees columns 5, 0, 1 and n, the token being fed
+                 block 0        block 1        block 2
+    in use    .  .  .  s  |  s  s  s  n  |                      step 7, the oldest live slot is of age 4: two blocks are read
+              .  .  .  .  |  .  s  s  s  |  s  n  .  .          step 9
+    becomes   .  s  s  s  |  s  n  .  .  |                      step 5
 
-Shapes: L layers, G groups, F slots a group, K key/value heads, Q query heads that share one, C head width, T trunk length.
+Shapes: L layers, G groups, F slots a group, K key/value heads, Q query heads that share one, C head width, T trunk columns (all
+shelves of a group), B columns a block.
 """
 
 import jax
@@ -25,112 +31,147 @@ import jax.numpy as jnp
 _MASKED = -1e30
 
 
-def empty(config, groups: int, slots: int, trunk: int, columns: int, dtype, listed: bool):
+def suffix_blocks(max_new: int) -> tuple[int, int]:
+    """(blocks, columns of each) for suffixes of up to `max_new` tokens: few, since each number of blocks in use is a program of
+    its own. One more than the tokens fill, because the oldest fork may have begun anywhere in its first block."""
+    block = max(32, -(-max_new // 4 // 16) * 16)
+    return -(-max_new // block) + 1, block
+
+
+def empty(config, groups: int, slots: int, trunk: int, blocks: int, block: int, dtype, listed: bool):
     """All zero. One store for all layers with a leading axis L, or (`listed`) a list of L: on a CPU a scan over a stacked store
     would copy each layer's part at every token, which costs more than the products do."""
     heads, width = config.num_kv_heads, config.head_dim
 
     def layer():
+        suffix = [
+            {n: jnp.zeros((groups, slots, heads, block, width), dtype) for n in ("k", "v")}
+            for _ in range(blocks)
+        ]
         return {
             "trunk_k": jnp.zeros((groups, heads, width, trunk), dtype),
             "trunk_v": jnp.zeros((groups, heads, trunk, width), dtype),
-            "suffix_k": jnp.zeros((groups, slots, heads, columns, width), dtype),
-            "suffix_v": jnp.zeros((groups, slots, heads, columns, width), dtype),
+            "suffix": suffix,
         }
 
     layers = [layer() for _ in range(config.num_layers)]
     return layers if listed else jax.tree.map(lambda *x: jnp.stack(x), *layers)
 
 
-def empty_pending(config, groups: int, slots: int, dtype, listed: bool):
-    """Keys and values of the newest token, (k, v) a layer, not yet stored."""
-    shape = (groups, slots, config.num_kv_heads, 1, config.head_dim)
-    if listed:
-        return [(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers)]
-    return (jnp.zeros((config.num_layers, *shape), dtype),) * 2
+def _layers(cache) -> list:
+    return cache if isinstance(cache, list) else [cache]
 
 
-def _each_layer(put, cache, new):
-    if isinstance(cache, list):
-        return [put(layer, n) for layer, n in zip(cache, new, strict=True)]
-    return jax.vmap(put)(cache, new)
+def rotate_blocks(cache):
+    """The first block of every layer becomes the last."""
+    turned = [layer | {"suffix": layer["suffix"][1:] + layer["suffix"][:1]} for layer in _layers(cache)]
+    return turned if isinstance(cache, list) else turned[0]
 
 
-def put_trunks(cache, keys_values, groups):
-    """Stores prefilled trunks: (keys, values), a layer's each [P, T, K, C], into groups int32 [P]; past the end is dropped."""
+def split(cache, used: int):
+    """(what a step with `used` blocks in use only reads, the block it writes into), each a layer's or a list of layers'."""
+    read = [layer | {"suffix": layer["suffix"][: used - 1]} for layer in _layers(cache)]
+    written = [layer["suffix"][used - 1] for layer in _layers(cache)]
+    return (read, written) if isinstance(cache, list) else (read[0], written[0])
+
+
+def join(cache, written, used: int):
+    """`cache` with the block `written` put back; the inverse of `split`."""
+    blocks = written if isinstance(cache, list) else [written]
+    joined = [
+        layer | {"suffix": [*layer["suffix"][: used - 1], block, *layer["suffix"][used:]]}
+        for layer, block in zip(_layers(cache), blocks, strict=True)
+    ]
+    return joined if isinstance(cache, list) else joined[0]
+
+
+def put_trunks(cache, keys_values, groups, shelves):
+    """Stores prefilled trunks: (keys, values), a layer's each [P, W, K, C], into groups int32 [P] (past the end: dropped), on
+    shelves int32 [P] of W columns."""
 
     def put(layer, new):
         k, v = new
+        trunk_k, trunk_v = layer["trunk_k"], layer["trunk_v"]
+        (rows, heads, width, _), shelf = trunk_k.shape, k.shape[1]
+        on_shelves_k = trunk_k.reshape(rows, heads, width, -1, shelf)
+        on_shelves_v = trunk_v.reshape(rows, heads, -1, shelf, width)
+        on_shelves_k = on_shelves_k.at[groups, :, :, shelves].set(k.transpose(0, 2, 3, 1), mode="drop")
+        on_shelves_v = on_shelves_v.at[groups, :, shelves].set(v.transpose(0, 2, 1, 3), mode="drop")
         return layer | {
-            "trunk_k": layer["trunk_k"].at[groups].set(k.transpose(0, 2, 3, 1), mode="drop"),
-            "trunk_v": layer["trunk_v"].at[groups].set(v.transpose(0, 2, 1, 3), mode="drop"),
+            "trunk_k": on_shelves_k.reshape(trunk_k.shape),
+            "trunk_v": on_shelves_v.reshape(trunk_v.shape),
         }
 
-    return _each_layer(put, cache, keys_values)
+    if isinstance(cache, list):
+        return [put(layer, new) for layer, new in zip(cache, keys_values, strict=True)]
+    return jax.vmap(put)(cache, keys_values)
 
 
-def put_column(cache, keys_values, column):
-    """Stores one token a slot: (keys, values), a layer's each [G, F, K, 1, C], at ring column `column`."""
-
-    def put(layer, new):
-        at = (0, 0, 0, column, 0)
-        names = ("suffix_k", "suffix_v")
-        return layer | {
-            n: jax.lax.dynamic_update_slice(layer[n], x.astype(layer[n].dtype), at)
-            for n, x in zip(names, new, strict=True)
-        }
-
-    return _each_layer(put, cache, keys_values)
+def get_column(block, column):
+    """The keys and values [..., 1, C] in column `column` of the block of every layer."""
+    return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, column, 1, axis=-2), block)
 
 
-def attend_over(cut, age, column):
+def put_column(block, keys_values, column):
+    """Stores one token a slot, keys and values [..., 1, C], in column `column` of the block of every layer."""
+    return jax.tree.map(
+        lambda x, new: jax.lax.dynamic_update_slice_in_dim(x, new.astype(x.dtype), column, axis=-2),
+        block,
+        keys_values,
+    )
+
+
+def attend_over(start, cut, age, column):
     """The `attend` of a decode step, one token a slot (q, k, v [G*F, 1, heads, C], slots in group order).
 
-    cut int32 [G, F]: trunk tokens a slot sees. age int32 [G, F]: suffix tokens it has written before this one. column: the ring
-    column that this step will write. The three parts (trunk, suffix, the token itself) are joined by one softmax, summed part by
-    part under a common maximum.
+    start, cut int32 [G, F]: a slot sees trunk columns start .. start + cut - 1. age int32 [G, F]: suffix tokens it has written
+    before this one. column: the suffix column that this step's token will take. The parts (trunk, suffix, the token itself)
+    are joined by one softmax: the exponentials of each are taken below a common maximum.
     """
+    groups, slots = cut.shape
 
     def attend(q, k, v, layer):
-        trunk_k, trunk_v, suffix_k, suffix_v = (
-            layer[n] for n in ("trunk_k", "trunk_v", "suffix_k", "suffix_v")
-        )
-        groups, slots = cut.shape
         heads, width = k.shape[2], k.shape[3]
         shared = q.shape[2] // heads
         q = (q * width**-0.5).reshape(groups, slots, heads, shared, width)
         k, v = k.reshape(groups, slots, heads, 1, width), v.reshape(groups, slots, heads, 1, width)
 
-        by_group = q.transpose(0, 2, 1, 3, 4).reshape(groups, heads, slots * shared, width)
-        on_trunk = jnp.matmul(by_group, trunk_k.astype(q.dtype), preferred_element_type=jnp.float32)
-        on_trunk = on_trunk.reshape(groups, heads, slots, shared, -1).transpose(0, 2, 1, 3, 4)
-        seen = jnp.arange(on_trunk.shape[-1]) < cut[:, :, None]
-        on_trunk = jnp.where(seen[:, :, None, None], on_trunk, _MASKED)
+        # All slots of a group become rows of one product with its trunks.
+        def by_group(x):
+            return x.transpose(0, 2, 1, 3, 4).reshape(groups, heads, slots * shared, -1)
 
-        columns = suffix_k.shape[-2]
-        on_suffix = jnp.einsum("gskqc,gsknc->gskqn", q, suffix_k, preferred_element_type=jnp.float32)
-        since = (
-            column - jnp.arange(columns)
-        ) % columns  # steps since the column was written; 0 is this step's own, still stale
-        seen = (since > 0) & (since <= age[:, :, None])
-        on_suffix = jnp.where(seen[:, :, None, None], on_suffix, _MASKED)
+        def by_slot(x):
+            return x.reshape(groups, heads, slots, shared, -1).transpose(0, 2, 1, 3, 4)
 
+        at = jnp.arange(layer["trunk_k"].shape[-1]) - start[:, :, None]
+        seen = jnp.repeat((at >= 0) & (at < cut[:, :, None]), shared, axis=1)[:, None]
+        on_trunk = jnp.matmul(by_group(q), layer["trunk_k"], preferred_element_type=jnp.float32)
+        on_trunk = jnp.where(seen, on_trunk, _MASKED)
+
+        on_suffix, first = [], 0
+        for block in layer["suffix"]:
+            since = column - first - jnp.arange(block["k"].shape[-2])
+            seen = ((since > 0) & (since <= age[:, :, None]))[:, :, None, None]
+            scores = jnp.einsum("gskqc,gsknc->gskqn", q, block["k"], preferred_element_type=jnp.float32)
+            on_suffix.append(jnp.where(seen, scores, _MASKED))
+            first += block["k"].shape[-2]
         on_self = jnp.sum(q.astype(jnp.float32) * k.astype(jnp.float32), -1, keepdims=True)
-        top = jnp.maximum(
-            jnp.maximum(on_trunk.max(-1, keepdims=True), on_suffix.max(-1, keepdims=True)), on_self
-        )
-        on_trunk, on_suffix, on_self = (jnp.exp(x - top) for x in (on_trunk, on_suffix, on_self))
-        total = on_trunk.sum(-1, keepdims=True) + on_suffix.sum(-1, keepdims=True) + on_self
 
-        by_group = (
-            on_trunk.transpose(0, 2, 1, 3, 4).reshape(groups, heads, slots * shared, -1).astype(v.dtype)
+        top = jnp.maximum(on_self, by_slot(on_trunk.max(-1, keepdims=True)))
+        for scores in on_suffix:
+            top = jnp.maximum(top, scores.max(-1, keepdims=True))
+        weights = jnp.exp(on_trunk - by_group(top))
+        total = by_slot(weights.sum(-1, keepdims=True))
+        out = by_slot(
+            jnp.matmul(weights.astype(v.dtype), layer["trunk_v"], preferred_element_type=jnp.float32)
         )
-        out = jnp.matmul(by_group, trunk_v, preferred_element_type=jnp.float32)
-        out = out.reshape(groups, heads, slots, shared, width).transpose(0, 2, 1, 3, 4)
-        out += jnp.einsum(
-            "gskqn,gsknc->gskqc", on_suffix.astype(v.dtype), suffix_v, preferred_element_type=jnp.float32
-        )
-        out = (out + on_self * v) / total
-        return out.astype(v.dtype).reshape(groups * slots, 1, heads * shared, width), (k, v)
+        for block, scores in zip(layer["suffix"], on_suffix, strict=True):
+            weights = jnp.exp(scores - top)
+            total += weights.sum(-1, keepdims=True)
+            weights = weights.astype(v.dtype)
+            out += jnp.einsum("gskqn,gsknc->gskqc", weights, block["v"], preferred_element_type=jnp.float32)
+        weights = jnp.exp(on_self - top)
+        out = (out + weights * v) / (total + weights)
+        return out.astype(v.dtype).reshape(groups * slots, 1, heads * shared, width), {"k": k, "v": v}
 
     return attend

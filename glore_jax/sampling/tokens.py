@@ -27,28 +27,42 @@ def draw(logits, uniform, temperature, top_k: int, top_p: float):
     logits float32 [N, V]; uniform float32 [N] in [0, 1); temperature float32 scalar, 0 = greedy. The token is the first whose
     cumulated probability exceeds `uniform`.
     """
-    greedy = temperature == 0
-    scaled = logits / jnp.where(greedy, 1.0, temperature)
-    if top_k or top_p < 1:
-        scaled = jnp.where(scaled < _floor(scaled, top_k, top_p), -jnp.inf, scaled)
-    weights = jnp.exp(scaled - scaled.max(-1, keepdims=True))
-    total = _cumulate(weights)
-    # Rounding must not lead to a token of zero weight, neither where blocks of the sum meet nor, close to 1, past the end.
-    reached = (total > uniform[:, None] * total[:, -1:]) & (weights > 0)
-    last = logits.shape[-1] - 1 - jnp.argmax(weights[:, ::-1] > 0, axis=-1, keepdims=True)
-    drawn = jnp.min(jnp.where(reached, jnp.arange(logits.shape[-1]), last), axis=-1)
-    token = jnp.where(greedy, jnp.argmax(logits, -1), drawn).astype(jnp.int32)
-    logprob = jnp.take_along_axis(jax.nn.log_softmax(logits), token[:, None], axis=-1)[:, 0]
-    return token, logprob
+    below_top = logits - logits.max(-1, keepdims=True)
+
+    def sample():
+        scaled = below_top / temperature
+        if top_k or top_p < 1:
+            scaled = jnp.where(scaled < _floor(scaled, top_k, top_p), -jnp.inf, scaled)
+        return _invert(jnp.exp(scaled), uniform)
+
+    token = jax.lax.cond(temperature == 0, lambda: jnp.argmax(logits, -1).astype(jnp.int32), sample)
+    chosen = jnp.take_along_axis(below_top, token[:, None], axis=-1)[:, 0]
+    return token, chosen - jnp.log(jnp.exp(below_top).sum(-1))
 
 
-def _cumulate(x, width: int = 32):
-    """Cumulative sum over the last axis, in two levels: XLA's own is quadratic in the length on a CPU."""
-    rows, length = x.shape
-    blocks = jnp.pad(x, ((0, 0), (0, -length % width))).reshape(rows, -1, width)
-    inside = jnp.cumsum(blocks, axis=-1)
-    before = jnp.cumsum(inside[..., -1], axis=-1) - inside[..., -1]
-    return (inside + before[..., None]).reshape(rows, -1)[:, :length]
+def _invert(weights, uniform, width: int = 32):
+    """int32 [N]: first index at which the cumulated `weights` [N, V] exceed the share `uniform` [N] of their sum.
+
+    In two levels, first among blocks of `width`, then inside one: a cumulative sum over the whole vocabulary takes longer than
+    the model's own products on a CPU.
+    """
+    rows, length = weights.shape
+    blocks = jnp.pad(weights, ((0, 0), (0, -length % width))).reshape(rows, -1, width)
+    mass = blocks.sum(-1)
+    before = jnp.cumsum(mass, axis=-1)
+    goal = uniform[:, None] * before[:, -1:]
+    block = _first(mass, before, goal)[:, None]
+    goal = goal - jnp.take_along_axis(before - mass, block, axis=-1)
+    inside = jnp.take_along_axis(blocks, block[:, :, None], axis=1)[:, 0]
+    return block[:, 0] * width + _first(inside, jnp.cumsum(inside, axis=-1), goal)
+
+
+def _first(weights, cumulated, goal):
+    """int32 [N]: first index of a weight whose cumulated sum exceeds `goal` [N, 1], else the last of those above zero: rounding
+    must not lead to a token without weight, neither where two blocks meet nor past the end."""
+    index = jnp.arange(weights.shape[-1], dtype=jnp.int32)
+    reached = jnp.where((cumulated > goal) & (weights > 0), index, index[-1])
+    return jnp.minimum(reached.min(-1), jnp.where(weights > 0, index, 0).max(-1))
 
 
 def _floor(scaled, top_k: int, top_p: float):

@@ -15,7 +15,7 @@ from glore_jax.models.config import LlamaConfig
 from glore_jax.models.tokenizer import BAD, Tokenizer
 from glore_jax.parallel import mesh as meshes
 from glore_jax.parallel import processes
-from glore_jax.sampling import keys
+from glore_jax.sampling import keys, room
 from glore_jax.sampling.engine import Engine, Fork, Job
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.tasks.prompts import Prompts
@@ -139,16 +139,25 @@ def drop_checkpoints(ctx, name: str) -> None:
 def make_engine(
     ctx, model: Model, trunks: Sequence[list[int]], max_new: int, per_trunk: int, **options
 ) -> Engine:
-    """An engine with room for `trunks`; each group has as many slots as a trunk has forks at a time. `options`: see `Engine`."""
-    e = ctx.config.engine
+    """An engine with room for `trunks`; each group has as many slots as a trunk has forks at a time. `options`: see `Engine`.
+
+    UserError if `engine.cache_bytes` is too small for a single fork.
+    """
+    e, shape = ctx.config.engine, ctx.local_mesh.shape
     slots = min(per_trunk, e.siblings)
     longest = max((len(t) for t in trunks), default=1)
     rounded = min(
         -(-longest // 32) * 32, model.config.max_positions - max_new
     )  # few shapes, but only what the context holds
+    wanted = room.Room(
+        groups=max(1, e.groups * e.siblings // slots), slots=slots, shelves=e.shelves if per_trunk > 1 else 1,
+        max_trunk=max(longest, rounded), max_new=max_new, rows=shape["data"] * shape["fsdp"],
+    )  # fmt: skip
+    if e.cache_bytes:
+        wanted = room.derive(e.cache_bytes, wanted, model.config, ctx.config.model.dtype, len(trunks))
     return Engine(
         model.graphdef, model.params, model.config, model.tokenizer,
-        groups=max(1, e.groups * e.siblings // slots), slots=slots, max_trunk=max(longest, rounded), max_new=max_new,
+        groups=wanted.groups, slots=wanted.slots, shelves=wanted.shelves, max_trunk=wanted.max_trunk, max_new=max_new,
         round_steps=e.round_steps, mesh=ctx.local_mesh, **{"seed": ctx.config.seed} | options,
     )  # fmt: skip
 
@@ -196,8 +205,32 @@ def generate(
             if len(rows[i]) == len(parts[i]):
                 storage.write_part(folder, i, [row for k in range(len(parts[i])) for row in rows[i][k]])
                 rows[i] = {}
+    if mine:
+        on_main(_add_work, folder, engine.stats, sum(len(parts[i]) for i in mine))
     processes.barrier(name)
     return storage.read_records(folder)
+
+
+def _add_work(folder, stats, items: int) -> None:
+    """Keeps what the engine did in `work.json` beside the parts; a restart adds to it."""
+    file = folder / "work.json"
+    counts = {k: getattr(stats, k) for k in ("forks", "tokens", "prefill_tokens", "slot_steps", "seconds")}
+    counts["items"] = items
+    before = storage.read_json(file) if file.exists() else {}
+    storage.write_json(file, {k: before.get(k, 0) + v for k, v in counts.items()})
+
+
+def work(ctx, name: str) -> dict:
+    """What the rollout engine did for the records under the folder `name`: forks, tokens drawn, tokens of trunks, seconds and
+    occupancy (live slot-steps / slot-steps). Process 0's share; of a run that was cut off, only what was done since (`items`
+    says of how many jobs)."""
+    file = ctx.folder(*name.split("/"), "work.json")
+    if not file.exists():
+        return {}
+    w = storage.read_json(file)
+    return {k: v for k, v in w.items() if k != "slot_steps"} | {
+        "occupancy": w["tokens"] / max(w["slot_steps"], 1)
+    }
 
 
 def sample(

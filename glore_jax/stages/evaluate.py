@@ -24,6 +24,7 @@ CONFIG = (
     "sample.max_new",
 )
 
+GENERATED = ("drafts", "samples", "step_labels", "refinements")
 KINDS = ("global", "local_orm", "local_sorm")
 
 
@@ -43,12 +44,22 @@ def run(ctx) -> dict:
         refined = refine(ctx, split, drafts, scored["drafts"])
         finals = score_refinements(ctx, split, refined)
         results[split] = measures.measure(ctx, problems, drafts, samples, labelled, scored, refined, finals)
+        if cost := results[split]["figures"].get("cost"):
+            cost |= {
+                k: v
+                for k, v in common.work(ctx, f"evaluate/{split}/step_labels").items()
+                if k in ("tokens", "seconds")
+            }
     storage.write_json(ctx.folder("evaluate", "results.json"), {s: r["figures"] for s, r in results.items()})
     storage.write_jsonl(
         ctx.folder("evaluate", "examples.jsonl"), [e for r in results.values() for e in r["examples"]]
     )
     return {
-        s: {"draft": r["figures"]["draft"]["acc"], "rerank": r["figures"]["pipeline"]["rerank"]["acc"]}
+        s: {
+            "draft": r["figures"]["draft"]["acc"],
+            "rerank": r["figures"]["pipeline"]["rerank"]["acc"],
+            "work": {k: w for k in GENERATED if (w := common.work(ctx, f"evaluate/{s}/{k}"))},
+        }
         for s, r in results.items()
     }
 

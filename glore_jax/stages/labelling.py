@@ -13,7 +13,7 @@ class LabelJob(Job):
     """Labels the steps of one draft (a sample record)."""
 
     def __init__(self, task, prompts, draft: dict, k: int, schedule: str, consistency: bool):
-        self.task, self.draft, self.k, self.consistency = task, draft, k, consistency
+        self.task, self.draft, self.k, self.consistency, self.schedule = task, draft, k, consistency, schedule
         self.labeller = StepLabeller(len(draft["steps"]), draft["correct"], k, schedule)
         question = prompts.question(draft["question"])
         solution, ends = prompts.solution(draft["steps"], ended=False)
@@ -42,12 +42,13 @@ class LabelJob(Job):
         return self.next_forks()
 
     def record(self) -> dict:
-        """The step-label record of section 4 of the design, with the rollouts themselves as `traces`."""
+        """The step-label record: labels, their evidence, the stop rule that made its counts (`schedule`), and the rollouts
+        themselves as `traces`. A prefix that a schedule skipped has 0 tries; one that it ran has all k."""
         d, result = self.draft, self.labeller.result()
         return {
             "question_id": d["question_id"], "sample_id": d["sample_id"], "prompt": d["question"], "gold": d["gold"],
             "completions": d["steps"], "labels": result.labels, "hits": result.hits, "tries": result.tries,
-            "source": result.source, "first_error": result.first_error, "correct": d["correct"],
+            "source": result.source, "schedule": self.schedule, "first_error": result.first_error, "correct": d["correct"],
             "traces": sorted(self.traces, key=lambda t: (t["cut"], t["rollout"])),
         }  # fmt: skip
 

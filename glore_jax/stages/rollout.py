@@ -40,4 +40,7 @@ def run(ctx) -> dict:
         f"rollout: {len(records)} drafts labelled with {cost['rollouts']} rollouts (every prefix: {cost['rollouts_full']})"
         + (f", {truth['acc']:.3f} of {truth['n']} labels true" if truth else "")
     )
-    return {"drafts": len(records), **cost, "label_truth": truth, "label_rates": label_rates(records)}
+    return {
+        "drafts": len(records), **cost, "schedule": c.schedule, "label_truth": truth, "label_rates": label_rates(records),
+        "work": common.work(ctx, "rollout/records"),
+    }  # fmt: skip

@@ -42,5 +42,5 @@ def run(ctx) -> dict:
     )
     return {
         "questions": len(problems), "samples": len(rows), "right": right, "solved": len(solved), "truncated": common.truncated(rows),
-        "tokens": sum(r["tokens"] for r in rows),
+        "tokens": sum(r["tokens"] for r in rows), "work": common.work(ctx, "sample/records"),
     }  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glore_jax.labels.stepwise import StepLabeller, hit_rates, verifies
+from glore_jax.labels.stepwise import SCHEDULES, StepLabeller, hit_rates, verifies
 from glore_jax.tasks.base import Task
 
 K = 4
@@ -82,7 +82,7 @@ def test_backward_labels_equal_full_labels(draft, seed):
     assert full.hits == hits + [0] and full.tries == [K] * len(hits) + [0]
 
 
-@given(drafts, st.sampled_from(["full", "backward"]))
+@given(drafts, st.sampled_from(SCHEDULES))
 def test_evidence_and_sources(draft, schedule):
     correct, hits = draft
     labels, tried = label(schedule, correct, hits)
@@ -91,10 +91,33 @@ def test_evidence_and_sources(draft, schedule):
         zip(labels.labels[:-1], labels.hits, labels.tries, labels.source)
     ):
         assert (h, t) == ((hits[i], K) if i + 1 in tried else (0, 0))
-        assert source == ("propagated" if value and not h else "rollout")
+        assert source == ("propagated" if not h and (value or not t) else "rollout")
         assert source == "propagated" or t > 0  # a label that rollouts decided has rollouts
     for rate, h, t in zip(hit_rates(labels.hits, labels.tries, K), labels.hits, labels.tries):
         assert rate == (h / K if t else None)
+
+
+@given(drafts)
+def test_bisect(draft):
+    """Few prefixes; the labels of `full` wherever no prefix fails before one that hits, and never better ones."""
+    correct, hits = draft
+    full, _ = label("full", correct, hits)
+    half, tried = label("bisect", correct, hits)
+    assert len(tried) == len(set(tried)) <= (0 if correct else len(hits).bit_length())
+    assert all(a <= b for a, b in zip(half.labels, full.labels))
+    monotone = [K if value else 0 for value in full.labels[:-1]]
+    if not correct:
+        assert label("bisect", correct, monotone)[0].labels == full.labels
+    else:
+        assert half.labels == full.labels
+
+
+def test_bisect_may_disagree():
+    assert label("full", False, [0, 0, 0, 2])[0].labels == [1, 1, 1, 1, 0]
+    half, tried = label("bisect", False, [0, 0, 0, 2])
+    assert half.labels == [0, 0, 0, 0, 0] and half.first_error == 0 and tried == [2, 1]
+    assert half.source == ["rollout", "rollout", "propagated", "propagated", "graded"]
+    assert half.tries == [K, K, 0, 0, 0]  # what was skipped has no rate
 
 
 @given(drafts)
@@ -127,7 +150,7 @@ def test_backward_waits_for_an_outcome_and_then_stops():
     assert hit_rates(result.hits, result.tries, 8) == [None, None, None, 0.0, None]  # 1 of 2 is no rate
 
 
-@pytest.mark.parametrize("schedule", ["full", "backward"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_one_step_needs_no_rollouts(schedule):
     for correct in (True, False):
         labeller = StepLabeller(1, correct, 8, schedule)

@@ -3,17 +3,26 @@
 import jax
 import numpy as np
 import pytest
+import tokenizers
 from tiny_llama import CONFIG, Characters, forward, fresh
 
 from glore_jax.errors import UserError
-from glore_jax.models import llama
+from glore_jax.models import hf, llama
+from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.parallel import mesh as meshes
+from glore_jax.sampling import cache as caching
 from glore_jax.sampling.engine import Engine, Fork, Job
 from glore_jax.sampling.tokens import Sampling
 
 TOKENIZER = Characters()
 GREEDY, DRAWN = Sampling(0.0, max_new=12), Sampling(1.0, max_new=12)
 WIDTH = 40
+
+
+def numbers(size):
+    """A tokenizer file for `size` ids."""
+    words = tokenizers.models.WordLevel({str(i): i for i in range(size)}, unk_token="0")
+    return Tokenizer(tokenizers.Tokenizer(words), bos_id=0, eos_id=1)
 
 
 def trunk(seed, length):
@@ -61,7 +70,7 @@ def many_jobs():
 
 @pytest.fixture(scope="module")
 def plain(policy):
-    """(engine, completions) of `many_jobs` in two groups of two slots; the ring of 12 columns wraps several times."""
+    """(engine, completions) of `many_jobs` in two groups of two slots: seats are taken again several times."""
     e = engine(policy)
     return e, completions(e, many_jobs(), DRAWN)
 
@@ -110,8 +119,12 @@ def test_bidirectional_trunk(policy):
 
 @pytest.mark.parametrize(
     "shape",
-    [dict(groups=3, slots=1, round_steps=3, max_new=40), dict(groups=5, slots=4, round_steps=16)],
-    ids=["single slots, long ring", "everything at once"],
+    [
+        dict(groups=3, slots=1, round_steps=3, max_new=40),
+        dict(groups=5, slots=4, round_steps=16),
+        dict(groups=1, slots=3, shelves=3),
+    ],
+    ids=["single slots, room for more", "everything at once", "shelves"],
 )
 def test_text_does_not_depend_on_company(policy, plain, shape):
     jobs = many_jobs()
@@ -123,6 +136,73 @@ def test_text_does_not_depend_on_company(policy, plain, shape):
         assert completion.tokens == plain[1][name].tokens
         assert completion.logprob == pytest.approx(plain[1][name].logprob, abs=1e-3)
     assert len({c.tokens for c in found.values()}) > 25  # they differ among themselves
+
+
+def test_long_texts_cross_blocks(monkeypatch):
+    """Suffixes of several blocks, which rotate while older and younger forks sit side by side."""
+    policy = fresh(unroll=True)
+    monkeypatch.setattr(caching, "suffix_blocks", lambda max_new: (-(-max_new // 8) + 1, 8))
+    tokens = trunk(3, 12)
+    forks = [Fork(12 - i % 5, rollout=i) for i in range(14)]
+    e = engine(policy, groups=1, slots=3, round_steps=3, max_new=30)
+    found = completions(e, [Job("long", tokens, forks)], Sampling(1.0, max_new=30))
+    (lone,) = {
+        c.tokens
+        for c in completions(
+            engine(policy, max_new=100), [Job("long", tokens, [forks[3]])], Sampling(1.0, max_new=30)
+        ).values()
+    }
+    assert found["long", forks[3]].tokens == lone
+    assert e.blocks == 5 and max(len(c.tokens) for c in found.values()) == 30
+    greedy = completions(e, [Job("greedy", tokens, forks[:5])], Sampling(0.0, max_new=30))
+    expected = full_greedy(policy, [tokens[: f.at] for f in forks[:5]], 28)
+    assert [greedy["greedy", f].tokens[:28] for f in forks[:5]] == expected
+
+
+@pytest.mark.parametrize(
+    "temperature, top_k, top_p", [(1.0, 0, 1.0), (0.6, 0, 1.0), (1.0, 6, 1.0), (1.3, 0, 0.7)]
+)
+def test_frequencies_of_what_is_drawn(policy, temperature, top_k, top_p):
+    """Chi-square of the first tokens of 1024 forks against the softmax that was asked for."""
+    tokens = trunk(1, 9)
+    forks = [Fork(9, rollout=i) for i in range(1024)]
+    e = engine(policy, groups=1, slots=256, max_new=1)
+    found = completions(e, [Job("q", tokens, forks)], Sampling(temperature, top_k, top_p, max_new=1))
+    drawn = [(c.tokens or (TOKENIZER.eos_id,))[0] for c in found.values()]
+    logits = np.asarray(forward(*policy, np.array([tokens], np.int32)))[0, -1, : TOKENIZER.vocab_size].astype(
+        float
+    )
+    p = np.exp((logits - logits.max()) / temperature)
+    order = np.argsort(-p)
+    p[order[top_k or len(p) :]] = 0
+    p /= p.sum()
+    p[order[np.cumsum(p[order]) - p[order] >= top_p]] = 0
+    p /= p.sum()
+    counts = np.bincount(drawn, minlength=len(p))
+    assert not counts[p == 0].any()
+    likely = p * len(drawn) >= 5
+    pooled = [(counts[i], p[i]) for i in np.flatnonzero(likely)] + [(counts[~likely].sum(), p[~likely].sum())]
+    statistic = sum((c - q * len(drawn)) ** 2 / (q * len(drawn)) for c, q in pooled if q > 0)
+    freedom = sum(q > 0 for _, q in pooled) - 1
+    assert statistic < freedom + 4 * (2 * freedom) ** 0.5  # four standard deviations
+
+
+def test_transformers_writes_the_same(policy, tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    hf.save_policy(tmp_path / "hf", CONFIG, policy[1], numbers(CONFIG.vocab_size), "float32")
+    reference = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "hf", dtype=torch.float32).eval()
+    tokens, cuts = trunk(5, 20), [2, 9, 20]
+    (job,) = engine(policy).run([Job("q", tokens, [Fork(at, cut=at) for at in cuts])], GREEDY)
+    for at in cuts:
+        ids = torch.tensor([tokens[:at]])
+        bad = list(range(TOKENIZER.vocab_size, CONFIG.vocab_size))  # rows of the embedding that are no words
+        out = reference.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12, suppress_tokens=bad,
+            eos_token_id=TOKENIZER.eos_id, pad_token_id=0,
+        )  # fmt: skip
+        written = out[0, at:].tolist()
+        assert job.completions[Fork(at, cut=at)].tokens == tuple(t for t in written if t != TOKENIZER.eos_id)
 
 
 def test_logprob_is_teacher_forced(policy, plain):
@@ -178,7 +258,17 @@ def test_identity_decides_the_text(policy, plain):
     assert all(reseeded["question 4", f].tokens != found["question 4", f].tokens for f in forks)
 
 
-def test_jobs_may_ask_for_more(policy):
+def test_an_error_while_grading_is_raised(policy):
+    class Broken(Job):
+        def done(self, fork, completion):
+            raise RuntimeError("cannot grade")
+
+    with pytest.raises(RuntimeError, match="cannot grade"):
+        list(engine(policy).run([Broken("b", trunk(0, 5), [Fork(5)])], DRAWN))
+
+
+@pytest.mark.parametrize("shelves", [1, 3])
+def test_jobs_may_ask_for_more(policy, shelves):
     class Chain(Job):
         """After each fork one further back, until the first token."""
 
@@ -188,7 +278,7 @@ def test_jobs_may_ask_for_more(policy):
 
     jobs = [Chain(f"chain {i}", trunk(i, 4 + i), [Fork(4 + i)]) for i in range(3)]
     nothing = Job("nothing", trunk(9, 5))
-    e = engine(policy)
+    e = engine(policy, groups=1, shelves=shelves)
     order = [j.question_id for j in e.run([*jobs, nothing], DRAWN)]
     assert sorted(order) == ["chain 0", "chain 1", "chain 2", "nothing"]
     assert nothing.completions == {}

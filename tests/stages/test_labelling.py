@@ -4,9 +4,10 @@ import random
 from types import SimpleNamespace
 
 import pytest
-from tiny_llama import Characters
+from tiny_llama import CONFIG, Characters, fresh
 
-from glore_jax.sampling.engine import Completion, Fork
+from glore_jax.sampling.engine import Completion, Engine, Fork
+from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages.labelling import LabelJob, cost, label_truth
 from glore_jax.tasks.base import Task
 from glore_jax.tasks.prompts import Prompts
@@ -136,6 +137,36 @@ def test_backward_labels_equal_full_labels(seed):
     assert records["full"]["hits"][:3] == [row.count("used") for row in script]
     figures = cost(list(records.values()), 4)
     assert figures == {"rollouts": 12 + len(forks["backward"]), "rollouts_full": 24}
+
+
+def test_schedules_on_real_forks():
+    """Texts of an engine, judged by a rule that half of them meet: the same labels, whatever the schedule and the seats."""
+
+    class Parity(Plain):
+        def grade(self, steps, gold):
+            return sum(map(ord, "".join(steps))) % 3 == 0
+
+    policy, rng = fresh(), random.Random(0)
+    records = {}
+    for schedule, slots in (("full", 3), ("backward", 2)):
+        rng.seed(1)
+        jobs = []
+        for i in range(60):
+            steps = [f"{rng.randrange(9)}+{rng.randrange(9)}" for _ in range(rng.randrange(1, 5))]
+            made = draft(steps=steps, correct=rng.random() < 0.2) | {"question_id": f"q{i}"}
+            jobs.append(LabelJob(Parity({}), PROMPTS, made, 3, schedule, False))
+        engine = Engine(
+            *policy, CONFIG, Characters(), groups=4, slots=slots, shelves=2, max_trunk=64, max_new=8, round_steps=3
+        )  # fmt: skip
+        done = [job.record() for job in engine.run(jobs, Sampling(1.0, max_new=8))]
+        records[schedule] = {r["question_id"]: r for r in done}
+        assert {r["schedule"] for r in done} == {schedule}
+    full, backward = records["full"], records["backward"]
+    assert {q: r["labels"] for q, r in full.items()} == {q: r["labels"] for q, r in backward.items()}
+    assert len({tuple(r["labels"]) for r in full.values()}) > 6
+    for q, r in backward.items():
+        assert [t for t in full[q]["traces"] if t["cut"] in {x["cut"] for x in r["traces"]}] == r["traces"]
+    assert sum(sum(r["tries"]) for r in backward.values()) < 0.8 * sum(sum(r["tries"]) for r in full.values())
 
 
 def test_label_truth():

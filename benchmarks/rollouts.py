@@ -1,0 +1,138 @@
+"""Times one Monte-Carlo rollout job on one engine and prints one line of JSON.
+
+    python -m benchmarks.rollouts --engine=glore --model=m15 --job=job.npz [--dtype=bfloat16] [--question_scale=2]
+    python -m benchmarks.rollouts --engine=transformers --model=m15 --job=job.npz
+
+Both files come from `python -m benchmarks.jobs`. `seconds` are those of the whole job after a warm-up; what XLA compiled during
+the warm-up is `compile_seconds`. On a shared machine `cpu_seconds` says more: the processor time of the same job.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable
+
+from benchmarks import jobs
+
+
+class NoTokenizer:
+    """Stands in where texts do not matter: nothing ends a sequence, all ids may be drawn."""
+
+    eos_id = -1
+
+    def __init__(self, vocab_size: int):
+        self.vocab_size = vocab_size
+
+    def decode(self, ids) -> str:
+        return ""
+
+
+def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
+    """Runs `job` with this package's engine: one trunk a row, its cuts as forks."""
+    import jax
+
+    from glore_jax.models import hf, llama
+    from glore_jax.sampling.engine import Engine, Fork, Job
+    from glore_jax.sampling.tokens import Sampling
+
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, seconds, **_: compiled.append(seconds) if "compile" in name else None
+    )
+    config = hf.read_config(model)
+    graphdef, _ = llama.abstract(config, dtype=dtype, unroll=True)
+    params = hf.load_policy_params(model, config, dtype=dtype)
+    longest = job.cuts[-1]
+    engine = Engine(
+        graphdef, params, config, NoTokenizer(config.vocab_size), groups=flags.groups, slots=flags.slots,
+        max_trunk=longest, max_new=job.new, round_steps=flags.round_steps,
+    )  # fmt: skip
+    sampling = Sampling(jobs.TEMPERATURE, max_new=job.new)
+
+    def run(rows) -> dict:
+        before = dataclasses.replace(engine.stats)
+        work = [
+            Job(f"row {i}", row[:longest].tolist(), [Fork(c, cut=c, rollout=j) for c in job.cuts for j in range(job.k)])
+            for i, row in enumerate(rows)
+        ]  # fmt: skip
+        for _ in engine.run(work, sampling):
+            pass
+        s = engine.stats
+        return {
+            "tokens": s.tokens - before.tokens,
+            "prefill_tokens": s.prefill_tokens - before.prefill_tokens,
+            "occupancy": round((s.tokens - before.tokens) / (s.slot_steps - before.slot_steps), 4),
+            "compile_seconds": round(sum(compiled), 2),
+        }
+
+    return run
+
+
+def transformers(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
+    """Runs `job` with `generate` of transformers: batches of prefixes, left-padded, k continuations each."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    torch.set_num_threads(os.cpu_count())
+    torch.manual_seed(0)
+    policy = LlamaForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).eval()
+
+    def run(rows) -> dict:
+        prefixes = [row[:cut].tolist() for row in rows for cut in job.cuts]
+        made = read = 0
+        for start in range(0, len(prefixes), flags.batch_prefixes):
+            batch = prefixes[start : start + flags.batch_prefixes]
+            width = max(map(len, batch))
+            ids = torch.tensor([[0] * (width - len(p)) + p for p in batch])
+            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch])
+            with torch.inference_mode():
+                out = policy.generate(
+                    ids, attention_mask=mask, do_sample=True, temperature=jobs.TEMPERATURE, top_k=0, pad_token_id=0,
+                    num_return_sequences=job.k, max_new_tokens=job.new, min_new_tokens=job.new,
+                )  # fmt: skip
+            made, read = made + out.shape[0] * (out.shape[1] - width), read + ids.numel()
+        return {"tokens": made, "prefill_tokens": read, "occupancy": 1.0, "compile_seconds": 0.0}
+
+    return run
+
+
+ENGINES = {"glore": glore, "transformers": transformers}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--engine", choices=ENGINES, required=True)
+    parser.add_argument("--model", required=True, help="folder of a LLaMA in Hugging Face form")
+    parser.add_argument("--job", required=True, help="file made by benchmarks.jobs")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--question_scale", type=int, default=1, help="times the length of the questions")
+    parser.add_argument("--times", type=int, default=1, help="measured runs; the fastest is printed")
+    parser.add_argument("--groups", type=int, default=16)
+    parser.add_argument("--slots", type=int, default=32)
+    parser.add_argument("--round_steps", type=int, default=16)
+    parser.add_argument("--batch_prefixes", type=int, default=16, help="of transformers")
+    flags = parser.parse_args()
+
+    job = jobs.read(flags.job, flags.question_scale)
+    run = ENGINES[flags.engine](flags.model, flags.dtype, job, flags)
+    run(job.rows[:4])
+    timed = []
+    for _ in range(flags.times):
+        wall, cpu = time.perf_counter(), time.process_time()
+        work = run(job.rows)
+        timed.append((time.perf_counter() - wall, time.process_time() - cpu, work))
+    wall, cpu, work = min(timed, key=lambda t: t[0])
+    line = {
+        "engine": flags.engine, "model": os.path.basename(os.path.normpath(flags.model)), "dtype": flags.dtype,
+        "prefix_tokens": sum(map(len, job.prefixes)) // len(job.prefixes), "rollouts": job.rollouts, **work,
+        "seconds": round(wall, 2), "cpu_seconds": round(cpu, 2), "tok_s": round(work["tokens"] / wall),
+    }  # fmt: skip
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()

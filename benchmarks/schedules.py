@@ -1,0 +1,87 @@
+"""Labels the same drafts under each schedule and prints a line of JSON for each: what it costs, and where its labels differ.
+
+    python -m benchmarks.schedules --config=configs/tiny.py --workdir=runs/tiny --drafts=500
+
+Reads the student and the samples of a work directory; writes nothing. `disagreement` counts the steps before the last whose
+label is not that of `full`. `seconds` are wall-clock from drafts in memory to labels in memory, after a warm-up that compiles.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import time
+
+from glore_jax import storage
+from glore_jax.labels.stepwise import SCHEDULES
+from glore_jax.stages import common, labelling, rollout
+from glore_jax.stages.context import Context
+
+
+def read_config(file: str):
+    spec = importlib.util.spec_from_file_location("config", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+def compare(labels: dict, reference: dict) -> dict:
+    """Disagreement of labels {draft: record} with those of `reference` over the same drafts."""
+    pairs = [(r["labels"][:-1], reference[k]["labels"][:-1]) for k, r in labels.items()]
+    steps = sum(len(a) for a, _ in pairs)
+    return {
+        "disagreement": sum(x != y for a, b in pairs for x, y in zip(a, b, strict=True)) / steps,
+        "drafts_that_differ": sum(a != b for a, b in pairs) / len(pairs),
+        "steps": steps,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--workdir", required=True)
+    parser.add_argument("--drafts", type=int, default=500)
+    parser.add_argument("--schedules", default=",".join(SCHEDULES))
+    for field in ("groups", "siblings", "shelves", "round_steps"):
+        parser.add_argument(f"--{field}", type=int, help=f"instead of config.engine.{field}")
+    flags = parser.parse_args()
+
+    config = read_config(flags.config)
+    for field in ("groups", "siblings", "shelves", "round_steps"):
+        if getattr(flags, field) is not None:
+            config.engine[field] = getattr(flags, field)
+    ctx, c = Context(config, flags.workdir), config.rollout
+    model = common.load_policy(ctx, "student", "hf")
+    samples = storage.read_records(ctx.folder("sample", "records"))
+    drafts = [d for d in rollout.choose_drafts(samples, c.drafts_per_question, config.seed) if d["steps"]]
+    drafts = drafts[: flags.drafts]
+
+    def label(engine, drafts, schedule):
+        jobs = [labelling.LabelJob(ctx.task, model.prompts, d, c.k, schedule, c.consistency) for d in drafts]
+        done = engine.run(jobs, common.sampling_of(c))
+        return {(r["question_id"], r["sample_id"]): r for r in (job.record() for job in done)}
+
+    trunks = [labelling.LabelJob(ctx.task, model.prompts, d, c.k, "full", True).trunk for d in drafts]
+    engine = common.make_engine(ctx, model, trunks, c.max_new, c.k)
+    label(engine, drafts[: 2 * engine.groups * engine.shelves], "full")
+    labels = {}
+    for schedule in sorted(flags.schedules.split(","), key=lambda s: s != "full"):
+        before, start, cpu = dataclasses.replace(engine.stats), time.perf_counter(), time.process_time()
+        labels[schedule] = label(engine, drafts, schedule)
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        s = engine.stats
+        tokens, slot_steps = s.tokens - before.tokens, s.slot_steps - before.slot_steps
+        line = {
+            "schedule": schedule, "drafts": len(drafts), "rollouts": s.forks - before.forks, "tokens": tokens,
+            "prefill_tokens": s.prefill_tokens - before.prefill_tokens, "rounds": s.rounds - before.rounds,
+            "occupancy": round(tokens / slot_steps, 4), "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2),
+        }  # fmt: skip
+        if "full" in labels:
+            line |= compare(labels[schedule], labels["full"])
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

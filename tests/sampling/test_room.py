@@ -1,0 +1,65 @@
+"""What fits in a budget of bytes is what the engine then holds."""
+
+import jax
+import pytest
+from tiny_llama import CONFIG, Characters, fresh
+
+from glore_jax.errors import UserError
+from glore_jax.sampling import cache as caching
+from glore_jax.sampling import room
+from glore_jax.sampling.engine import Engine
+
+ROOM = room.Room(groups=3, slots=4, shelves=2, max_trunk=24, max_new=40)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_bytes_are_those_of_the_store(listed):
+    store = jax.eval_shape(
+        lambda: caching.empty(CONFIG, 3, 4, 2 * 24, *caching.suffix_blocks(40), "bfloat16", listed)
+    )
+    assert ROOM.cache_bytes(CONFIG, "bfloat16") == sum(
+        x.size * x.dtype.itemsize for x in jax.tree.leaves(store)
+    )
+
+
+def test_the_engine_holds_what_was_derived():
+    budget = ROOM.cache_bytes(CONFIG, "float32")
+    found = room.derive(budget, ROOM, CONFIG, "float32", most_groups=100)
+    assert found == ROOM  # the three groups, to the byte
+    engine = Engine(
+        *fresh(), CONFIG, Characters(), groups=found.groups, slots=found.slots, shelves=found.shelves,
+        max_trunk=24, max_new=40,
+    )  # fmt: skip
+    cache = engine._fresh_state()["cache"]
+    assert sum(x.nbytes for x in jax.tree.leaves(cache)) == budget
+
+
+def test_groups_follow_the_budget():
+    one = room.Room(1, 4, 2, 24, 40).cache_bytes(CONFIG, "float32")
+
+    def groups(budget, **more):
+        return room.derive(
+            budget, room.Room(9, 4, 2, 24, 40, **more), CONFIG, "float32", most_groups=6
+        ).groups
+
+    assert [groups(b) for b in (one, 2 * one - 1, 2 * one, 99 * one)] == [1, 1, 2, 6]
+    assert groups(one, rows=4) == 4 and groups(2 * one, rows=4) == 8  # bytes are a device's
+
+
+def test_shelves_go_before_slots():
+    def shape(slots, shelves):
+        wanted = room.Room(1, slots, shelves, 24, 40)
+        found = room.derive(
+            wanted.cache_bytes(CONFIG, "float32"), room.Room(1, 4, 2, 24, 40), CONFIG, "float32", 1
+        )
+        return found.slots, found.shelves
+
+    assert [shape(4, 1), shape(2, 1), shape(1, 1)] == [(4, 1), (2, 1), (1, 1)]
+
+
+def test_too_small_for_one_fork():
+    least = room.Room(1, 1, 1, 24, 40).cache_bytes(CONFIG, "float32")
+    with pytest.raises(
+        UserError, match=f"cache_bytes is {least - 1}, but one trunk of 24 tokens .* takes {least} bytes"
+    ):
+        room.derive(least - 1, ROOM, CONFIG, "float32", 1)
