@@ -14,6 +14,7 @@ idle for want of an answer does the host wait for it. A round ends early once en
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import time
 from collections.abc import Iterable, Iterator
 
@@ -86,24 +87,28 @@ class Engine:
         # Trunks come one by one as places get free: a wide batch would be mostly padding.
         self.prefill_rows = -(-min(self.groups, max(1, _PREFILL // max_trunk)) // rows) * rows
         self.max_trunk, self.max_new, self.round_steps, self.seed = max_trunk, max_new, round_steps, seed
-        self.unroll = nnx.merge(graphdef, params).unroll
-        if self.unroll:
-            graphdef, params = llama.unstack(graphdef, params)
         self.graphdef, self.params, self.config, self.tokenizer = graphdef, params, config, tokenizer
         self.blocks, self.block = caching.suffix_blocks(max_new)
         self.bidirectional, self.stats = bidirectional, Stats()
 
+    @functools.cached_property
+    def _policy(self):
+        """(graphdef, params) as the device takes them: of an unrolled model, each layer's weights by themselves."""
+        if nnx.merge(self.graphdef, self.params).unroll:
+            return llama.unstack(self.graphdef, self.params)
+        return self.graphdef, self.params
+
     def _fresh_state(self):
-        dtype = nnx.merge(self.graphdef, self.params).dtype
+        model = nnx.merge(self.graphdef, self.params)
         axis = ("data", "fsdp")  # groups are divided over the devices
 
         def make():
             shape = (self.groups, self.slots, self.shelves * self.max_trunk, self.blocks, self.block)
-            return device.empty_state(self.config, *shape, self.max_new, dtype, listed=self.unroll)
+            return device.empty_state(self.config, *shape, self.max_new, model.dtype, listed=model.unroll)
 
         def sharding(path, leaf):
             name = path[0].key
-            stacked = name == "cache" and not self.unroll
+            stacked = name == "cache" and not model.unroll
             spec = (
                 PartitionSpec()
                 if name == "step"
@@ -141,7 +146,7 @@ class Engine:
                     yield from complete
                     continue
                 for batch in floor.prefills():
-                    state = device.prefill(self.graphdef, self.params, state, *batch, self.bidirectional)
+                    state = device.prefill(*self._policy, state, *batch, self.bidirectional)
                 new, stop = floor.admissions()
                 state = device.admit(state, np.uint32(self.seed), new, stop)
                 live = len(floor.seated)
@@ -152,8 +157,8 @@ class Engine:
                 until = max(0, live - max(1, int(_IDLE * age.size))) if floor.waiting() or floor.queued else 0
                 steps = min(self.round_steps, self.block - step % self.block)
                 state, work = device.decode_round(
-                    self.graphdef, self.params, state, step // self.block + 1, self.tokenizer.vocab_size,
-                    self.tokenizer.eos_id, sampling.top_k, sampling.top_p, np.float32(sampling.temperature), np.int32(steps),
+                    *self._policy, state, step // self.block + 1, self.tokenizer.vocab_size, self.tokenizer.eos_id,
+                    sampling.top_k, sampling.top_p, np.float32(sampling.temperature), np.int32(steps),
                     np.int32(until),
                 )  # fmt: skip
                 looked = {k: np.array(state[k]) for k in ("live", "age", "ended", "logprob", "out")}
