@@ -23,12 +23,14 @@ def get_config(arg: str = "") -> ConfigDict:
             seed=1,
             size=dict(train=1200, dev=200, test=500, test_templates=200),
             limit=dict(train=0, dev=0, test=0, test_templates=0),
-            steps=(4, 5),
+            steps=(3, 4),
             operand=(3, 99),
             factor=(2, 9),
             max_value=999,
             distractors=0.25,
             shuffle=0.0,
+            # The base never learned to add three amounts in one step: with 3, no rollout can verify what comes before.
+            addends=2,
         )
     )
     c.model.base, c.model.dtype, c.model.remat, c.model.unroll_layers, c.model.vocab_multiple = (
@@ -45,7 +47,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.student.sft = tune(lr=4e-4, batch_size=16, epochs=1, row_length=320)
     c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 400
     c.sample.k, c.sample.questions = 8, 500
-    c.rollout.questions, c.rollout.drafts_per_question = 500, 4
+    c.rollout.questions, c.rollout.drafts_per_question = 500, 3
     c.orm.train, c.orm.per_question = tune(lr=1e-3, batch_size=16, epochs=1, row_length=320), 8
     c.sorm.train = tune(lr=1e-3, batch_size=16, epochs=2, row_length=320)
     c.orm.balanced = False
@@ -137,7 +139,15 @@ def base(c: ConfigDict) -> ConfigDict:
         )
     )
     p.difficulty = ConfigDict(
-        dict(steps=(1, 5), operand=(3, 99), factor=(2, 9), max_value=999, distractors=0.4, shuffle=0.25)
+        dict(
+            steps=(1, 5),
+            operand=(3, 99),
+            factor=(2, 9),
+            max_value=999,
+            distractors=0.4,
+            shuffle=0.25,
+            addends=3,
+        )
     )
     c.pretrain = p
     return c

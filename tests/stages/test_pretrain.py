@@ -15,7 +15,9 @@ from glore_jax.tasks.chains import corpus
 from glore_jax.tasks.chains.task import difficulty_of
 
 DIFFICULTY = ConfigDict(
-    dict(steps=(1, 3), operand=(3, 99), factor=(2, 9), max_value=999, distractors=0.4, shuffle=0.25)
+    dict(
+        steps=(1, 3), operand=(3, 99), factor=(2, 9), max_value=999, distractors=0.4, shuffle=0.25, addends=3
+    )
 )
 
 

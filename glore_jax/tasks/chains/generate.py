@@ -30,6 +30,7 @@ class Difficulty:
     max_value: int = 400
     distractors: float = 0.4  # chance of each of two unneeded amounts
     shuffle: float = 0.25  # chance that the sentences come in random order
+    addends: int = 3  # most amounts that a question asks the total of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +214,7 @@ def _question(draw: _Draw, kind: str, target: str) -> tuple[list[str], str, list
     if kind == "cost":
         ask = f"How many dollars do the {u} of {target} come to?"
         return [event], ask, [Step(event, "they come to", "*", (target, price), " dollars", "cost")]
-    two = rng.sample(others, min(len(others), rng.choice((1, 1, 2))))
+    two = rng.sample(others, min(len(others), rng.choice((1, 1, 2)), draw.d.addends - 1))
     who = sorted([target, *two], key=draw.order.index)
     text = ", ".join(who[:-1]) + " and " + who[-1]
     total = Step("", f"together {text} {f.plural}", "+", tuple(who), "", "total")
