@@ -23,7 +23,7 @@ def get_config(arg: str = "") -> ConfigDict:
             seed=1,
             size=dict(train=1200, dev=200, test=500, test_templates=200),
             limit=dict(train=0, dev=0, test=0, test_templates=0),
-            steps=(3, 4),
+            steps=(4, 5),
             operand=(3, 99),
             factor=(2, 9),
             max_value=999,
@@ -45,10 +45,10 @@ def get_config(arg: str = "") -> ConfigDict:
         section.max_new = 208
 
     c.student.sft = tune(lr=4e-4, batch_size=16, epochs=1, row_length=320)
-    c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 400
-    c.sample.k, c.sample.questions = 8, 500
-    c.rollout.questions, c.rollout.drafts_per_question = 500, 3
-    c.orm.train, c.orm.per_question = tune(lr=1e-3, batch_size=16, epochs=1, row_length=320), 8
+    c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 300
+    c.sample.k, c.sample.questions = 8, 400
+    c.rollout.questions, c.rollout.drafts_per_question = 400, 3
+    c.orm.train, c.orm.per_question = tune(lr=1e-3, batch_size=16, epochs=1, row_length=320), 6
     c.sorm.train = tune(lr=1e-3, batch_size=16, epochs=2, row_length=320)
     c.orm.balanced = False
     c.refiner.train, c.refiner.per_question = tune(lr=5e-4, batch_size=16, epochs=1, row_length=576), 2
