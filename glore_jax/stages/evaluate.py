@@ -44,12 +44,6 @@ def run(ctx) -> dict:
         refined = refine(ctx, split, drafts, scored["drafts"])
         finals = score_refinements(ctx, split, refined)
         results[split] = measures.measure(ctx, problems, drafts, samples, labelled, scored, refined, finals)
-        if cost := results[split]["figures"].get("cost"):
-            cost |= {
-                k: v
-                for k, v in common.work(ctx, f"evaluate/{split}/step_labels").items()
-                if k in ("tokens", "seconds")
-            }
     storage.write_json(ctx.folder("evaluate", "results.json"), {s: r["figures"] for s, r in results.items()})
     storage.write_jsonl(
         ctx.folder("evaluate", "examples.jsonl"), [e for r in results.values() for e in r["examples"]]

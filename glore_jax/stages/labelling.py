@@ -20,6 +20,7 @@ class LabelJob(Job):
         self.cut_at = [len(question), *(len(question) + end for end in ends)]  # tokens kept by a cut
         self.running: dict[int, list[bool]] = {}
         self.traces: list[dict] = []
+        self.tokens = 0
         super().__init__(draft["question_id"], question + solution, self.next_forks())
 
     def next_forks(self) -> list[Fork]:
@@ -34,6 +35,7 @@ class LabelJob(Job):
         prefix, steps = self.draft["steps"][: fork.cut], self.task.split_steps(completion.text)
         verified = verifies(self.task, prefix, steps, self.draft["gold"], self.consistency)
         self.traces.append({"cut": fork.cut, "rollout": fork.rollout, "steps": steps, "verified": verified})
+        self.tokens += len(completion.tokens) + completion.ended
         outcomes = self.running[fork.cut]
         outcomes.append(verified)
         if len(outcomes) < self.k:
@@ -49,6 +51,7 @@ class LabelJob(Job):
             "question_id": d["question_id"], "sample_id": d["sample_id"], "prompt": d["question"], "gold": d["gold"],
             "completions": d["steps"], "labels": result.labels, "hits": result.hits, "tries": result.tries,
             "source": result.source, "schedule": self.schedule, "first_error": result.first_error, "correct": d["correct"],
+            "tokens": self.tokens,
             "traces": sorted(self.traces, key=lambda t: (t["cut"], t["rollout"])),
         }  # fmt: skip
 
@@ -92,8 +95,9 @@ def label_truth(task, problems: dict, records: list[dict], strict: bool = False)
 
 
 def cost(records: list[dict], k: int) -> dict:
-    """Rollouts made, and what labelling every prefix of every draft would take."""
+    """Rollouts made, what labelling every prefix of every draft would take, and tokens drawn (end-of-sequence counts)."""
     return {
         "rollouts": sum(sum(r["tries"]) for r in records),
         "rollouts_full": sum(k * (len(r["completions"]) - 1) for r in records),
+        "tokens": sum(r["tokens"] for r in records),
     }

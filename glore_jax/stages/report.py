@@ -53,11 +53,11 @@ def parameters(ctx) -> int:
 
 
 def total_cost(manifests: dict) -> dict:
-    """Rollouts of the training labels, tokens sampled for training data, and seconds of all stages."""
+    """Of the training labels: rollouts made, rollouts at every step, tokens drawn for them, seconds of their stage."""
     rollout = manifests["rollout"]["counts"]
     return {
-        "rollouts": rollout["rollouts"], "rollouts_full": rollout["rollouts_full"], "tokens": manifests["sample"]["counts"]["tokens"],
-        "seconds": sum(m["seconds"] for m in manifests.values()),
+        "rollouts": rollout["rollouts"], "rollouts_full": rollout["rollouts_full"], "tokens": rollout["tokens"],
+        "seconds": manifests["rollout"]["seconds"],
     }  # fmt: skip
 
 

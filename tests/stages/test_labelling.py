@@ -136,7 +136,8 @@ def test_backward_labels_equal_full_labels(seed):
     assert records["full"]["tries"] == [4, 4, 4, 0]
     assert records["full"]["hits"][:3] == [row.count("used") for row in script]
     figures = cost(list(records.values()), 4)
-    assert figures == {"rollouts": 12 + len(forks["backward"]), "rollouts_full": 24}
+    drawn = sum(r["tokens"] for r in records.values())
+    assert figures == {"rollouts": 12 + len(forks["backward"]), "rollouts_full": 24, "tokens": drawn}
 
 
 def test_schedules_on_real_forks():

@@ -140,10 +140,38 @@ def test_steps_against_the_truth(figures):
 
 def test_labels(records):
     labelled = [
-        {"question_id": "a", "sample_id": 0, "completions": WRONG, "labels": [0, 0], "tries": [4, 0]},
-        {"question_id": "b", "sample_id": 0, "completions": WRONG, "labels": [1, 0], "tries": [4, 0]},
-        {"question_id": "c", "sample_id": 0, "completions": RIGHT, "labels": [1, 1], "tries": [0, 0]},
-        {"question_id": "d", "sample_id": 0, "completions": RIGHT, "labels": [1, 1], "tries": [0, 0]},
+        {
+            "question_id": "a",
+            "sample_id": 0,
+            "completions": WRONG,
+            "labels": [0, 0],
+            "tries": [4, 0],
+            "tokens": 20,
+        },
+        {
+            "question_id": "b",
+            "sample_id": 0,
+            "completions": WRONG,
+            "labels": [1, 0],
+            "tries": [4, 0],
+            "tokens": 20,
+        },
+        {
+            "question_id": "c",
+            "sample_id": 0,
+            "completions": RIGHT,
+            "labels": [1, 1],
+            "tries": [0, 0],
+            "tokens": 0,
+        },
+        {
+            "question_id": "d",
+            "sample_id": 0,
+            "completions": RIGHT,
+            "labels": [1, 1],
+            "tries": [0, 0],
+            "tokens": 0,
+        },
     ]  # e has none: it wrote no step
     figures = measure(context(), **records | {"labelled": labelled})["figures"]
     assert figures["label_truth"] == {
@@ -153,7 +181,7 @@ def test_labels(records):
         "false_negative": 0.0,
         "strict_acc": 3 / 4,
     }
-    assert figures["cost"] == {"rollouts": 8, "rollouts_full": 16}
+    assert figures["cost"] == {"rollouts": 8, "rollouts_full": 16, "tokens": 40}
     step = figures["step"]["sorm"]  # against labels: a BB, b GB, c GG, d GG
     assert (
         step["n"] == 8
