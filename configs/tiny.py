@@ -2,9 +2,9 @@
 
     python -m glore_jax.main --config=configs/tiny.py --workdir=runs/tiny
     python -m glore_jax.main --config=configs/tiny.py:smoke --workdir=runs/smoke       # every stage, under a minute of compute
-    python -m glore_jax.main --config=configs/tiny.py:base --workdir=runs/base         # make the packaged base again (hours)
+    python -m glore_jax.main --config=configs/tiny.py:base --workdir=runs/base         # make the packaged base again (an hour)
 
-The learning rates are those of a model of 1.6 million parameters, not the paper's; everything else follows the paper.
+The learning rates are those of a model of 1.2 million parameters, not the paper's; everything else follows the paper.
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +21,7 @@ def get_config(arg: str = "") -> ConfigDict:
             data_dir="",
             prompt="{question}\n",
             seed=1,
-            size=dict(train=1200, dev=200, test=500, test_templates=200),
+            size=dict(train=1200, dev=200, test=500, test_templates=100),
             limit=dict(train=0, dev=0, test=0, test_templates=0),
             steps=(4, 5),
             operand=(3, 99),
@@ -45,9 +45,9 @@ def get_config(arg: str = "") -> ConfigDict:
         section.max_new = 208
 
     c.student.sft = tune(lr=4e-4, batch_size=16, epochs=1, row_length=320)
-    c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 300
-    c.sample.k, c.sample.questions = 8, 400
-    c.rollout.questions, c.rollout.drafts_per_question = 400, 3
+    c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 200
+    c.sample.k, c.sample.questions = 8, 300
+    c.rollout.questions, c.rollout.drafts_per_question = 300, 3
     c.orm.train, c.orm.per_question = tune(lr=1e-3, batch_size=16, epochs=1, row_length=320), 6
     c.sorm.train = tune(lr=1e-3, batch_size=16, epochs=2, row_length=320)
     c.orm.balanced = False
