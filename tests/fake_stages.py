@@ -5,6 +5,7 @@ Run as a program it is the `glore` command over them: `python fake_stages.py FOL
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import textwrap
@@ -53,9 +54,13 @@ def get_config():
 def start(folder: pathlib.Path, *arguments: str, **options) -> subprocess.Popen:
     """The `glore` command over the stages in `folder`, as a process with text pipes."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def as_in_a_terminal():  # a shell starts what runs in its background, this suite perhaps, deaf to Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     return subprocess.Popen(
         [sys.executable, __file__, str(folder), *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=as_in_a_terminal, **options,
     )  # fmt: skip
 
 
