@@ -183,7 +183,9 @@ def write_part(folder: epath.PathLike, index: int, rows: list[dict]) -> None:
 def _read_part(file: epath.Path) -> list[dict]:
     data = read_bytes(file)
     try:
-        return pq.read_table(io.BytesIO(data), page_checksum_verification=True).to_pylist()
+        # Not pq.read_table: its threads may hold on to the bytes while Python ends, which then aborts (exit code -6).
+        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as part:
+            return part.read(use_threads=False).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as e:
         raise UserError(
             f"{file}: truncated or damaged Parquet file; delete the folder of its stage and run again"
