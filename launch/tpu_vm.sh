@@ -1,47 +1,118 @@
 #!/usr/bin/env bash
-# A Cloud TPU slice from creation to deletion, for one run of glore_jax.
+# A Cloud TPU slice from creation to deletion, for one run of glore_jax. docs/tpu_vm.md walks through it.
 #
-#   launch/tpu_vm.sh create  NAME ZONE TYPE [VERSION]     TYPE such as v5litepod-16, v4-32
-#   launch/tpu_vm.sh setup   NAME ZONE                    copy this checkout to every worker and install it
-#   launch/tpu_vm.sh run     NAME ZONE GLORE_FLAG...      e.g. --config=configs/gsm8k_llama2_7b.py --workdir=gs://BUCKET/run
-#   launch/tpu_vm.sh delete  NAME ZONE
+#   launch/tpu_vm.sh create NAME --zone=ZONE --type=TYPE [--spot] [--queued] [--version=RUNTIME] [GCLOUD_FLAG...]
+#   launch/tpu_vm.sh setup NAME                     copy this checkout to every worker and install it
+#   launch/tpu_vm.sh run NAME --config=configs/FILE.py --workdir=gs://BUCKET/RUN [GLORE_FLAG...]
+#   launch/tpu_vm.sh status NAME                    the slice, and the run on every worker
+#   launch/tpu_vm.sh watch NAME                     until the run is done: after a pre-emption a new slice, the same run
+#   launch/tpu_vm.sh logs NAME [WORKER]             last lines of all workers, or follow one
+#   launch/tpu_vm.sh tensorboard NAME [PORT]        on http://localhost:6006 until Ctrl-C
+#   launch/tpu_vm.sh fetch NAME [FOLDER [PART...]]  report, logs and tb of the work directory, or other parts
+#   launch/tpu_vm.sh stop NAME                      end the run, keep the slice
+#   launch/tpu_vm.sh delete NAME                    end the slice and what it costs
 #
-# DRY_RUN=1 prints each command instead of running it. The run itself goes on after a pre-emption when `run` is called again.
+# --dry-run (or DRY_RUN=1) prints each command instead. `run` without flags repeats the last command of this slice.
+# TPU_SSH_FLAGS="--tunnel-through-iap --batch-size=64" goes to each ssh and scp, with gcloud's alpha commands.
 set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+checkout=$(dirname "$here")
+poll=${GLORE_POLL_SECONDS:-60}
+dry=${DRY_RUN:-}
+# shellcheck source=launch/slice.sh
+. "$here/slice.sh"
+# shellcheck source=launch/remote.sh
+. "$here/remote.sh"
+# shellcheck source=launch/watch.sh
+. "$here/watch.sh"
 
-usage() { sed -n '2,10p' "$0" >&2; exit 2; }
-(($# >= 3)) || usage
-verb=$1 name=$2 zone=$3
-shift 3
+usage() { sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+say() { printf 'tpu_vm: %s\n' "$*" >&2; }
+die() { say "error: $*"; exit 2; }
+fail() { say "error: $*"; exit 1; }
 
-gcloud_() {
-  if [[ ${DRY_RUN:-} ]]; then
-    printf '%q ' gcloud "$@"
-    echo
-  else
-    gcloud "$@"
-  fi
+interrupted() {
+  trap - INT
+  case $verb in
+    create) say "interrupted; the slice may still come up and cost money: \`delete $name\`, or the same command again" ;;
+    delete) say "interrupted; the slice may still be there and cost money: the same command again" ;;
+    watch) say "no longer watching; the run itself goes on: \`watch $name\` again, or \`delete $name\`" ;;
+    setup | run) say "interrupted; some workers may have got it: the same command again" ;;
+  esac
+  exit 130
 }
-on_all() { gcloud_ compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="$1"; }
+
+# Zone and type are asked for once; what belongs to the slice is known from then on.
+parse_create() {
+  zone='' type='' version='' queued='' extra=()
+  local flag
+  for flag in "$@"; do
+    case $flag in
+      --zone=*) zone=${flag#*=} ;;
+      --type=* | --accelerator-type=*) type=${flag#*=} ;;
+      --version=* | --runtime-version=*) version=${flag#*=} ;;
+      --queued) queued=1 ;;
+      --*) extra+=("$flag") ;;
+      *) die "unexpected argument '$flag': create takes flags of the form --name=value" ;;
+    esac
+  done
+  [[ $zone && $type ]] || die "create needs --zone=ZONE and --type=TYPE, such as --zone=us-west4-a --type=v5litepod-16"
+  [[ $version ]] || version=$(runtime_version "$type")
+}
+
+words=()
+for word in "$@"; do
+  if [[ $word == --dry-run ]]; then dry=1; else words+=("$word"); fi
+done
+((${#words[@]} >= 2)) || usage
+set -- "${words[@]}"
+verb=$1 name=$2
+shift 2
+[[ $name =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ ]] || die "'$name' is no name of a slice: small letters, digits and hyphens, a letter first"
+state=${GLORE_SLICES:-$checkout/runs/tpu}/$name
+workdir='' flags=() # the run, once it is known
+trap interrupted INT
 
 case $verb in
   create)
-    (($# >= 1)) || usage
-    gcloud_ compute tpus tpu-vm create "$name" --zone="$zone" --accelerator-type="$1" --version="${2:-tpu-ubuntu2204-base}"
+    parse_create "$@"
+    known=$(described_slice)
+    [[ ! -f $state/slice || $(cat "$state/slice") == "$known" ]] ||
+      die "slice $name exists with other settings ($(head -n 1 "$state/slice")): \`delete $name\` first, or choose another name"
+    create_slice
+    wait_for_slice
     ;;
   setup)
-    checkout=$(cd "$(dirname "$0")/.." && pwd)
-    archive=$(mktemp -d)/glore_jax.tar.gz
-    git -C "$checkout" archive --format=tar.gz --prefix=glore_jax/ -o "$archive" HEAD
-    gcloud_ compute tpus tpu-vm scp "$archive" "$name:glore_jax.tar.gz" --zone="$zone" --worker=all
-    on_all "tar xzf glore_jax.tar.gz && cd glore_jax && python3 -m venv .venv && .venv/bin/pip install -q -e '.[tpu]'"
+    load_slice
+    setup_slice
     ;;
   run)
-    (($# >= 1)) || usage
-    on_all "set -o pipefail; cd glore_jax && .venv/bin/glore $(printf '%q ' "$@") 2>&1 | tee -a run.log"
+    load_slice
+    (($# == 0)) || save_run "$@"
+    load_run
+    start_run
+    ;;
+  watch | logs | tensorboard)
+    load_slice
+    load_run
+    case $verb in
+      watch) watch_run ;;
+      logs) show_logs "${1:-all}" ;;
+      tensorboard) open_tensorboard "${1:-6006}" ;;
+    esac
+    ;;
+  fetch) # works when the slice is gone
+    load_run
+    fetch_results "$@"
+    ;;
+  status | stop)
+    load_slice
+    "${verb}_run"
     ;;
   delete)
-    gcloud_ compute tpus tpu-vm delete "$name" --zone="$zone" --quiet
+    load_slice
+    delete_slice
+    [[ $dry ]] || rm -f "$state/slice"
     ;;
   *) usage ;;
 esac

@@ -1,153 +1,383 @@
-"""The launch script with a stand-in for `gcloud`: what it asks for, and how it ends."""
+"""The launch scripts against a stand-in cloud: what they ask for, and what a person sees when something fails half-way."""
 
-import json
 import os
 import pathlib
 import shlex
 import shutil
+import signal
 import subprocess
 import tarfile
+import time
 
 import pytest
+from fake_cloud import Cloud
 
-SCRIPT = pathlib.Path(__file__).parent.parent / "launch" / "tpu_vm.sh"
-TPU = ["compute", "tpus", "tpu-vm"]
+LAUNCH = pathlib.Path(__file__).parent.parent / "launch"
+CREATE = ("create", "pod", "--zone=us-west4-a", "--type=v5litepod-16")
+RUN = ("run", "pod", "--config=configs/tiny.py:smoke", "--workdir=gs://bucket/a-run")
+SCOPES = "--scopes=https://www.googleapis.com/auth/cloud-platform"
 
-# Writes its arguments as a line of JSON, keeps a file that it is told to copy, and ends as FAIL says.
-GCLOUD = """#!/usr/bin/env python3
-import json, os, shutil, sys
-with open(os.environ["CALLS"], "a") as file:
-    file.write(json.dumps(sys.argv[1:]) + "\\n")
-if "scp" in sys.argv:
-    shutil.copy(sys.argv[sys.argv.index("scp") + 1], os.path.dirname(os.environ["CALLS"]) + "/copied.tar.gz")
-sys.exit(int(os.environ.get("FAIL", "0")))
-"""
+pytestmark = pytest.mark.skipif(not shutil.which("flock"), reason="the workers' side needs Linux")
 
 
-@pytest.fixture
-def launch(tmp_path):
-    """launch(*arguments, script=, **environment) -> (exit code, stdout, stderr, arguments of each call of gcloud)."""
-    gcloud, calls = tmp_path / "bin" / "gcloud", tmp_path / "calls"
-    gcloud.parent.mkdir()
-    gcloud.write_text(GCLOUD)
-    gcloud.chmod(0o755)
-
-    def go(*arguments, script=SCRIPT, **environment):
-        calls.write_text("")
-        path = f"{gcloud.parent}{os.pathsep}{os.environ['PATH']}"
-        environment = os.environ | {"PATH": path, "CALLS": str(calls), "TMPDIR": str(tmp_path)} | environment
-        done = subprocess.run(
-            ["bash", str(script), *arguments], capture_output=True, text=True, env=environment
-        )
-        made = [json.loads(line) for line in calls.read_text().splitlines()]
-        return done.returncode, done.stdout, done.stderr, made
-
-    return go
-
-
-def test_create_asks_for_a_slice(launch):
-    code, _, _, calls = launch("create", "pod", "us-east5-a", "v5litepod-16")
-    flags = ["--zone=us-east5-a", "--accelerator-type=v5litepod-16", "--version=tpu-ubuntu2204-base"]
-    assert (code, calls) == (0, [[*TPU, "create", "pod", *flags]])
-    (call,) = launch("create", "pod", "us-east5-a", "v4-32", "tpu-vm-v4-base")[3]
-    assert call[-2:] == ["--accelerator-type=v4-32", "--version=tpu-vm-v4-base"]
-
-
-def test_delete_does_not_ask_back(launch):
-    code, _, _, calls = launch("delete", "pod", "us-east5-a")
-    assert (code, calls) == (0, [[*TPU, "delete", "pod", "--zone=us-east5-a", "--quiet"]])
-
-
-def test_setup_copies_the_commit_to_every_worker(launch, tmp_path):
-    checkout = tmp_path / "checkout"
-    (checkout / "launch").mkdir(parents=True)
-    shutil.copy(SCRIPT, checkout / "launch")
-    (checkout / "setup.py").write_text("")
-    git = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b"]
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    """A git checkout with the scripts and one file that is not committed."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(LAUNCH, folder / "launch")
+    (folder / "setup.py").write_text("")
+    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
         subprocess.run([*git, *command], check=True)
-    (checkout / "not_committed.txt").write_text("")
-    code, _, err, calls = launch("setup", "pod", "us-east5-a", script=checkout / "launch" / SCRIPT.name)
-    assert code == 0, err
-    copy, install = calls
-    assert [*copy[:4], *copy[5:]] == [
-        *TPU,
-        "scp",
-        "pod:glore_jax.tar.gz",
-        "--zone=us-east5-a",
-        "--worker=all",
-    ]
-    assert install[:-1] == [*TPU, "ssh", "pod", "--zone=us-east5-a", "--worker=all"]
-    assert install[-1].endswith(".venv/bin/pip install -q -e '.[tpu]'")
-    with tarfile.open(tmp_path / "copied.tar.gz") as archive:
-        files = {m.name for m in archive.getmembers() if m.isfile()}
-    assert files == {"glore_jax/setup.py", "glore_jax/launch/tpu_vm.sh"}
+    (folder / "not_committed.txt").write_text("")
+    return folder
+
+
+class Laptop:
+    """Runs launch/tpu_vm.sh before a cloud; a slice's workers live in folders of that cloud."""
+
+    def __init__(self, checkout, cloud):
+        self.script, self.cloud = checkout / "launch" / "tpu_vm.sh", cloud
+        self.slices = cloud.root / "slices"
+        self.environment = os.environ | {
+            "PATH": f"{cloud.bin}{os.pathsep}{os.environ['PATH']}",
+            "CLOUD": str(cloud.root),
+            "GLORE_SLICES": str(self.slices),
+            "GLORE_POLL_SECONDS": "0.1",
+            "GLORE_MIRROR_SECONDS": "0.1",
+            "TMPDIR": str(cloud.root),
+        }
+
+    def start(self, *arguments, **options):
+        # A suite started in the background would hand down an ignored Ctrl-C.
+        wake = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+        pipes = dict.fromkeys(("stdout", "stderr", "stdin"), subprocess.PIPE)
+        environment = self.environment | options
+        return subprocess.Popen(
+            ["bash", str(self.script), *arguments],
+            text=True,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=wake,
+            **pipes,
+        )
+
+    def __call__(self, *arguments, **options):
+        """(exit code, stdout, stderr) of a command that ends by itself."""
+        process = self.start(*arguments, **options)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    def ready(self, *arguments):
+        """Several commands that must go well."""
+        for command in arguments:
+            code, _, err = self(*command)
+            assert code == 0, err
 
 
 @pytest.fixture
-def worker(tmp_path):
-    """worker(command, code) -> (exit code, arguments that `glore` got): a worker's shell, `glore` ends with `code`."""
-    glore = tmp_path / "home" / "glore_jax" / ".venv" / "bin" / "glore"
-    glore.parent.mkdir(parents=True)
-    glore.write_text('#!/usr/bin/env bash\nfor a in "$@"; do printf "%s\\n" "$a"; done\nexit $CODE\n')
-    glore.chmod(0o755)
-
-    def go(command, code):
-        environment = os.environ | {"CODE": str(code)}
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=tmp_path / "home", env=environment, capture_output=True, text=True
-        )
-        return done.returncode, done.stdout.splitlines()
-
-    return go
+def laptop(checkout, tmp_path):
+    laptop = Laptop(checkout, Cloud(tmp_path, workers=2))
+    yield laptop
+    laptop.cloud.power_off()
 
 
-@pytest.mark.parametrize("code", [0, 2])
-def test_run_hands_its_flags_on_as_they_are(launch, worker, code):
-    flags = [
-        "--config=configs/tiny.py:smoke",
-        "--workdir=gs://bucket/a run",
-        '--config.task.prompt={question}\n"it\'s" $HOME; *',
-    ]
-    (call,) = launch("run", "pod", "us-east5-a", *flags)[3]
-    assert call[:-1] == [*TPU, "ssh", "pod", "--zone=us-east5-a", "--worker=all"]
-    found, lines = worker(call[-1].removeprefix("--command="), code)
-    assert found == code  # although the output goes through tee
-    assert "\n".join(lines) == "\n".join(flags)
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not come"
+        time.sleep(0.05)
+
+
+def started(cloud, worker):
+    """What the run on a worker was started with: a list for each start."""
+    file = cloud.root / f"started-{worker}"
+    lines = file.read_text().splitlines() if file.exists() else []
+    starts = [i for i, line in enumerate(lines) if " of " in line]
+    return [lines[i:j] for i, j in zip(starts, [*starts[1:], len(lines)])]
+
+
+# Create and delete
 
 
 @pytest.mark.parametrize(
-    "verb",
-    [("create", "pod", "zone", "v4-8"), ("run", "pod", "zone", "--stage=orm"), ("delete", "pod", "zone")],
-)
-def test_a_failing_gcloud_ends_the_script(launch, verb):
-    assert launch(*verb, FAIL="3")[0] == 3
-
-
-def test_setup_does_not_install_what_was_not_copied(launch):
-    code, _, _, calls = launch("setup", "pod", "zone", FAIL="1")
-    assert code == 1 and [c[3] for c in calls] == ["scp"]
-
-
-def test_dry_run_prints_the_commands_and_runs_none(launch):
-    arguments = ("run", "pod", "us-east5-a", "--workdir=gs://bucket/a run")
-    code, out, _, calls = launch(*arguments, DRY_RUN="1")
-    assert (code, calls) == (0, [])
-    assert shlex.split(out) == ["gcloud", *launch(*arguments)[3][0]]
-
-
-@pytest.mark.parametrize(
-    "arguments",
+    "kind, version",
     [
-        (),
-        ("create",),
-        ("create", "pod", "zone"),
-        ("run", "pod", "zone"),
-        ("start", "pod", "zone"),
-        ("delete", "pod"),
+        ("v4-32", "tpu-ubuntu2204-base"),
+        ("v5litepod-16", "v2-alpha-tpuv5-lite"),
+        ("v5p-64", "v2-alpha-tpuv5"),
+        ("v6e-16", "v2-alpha-tpuv6e"),
     ],
 )
-def test_wrong_usage_shows_the_usage(launch, arguments):
-    code, out, err, calls = launch(*arguments)
-    assert (code, out, calls) == (2, "", [])
-    assert "launch/tpu_vm.sh create  NAME ZONE TYPE" in err and "DRY_RUN=1" in err
+def test_create_knows_the_runtime_of_each_generation(laptop, kind, version):
+    laptop.ready(("create", "pod", "--zone=z", f"--type={kind}", "--spot"))
+    create = ["compute", "tpus", "tpu-vm", "create", "pod", f"--version={version}"]
+    assert laptop.cloud.calls == [[*create, "--zone=z", f"--accelerator-type={kind}", SCOPES, "--spot"]]
+
+
+def test_a_queued_slice_waits_for_its_turn(laptop):
+    laptop.cloud.fail("describe", "PERMISSION_DENIED: the network is away")
+    laptop.ready((*CREATE, "--queued", "--spot", "--valid-until-duration=6h"))
+    first, *looks = laptop.cloud.calls
+    assert first == [
+        *("compute", "tpus", "queued-resources", "create", "pod", "--node-id=pod"),
+        *("--runtime-version=v2-alpha-tpuv5-lite", "--zone=us-west4-a", "--accelerator-type=v5litepod-16"),
+        *(SCOPES, "--spot", "--valid-until-duration=6h"),
+    ]
+    assert [c[2] for c in looks] == ["queued-resources", "queued-resources", "tpu-vm"]
+    laptop.ready(("delete", "pod"))
+    assert (
+        laptop.cloud.calls[-1][2:4] == ["queued-resources", "delete"] and "--force" in laptop.cloud.calls[-1]
+    )
+
+
+@pytest.mark.parametrize(
+    "message, advice, code",
+    [
+        (
+            '"message": "There is no more capacity in the zone \\"us-west4-a\\""',
+            "no capacity for v5litepod-16",
+            3,
+        ),
+        ("Quota limit 'TPUV5s' has been exceeded. Limit: 0 in zone us-west4-a.", "quota", 1),
+        ("PERMISSION_DENIED: tpu.googleapis.com", "was not created", 1),
+    ],
+)
+def test_a_refused_create_says_what_to_do(laptop, message, advice, code):
+    laptop.cloud.fail("create", message)
+    found, _, err = laptop(*CREATE)
+    assert found == code and message in err and advice in err.splitlines()[-1]
+
+
+def test_after_no_capacity_another_zone_can_be_tried_at_once(laptop):
+    laptop.cloud.fail("create", "There is no more capacity in the zone")
+    assert laptop(*CREATE)[0] == 3
+    laptop.ready(("create", "pod", "--zone=elsewhere", "--type=v4-32"))
+
+
+def test_a_slice_that_is_there_is_taken_over_but_not_mixed_up(laptop):
+    laptop.ready(CREATE)
+    code, _, err = laptop(*CREATE)
+    assert code == 0 and "exists already" in err
+    code, _, err = laptop("create", "pod", "--zone=elsewhere", "--type=v5litepod-16")
+    assert code == 2 and "zone=us-west4-a" in err and len(laptop.cloud.calls) == 2
+
+
+def test_delete_fails_aloud_and_forgives_what_is_gone(laptop):
+    laptop.ready(CREATE)
+    laptop.cloud.fail("delete", "UNAVAILABLE: try again")
+    code, _, err = laptop("delete", "pod")
+    assert code == 1 and "cost money" in err
+    laptop.ready(("delete", "pod"))
+    assert laptop.cloud.calls[-1] == [
+        *("compute", "tpus", "tpu-vm", "delete", "pod"),
+        "--zone=us-west4-a",
+        "--quiet",
+    ]
+    laptop.ready(CREATE)
+    shutil.rmtree(laptop.cloud.root / "workers")
+    (laptop.cloud.root / "node").unlink()
+    laptop.ready(("delete", "pod"))
+    code, _, err = laptop("delete", "pod")
+    assert code == 2 and "no slice pod is known" in err
+
+
+# Setup and run
+
+
+def test_setup_installs_the_commit_on_every_worker(laptop):
+    laptop.ready(CREATE)
+    code, out, _ = laptop("setup", "pod")
+    assert code == 0 and "worker 0: ready: Python 3.11.7" in out and "worker 1: ready" in out
+    for worker in "01":
+        home = laptop.cloud.root / "workers" / worker
+        assert (laptop.cloud.root / f"pip-{worker}").read_text().split()[-3:] == [
+            "-e",
+            f"{home}/glore_jax[tpu]",
+            "tensorboard",
+        ]
+        with tarfile.open(home / "glore_jax.tar.gz") as archive:
+            files = {m.name.partition("/")[2] for m in archive.getmembers() if m.isfile()}
+        assert "setup.py" in files and "not_committed.txt" not in files
+        assert (home / "glore_jax" / "launch" / "worker.sh").exists() and not (
+            home / "glore_jax.new"
+        ).exists()
+
+
+def test_setup_names_what_stays_here(laptop, checkout):
+    laptop.ready(CREATE)
+    (checkout / "setup.py").write_text("changed")
+    try:
+        assert "not committed stay here: setup.py" in laptop("setup", "pod")[2]
+    finally:
+        (checkout / "setup.py").write_text("")
+
+
+def test_one_worker_without_ssh_fails_setup_until_it_answers(laptop):
+    laptop.ready(CREATE)
+    laptop.cloud.cut_off(1)
+    code, _, err = laptop("setup", "pod", GLORE_POLL_SECONDS="0")
+    assert code == 1 and "[worker 1] ssh" in err and "ssh-add" in err.splitlines()[-1]
+    assert not any("scp" in c for c in laptop.cloud.calls)
+    laptop.cloud.cut_off(1, False)
+    laptop.ready(("setup", "pod"))
+
+
+def test_run_goes_on_alone_with_its_flags_and_its_place_in_the_slice(laptop):
+    flags = ["--workdir=gs://bucket/a run", '--config.task.prompt={question}\n"it\'s" $HOME; *  two  spaces']
+    laptop.ready(CREATE, ("setup", "pod"), ("run", "pod", "--config=configs/tiny.py:smoke", *flags))
+    until(lambda: started(laptop.cloud, 0) and started(laptop.cloud, 1))
+    for i in (0, 1):
+        (lines,) = started(laptop.cloud, i)
+        assert lines[0] == f"{i} of 2 at 10.0.0.0:8476"
+        assert "\n".join(lines[1:]) == "\n".join(["--config=configs/tiny.py:smoke", *flags])
+    assert laptop("status", "pod")[1].splitlines() == [
+        "slice pod (v5litepod-16 in us-west4-a): READY",
+        *(f"worker {i}: running bucket-a-run" for i in (0, 1)),
+    ]
+
+
+def test_run_twice_starts_once_and_fills_in_who_is_missing(laptop):
+    laptop.ready(CREATE, ("setup", "pod"))
+    laptop.cloud.cut_off(1)
+    code, _, err = laptop(*RUN)
+    assert code == 1 and "[worker 1] ssh" in err and "starts it where it is missing" in err
+    laptop.cloud.cut_off(1, False)
+    code, out, _ = laptop("run", "pod")  # the last command of this slice
+    assert code == 0 and out.splitlines() == [
+        "worker 0: already runs bucket-a-run",
+        "worker 1: started bucket-a-run",
+    ]
+    until(lambda: started(laptop.cloud, 1))
+    assert started(laptop.cloud, 0)[0][1:] == started(laptop.cloud, 1)[0][1:] == list(RUN[2:])
+    code, _, err = laptop(*RUN[:-1], "--workdir=gs://bucket/other")
+    assert code == 1 and "worker 0: error: bucket-a-run is running here" in err
+
+
+def test_workers_of_a_slice_need_a_work_directory_that_all_see(laptop):
+    laptop.ready(CREATE, ("setup", "pod"))
+    code, _, err = laptop("run", "pod", "--config=c", "--workdir=runs/tiny")
+    assert code == 1 and "a slice of 2 workers needs a work directory that all see" in err
+    assert not started(laptop.cloud, 0)
+
+
+def test_stop_ends_the_run_and_status_tells_how_it_ended(laptop):
+    laptop.ready(CREATE, ("setup", "pod"), RUN)
+    until(lambda: started(laptop.cloud, 0) and started(laptop.cloud, 1))
+    laptop.ready(("stop", "pod"))
+    assert laptop("status", "pod")[1].splitlines()[1:] == [
+        f"worker {i}: stopped bucket-a-run" for i in (0, 1)
+    ]
+    laptop.cloud.finish(0, worker=0)
+    laptop.cloud.finish(2, worker=1)
+    laptop.ready(RUN)
+    ended = [f"worker {i}: ended {code} bucket-a-run" for i, code in ((0, 0), (1, 2))]
+    until(lambda: laptop("status", "pod")[1].splitlines()[1:] == ended)
+
+
+def test_logs_are_told_apart_and_one_can_be_followed(laptop):
+    laptop.ready(CREATE, ("setup", "pod"), RUN)
+    both = ["worker 0: hello from 0", "worker 1: hello from 1"]
+    until(lambda: laptop("logs", "pod")[1].splitlines() == both)
+    follow = laptop.start("logs", "pod", "1")
+    assert follow.stdout.readline() == "hello from 1\n"
+    follow.stdin.close()  # what the worker sees when the laptop goes away
+    assert follow.wait(timeout=10) == 0
+
+
+def test_a_worker_keeps_its_log_in_the_work_directory(checkout, tmp_path):
+    laptop = Laptop(checkout, Cloud(tmp_path, workers=1))
+    workdir = tmp_path / "work"
+    laptop.ready(CREATE, ("setup", "pod"), ("run", "pod", "--config=c", f"--workdir={workdir}"))
+    try:
+        until(
+            lambda: [p.read_text() for p in workdir.glob("logs/*-worker-0.log")] == ["hello from 0\n"]
+        )  # before it ends
+        assert started(laptop.cloud, 0)[0][0] == " of  at "  # one worker is no slice to come together
+    finally:
+        laptop.cloud.power_off()
+
+
+# Looking and fetching
+
+
+def test_tensorboard_lives_as_long_as_its_tunnel(laptop):
+    laptop.ready(CREATE, ("setup", "pod"), RUN)
+    tunnel = laptop.start("tensorboard", "pod", "7007")
+    file = laptop.cloud.root / "tensorboard"
+    until(lambda: file.exists() and file.read_text())
+    pid, *flags = file.read_text().split()
+    assert flags == ["--host=localhost", "--port=7007", "--logdir=gs://bucket/a-run/tb"]
+    assert "--ssh-flag=-L 7007:localhost:7007" in laptop.cloud.calls[-1]
+    tunnel.stdin.close()
+    tunnel.wait(timeout=10)
+    until(lambda: not pathlib.Path(f"/proc/{pid}/cmdline").exists())
+
+
+def test_fetch_brings_what_there_is_and_says_what_is_missing(laptop, tmp_path):
+    laptop.ready(CREATE, ("setup", "pod"), RUN, ("delete", "pod"))  # results outlive the slice
+    bucket, target = laptop.cloud.root / "bucket" / "a-run", tmp_path / "here"
+    (bucket / "logs").mkdir(parents=True)
+    (bucket / "logs" / "worker-0.log").write_text("why")
+    code, _, err = laptop("fetch", "pod", str(target))
+    assert code == 1 and err.splitlines()[-1].startswith(
+        "tpu_vm: error: gs://bucket/a-run has no report tb yet"
+    )
+    assert (target / "logs" / "worker-0.log").read_text() == "why" and not (target / "report").exists()
+    (bucket / "report").mkdir()
+    (bucket / "report" / "report.html").write_text("<html>")
+    laptop.ready(("fetch", "pod", str(target), "report"))
+    assert (target / "report" / "report.html").exists()
+
+
+# Command line
+
+
+def test_ssh_flags_use_the_commands_that_know_them(laptop):
+    laptop.ready(CREATE)
+    code, _, err = laptop("setup", "pod", TPU_SSH_FLAGS="--tunnel-through-iap --batch-size=64")
+    assert code == 0, err
+    for call in laptop.cloud.calls[1:]:
+        assert call[0] == "alpha" and call[-2:] == ["--tunnel-through-iap", "--batch-size=64"]
+
+
+def test_dry_run_prints_the_commands_and_runs_none(laptop):
+    code, out, _ = laptop("--dry-run", *CREATE)
+    assert code == 0 and laptop.cloud.calls == [] and not laptop.slices.exists()
+    laptop.ready(CREATE)
+    assert shlex.split(out) == ["gcloud", *laptop.cloud.calls[0]]
+    for verb in ("setup", "watch", "status", "logs", "tensorboard", "fetch", "stop", "delete"):
+        code, out, err = laptop(verb, "pod", "--dry-run")
+        assert code == 0 and all(line.startswith(("gcloud ", "# ")) for line in out.splitlines()), err
+        assert len(laptop.cloud.calls) == 1
+    code, out, _ = laptop(*RUN, DRY_RUN="1")
+    laptop.ready(("setup", "pod"), RUN)
+    assert shlex.split(out) == ["gcloud", *laptop.cloud.calls[-1]]
+
+
+def test_ctrl_c_says_what_may_be_left(laptop):
+    laptop.cloud.fail("describe", "UNAVAILABLE", times=1000)
+    queue = laptop.start(*CREATE, "--queued")
+    until(lambda: len(laptop.cloud.calls) > 2)
+    os.killpg(queue.pid, signal.SIGINT)
+    _, err = queue.communicate(timeout=10)
+    assert queue.returncode == 130 and "may still come up and cost money" in err
+    laptop.ready(("delete", "pod"))  # it is known, although create did not end
+
+
+@pytest.mark.parametrize(
+    "arguments, line",
+    [
+        ((), "launch/tpu_vm.sh create NAME"),
+        (("start", "pod"), "launch/tpu_vm.sh create NAME"),
+        (("create", "pod", "--zone=z"), "create needs --zone=ZONE and --type=TYPE"),
+        (("create", "pod", "--zone=z", "--type=v5e-16"), "is called v5litepod-16"),
+        (("create", "pod", "--zone=z", "--type=v9-16"), "add --version=RUNTIME"),
+        (("create", "--zone=z", "--type=v4-8"), "'--zone=z' is no name of a slice"),
+        (("run", "pod", "--config=c"), "create pod --zone=ZONE --type=TYPE` first"),
+        (("fetch", "pod"), "slice pod has no run yet"),
+    ],
+)
+def test_mistakes_are_one_line_that_says_what_to_do(laptop, arguments, line):
+    code, out, err = laptop(*arguments)
+    assert (code, out, laptop.cloud.calls) == (2, "", []) and line in err

@@ -1,0 +1,192 @@
+#!/usr/bin/env bash
+# One worker of a slice: what tpu_vm.sh asks of it over ssh. It runs on the TPU VM, from ~/glore_jax.
+#
+#   setup                          put ~/glore_jax.new in place and install it, with a Python that is new enough
+#   start RUN WORKDIR FLAG...      start the run and return; it goes on without whoever asked
+#   status [RUN]                   one line: running, ended CODE, stopped, lost (the machine went down), idle, busy with another
+#   logs RUN | follow RUN          what the run printed here
+#   stop                           end the run: first kindly, so that it saves, then not
+#   tensorboard PORT WORKDIR       for as long as the connection is open
+#
+# A TPU belongs to one process at a time, so there is one lock for each machine, and the run holds it to its last process:
+# it cannot be held twice, and it never outlives a crash or a reboot, as a file with a process id would.
+set -euo pipefail
+runs=$HOME/glore_runs
+checkout=$HOME/glore_jax
+venv=$HOME/glore_venv
+python_version=3.11 # what the tests run on
+port=8476           # the coordinator's, on worker 0; the network must let workers reach it
+
+metadata() {
+  curl -sf --retry 3 -H 'Metadata-Flavor: Google' \
+    "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"
+}
+
+number=$(metadata agent-worker-number || echo 0)
+say() { echo "worker $number: $*"; }
+die() { say "error: $*" >&2; exit 1; }
+
+free() { ! [[ -e $runs/lock ]] || flock -n "$runs/lock" true; }
+current() { cat "$runs/current" 2>/dev/null || true; }
+
+setup() {
+  free || die "$(current) is running here: \`stop\` first"
+  if [[ -d $checkout.new ]]; then
+    rm -rf "$checkout"
+    mv "$checkout.new" "$checkout"
+  fi
+  [[ -x $venv/bin/pip ]] || make_venv
+  "$venv/bin/pip" install -q --disable-pip-version-check -e "${checkout}[tpu]" tensorboard
+  # v5e and newer start and end faster with huge pages; the run itself does not need them.
+  sudo -n sh -c 'echo always >/sys/kernel/mm/transparent_hugepage/enabled' 2>/dev/null || true
+  say "ready: $("$venv/bin/python" -c 'import sys, importlib.metadata as m; print("Python", sys.version.split()[0], *(f"{p} {m.version(p)}" for p in ("jax", "libtpu")))')"
+}
+
+# TPU VM images come with Python 3.10. uv brings a newer one without apt, which is often locked by updates on a fresh machine.
+make_venv() {
+  local python
+  rm -rf "$venv"
+  for python in "python$python_version" python3.12 python3.13 python3; do
+    if "$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      "$python" -m venv "$venv" && return
+      rm -rf "$venv"
+    fi
+  done
+  command -v uv >/dev/null || python3 -m pip install -q --user uv || die "no Python 3.11, and no pip to install uv with: sudo apt-get install python3-pip"
+  PATH=$HOME/.local/bin:$PATH uv venv -q --seed --python "$python_version" "$venv"
+}
+
+start() { # RUN WORKDIR FLAG...
+  local run=$1 workdir=$2
+  [[ -x $venv/bin/glore ]] || die "glore is not installed here: \`setup\` first"
+  mkdir -p "$runs/$run"
+  join_slice "$workdir"
+  exec 9>>"$runs/lock"
+  if ! flock -n 9; then
+    [[ $(current) == "$run" ]] || die "$(current) is running here: \`stop\` first"
+    say "already runs $run"
+    return
+  fi
+  echo "$run" >"$runs/current"
+  rm -f "$runs/$run/"{exit_code,stopped,pid}
+  ln -sfn "$(date -u +%Y%m%dT%H%M%SZ)-worker-$number.log" "$runs/$run/log"
+  # A session of its own: no terminal and no ssh connection can end it.
+  setsid bash "$checkout/launch/worker.sh" supervise "$@" </dev/null >>"$runs/$run/$(readlink "$runs/$run/log")" 2>&1 &
+  echo $! >"$runs/$run/pid"
+  say "started $run"
+}
+
+# The metadata server knows the workers of a slice, in order; an ssh shell has nothing in its environment.
+# With all three numbers given, glore itself checks that everyone has come, and names who has not.
+join_slice() { # WORKDIR
+  local endpoints first hosts=()
+  endpoints=$(metadata worker-network-endpoints) || die "the metadata server does not say who belongs to this slice: is this a TPU VM?"
+  IFS=, read -r -a hosts <<<"$endpoints"
+  ((${#hosts[@]} > 1)) || return 0
+  [[ $1 == gs://* ]] || die "a slice of ${#hosts[@]} workers needs a work directory that all see: --workdir=gs://BUCKET/FOLDER"
+  first=${hosts[0]##*:} # an address, or name:id:address
+  export JAX_COORDINATOR_ADDRESS=$first:$port JAX_NUM_PROCESSES=${#hosts[@]} JAX_PROCESS_ID=$number
+}
+
+# Stays beside the run for its exit code and its log. File 9 is the lock; the run inherits it, helpers must not.
+supervise() { # RUN WORKDIR FLAG...
+  local run=$1 workdir=$2 log child mirror code=0
+  shift 2
+  cd "$checkout"
+  log=$runs/$run/$(readlink "$runs/$run/log")
+  mirror_log "$log" "$workdir" 9>&- &
+  mirror=$!
+  PYTHONUNBUFFERED=1 "$venv/bin/glore" "$@" &
+  child=$!
+  trap 'kill -TERM $child 2>/dev/null || true' TERM
+  wait $child || code=$?
+  while kill -0 $child 2>/dev/null; do # only the signal was heard, the run is still saving
+    code=0
+    wait $child || code=$?
+  done
+  kill $mirror 2>/dev/null || true
+  copy_log "$log" "$workdir" 9>&- || true
+  echo "$code" >"$runs/$run/exit_code"
+}
+
+# A pre-empted machine is gone with its disk: the log goes to the work directory while it grows.
+mirror_log() { # LOG WORKDIR
+  local size last=0
+  while sleep "${GLORE_MIRROR_SECONDS:-60}"; do
+    size=$(wc -c <"$1")
+    [[ $size == "$last" ]] || ! copy_log "$@" || last=$size
+  done
+}
+
+copy_log() { # LOG WORKDIR
+  "$venv/bin/python" - "$1" "$2/logs/$(basename "$1")" <<'PYTHON' >/dev/null 2>&1
+import sys
+from etils import epath
+target = epath.Path(sys.argv[2])
+target.parent.mkdir(parents=True, exist_ok=True)
+target.write_bytes(open(sys.argv[1], "rb").read())
+PYTHON
+}
+
+status() { # [RUN]
+  local run
+  run=$(current)
+  if ! free; then
+    if [[ ${1:-$run} == "$run" ]]; then say "running $run"; else say "busy with $run"; fi
+  elif [[ ! $run || ${1:-$run} != "$run" ]]; then
+    say "idle"
+  elif [[ -e $runs/$run/stopped ]]; then
+    say "stopped $run"
+  elif [[ -e $runs/$run/exit_code ]]; then
+    say "ended $(cat "$runs/$run/exit_code") $run"
+  else
+    say "lost $run"
+  fi
+}
+
+logs() { # RUN
+  [[ -e $runs/$1/log ]] || die "no log of $1 here"
+  tail -n 30 "$runs/$1/log" | sed "s/^/worker $number: /"
+}
+
+follow() { # RUN
+  [[ -e $runs/$1/log ]] || die "no log of $1 here"
+  while_connected tail -n 100 -F "$runs/$1/log"
+}
+
+tensorboard() { # PORT WORKDIR
+  while_connected "$venv/bin/tensorboard" --host=localhost --port="$1" --logdir="$2/tb"
+}
+
+# ssh leaves what it started behind; its end is the end of this input.
+while_connected() {
+  "$@" </dev/null &
+  cat >/dev/null
+  kill $! 2>/dev/null || true
+}
+
+stop() {
+  local run
+  run=$(current)
+  if free; then
+    [[ ! $run ]] || touch "$runs/$run/stopped"
+    say "nothing is running"
+    return
+  fi
+  touch "$runs/$run/stopped"
+  local pid i
+  pid=$(cat "$runs/$run/pid")
+  kill -TERM "$pid" 2>/dev/null || true
+  for ((i = 0; i < ${GLORE_STOP_SECONDS:-60}; i++)); do
+    free && break
+    sleep 1
+  done
+  free || kill -KILL -- "-$pid" 2>/dev/null || true
+  say "stopped $run"
+}
+
+cd "$HOME"
+case ${1:-} in
+  setup | start | supervise | status | logs | follow | stop | tensorboard) "$@" ;;
+  *) die "unknown request '${1:-}': launch/tpu_vm.sh asks for setup, start, status, logs, follow, stop, tensorboard" ;;
+esac

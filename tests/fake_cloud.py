@@ -1,0 +1,222 @@
+"""A stand-in for `gcloud` and the machines behind it. Workers are folders; what is sent over ssh really runs there.
+
+As a program it is `gcloud`: it refuses flags that the real one does not know, writes down what it is asked, and does it to
+the cloud in `$CLOUD`. As a module it is what a test does to that cloud: take capacity away, cut a worker off, pre-empt.
+"""
+
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+
+_COMMON = {"--zone", "--quiet", "--format"}
+_SSH = {"--worker", "--command", "--ssh-flag", "--internal-ip", "--output-directory"}
+_CREATE = {"--accelerator-type", "--spot", "--scopes", "--network", "--service-account", "--internal-ips"}
+ACCEPTS = {
+    "compute tpus tpu-vm create": _CREATE | {"--version"},
+    "compute tpus tpu-vm delete": set(),
+    "compute tpus tpu-vm describe": set(),
+    "compute tpus tpu-vm ssh": _SSH,
+    "compute tpus tpu-vm scp": {"--worker", "--recurse"},
+    "alpha compute tpus tpu-vm ssh": _SSH | {"--batch-size", "--tunnel-through-iap"},
+    "alpha compute tpus tpu-vm scp": {"--worker", "--recurse", "--batch-size", "--tunnel-through-iap"},
+    "compute tpus queued-resources create": _CREATE
+    | {"--node-id", "--runtime-version", "--valid-until-duration"},
+    "compute tpus queued-resources delete": {"--force"},
+    "compute tpus queued-resources describe": set(),
+    "storage rsync": {"--recursive"},
+}
+
+# A program on every worker; `finish` in the cloud holds the exit code of the run, once it shall end.
+GLORE = """#!/usr/bin/env bash
+trap 'exit 130' TERM
+printf '%s\\n' "$JAX_PROCESS_ID of $JAX_NUM_PROCESSES at $JAX_COORDINATOR_ADDRESS" "$@" >>$CLOUD/started-$WORKER
+echo "hello from $WORKER"
+while [ ! -e $CLOUD/finish-$WORKER ] && [ ! -e $CLOUD/finish ]; do sleep 0.05; done
+exit $(cat $CLOUD/finish-$WORKER $CLOUD/finish 2>/dev/null | head -n 1)
+"""
+TENSORBOARD = '#!/usr/bin/env bash\necho $$ "$@" >$CLOUD/tensorboard\nexec sleep 60\n'
+PIP = '#!/usr/bin/env bash\necho "$@" >>$CLOUD/pip-$WORKER\n'
+PYTHON = f"""#!/usr/bin/env bash
+if [ "$1" = -c ]; then echo Python 3.11.7 jax 0 libtpu 0; else exec {shlex.quote(sys.executable)} "$@"; fi
+"""
+PYTHON311 = """#!/usr/bin/env bash
+[ "$1 $2" = "-m venv" ] || exit 0
+mkdir -p $3/bin && cp $CLOUD/venv/* $3/bin
+"""
+CURL = """#!/usr/bin/env bash
+case ${@: -1} in
+  */agent-worker-number) echo $WORKER ;;
+  */worker-network-endpoints) cat $CLOUD/endpoints ;;
+  *) exit 22 ;;
+esac
+"""
+
+
+class Cloud:
+    def __init__(self, root: pathlib.Path, workers: int = 1):
+        self.root = root
+        self.bin = root / "bin"
+        if not self.bin.exists():
+            for name, text in (("gcloud", ""), ("python3.11", PYTHON311), ("curl", CURL)):
+                _program(self.bin / name, text or f'#!/bin/sh\nexec {sys.executable} {__file__} "$@"\n')
+            for name, text in (
+                ("glore", GLORE),
+                ("tensorboard", TENSORBOARD),
+                ("pip", PIP),
+                ("python", PYTHON),
+            ):
+                _program(root / "venv" / name, text)
+            (root / "endpoints").write_text(",".join(f"w{i}:{i}:10.0.0.{i}" for i in range(workers)))
+            (root / "calls").write_text("")
+
+    # What a test does
+
+    @property
+    def calls(self) -> list[list[str]]:
+        return [json.loads(line) for line in (self.root / "calls").read_text().splitlines()]
+
+    def fail(self, words: str, message: str, times: int = 1):
+        """The next `times` calls that contain `words` fail with that message."""
+        with open(self.root / "failures", "a") as file:
+            file.writelines(json.dumps([words, message]) + "\n" for _ in range(times))
+
+    def cut_off(self, worker: int, yes: bool = True):
+        self._flag(f"cut_off-{worker}", yes)
+
+    def finish(self, code: int, worker: int | None = None):
+        (self.root / ("finish" if worker is None else f"finish-{worker}")).write_text(f"{code}\n")
+
+    def preempt(self):
+        self.power_off()
+        self._state("PREEMPTED" if (self.root / "node").exists() else None, "SUSPENDED")
+
+    def power_off(self, worker: str = "*"):
+        for pid in self.root.glob(f"workers/{worker}/glore_runs/*/pid"):
+            try:
+                os.killpg(int(pid.read_text()), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def _flag(self, name, yes):
+        (self.root / name).touch() if yes else (self.root / name).unlink(missing_ok=True)
+
+    def _state(self, node, queued):
+        for name, state in (("node", node), ("queued", queued)):
+            if state is None:
+                (self.root / name).unlink(missing_ok=True)
+            elif name == "node" or (self.root / name).exists():
+                (self.root / name).write_text(state)
+
+    # What gcloud does
+
+    def ask(self, arguments: list[str]) -> int:
+        with open(self.root / "calls", "a") as file:
+            file.write(json.dumps(arguments) + "\n")
+        command = next((c for c in ACCEPTS if arguments[: len(c.split())] == c.split()), None)
+        if command is None:
+            return _refuse("Invalid choice: " + " ".join(arguments[:4]))
+        rest = arguments[len(command.split()) :]
+        unknown = [a for a in rest if a[:2] == "--" and a.split("=")[0] not in ACCEPTS[command] | _COMMON]
+        if unknown:
+            return _refuse(f"unrecognized arguments: {unknown}", 2)
+        if (message := self._planned(" ".join(arguments))) is not None:
+            return _refuse(message)
+        flags = dict(a[2:].partition("=")[::2] for a in rest if a[:2] == "--")
+        return getattr(self, "_" + command.split()[-1])(
+            [a for a in rest if a[:2] != "--"], flags, "queued" in command
+        )
+
+    def _planned(self, line):
+        file = self.root / "failures"
+        planned = [json.loads(x) for x in file.read_text().splitlines()] if file.exists() else []
+        hit = next((p for p in planned if p[0] in line), None)
+        if hit:
+            planned.remove(hit)
+            file.write_text("".join(json.dumps(p) + "\n" for p in planned))
+        return hit and hit[1]
+
+    def _create(self, names, flags, queued):
+        if (self.root / "node").exists() or (self.root / "queued").exists():
+            return _refuse("ALREADY_EXISTS: Resource already exists")
+        for i in range(len((self.root / "endpoints").read_text().split(","))):
+            (self.root / "workers" / str(i)).mkdir(parents=True)
+        (self.root / "node").write_text("READY")
+        if queued:
+            (self.root / "queued").write_text("ACTIVE")
+        return 0
+
+    def _delete(self, names, flags, queued):
+        name = "queued" if queued else "node"
+        if not (self.root / name).exists():
+            return _refuse("NOT_FOUND: Resource was not found")
+        self.power_off()
+        shutil.rmtree(self.root / "workers", ignore_errors=True)
+        self._state(None, None)
+        return 0
+
+    def _describe(self, names, flags, queued):
+        file = self.root / ("queued" if queued else "node")
+        if not file.exists():
+            return _refuse("NOT_FOUND: Resource was not found")
+        print(file.read_text())
+        return 0
+
+    def _ssh(self, names, flags, queued):
+        code = 0
+        for i in self._workers(flags):
+            if (self.root / f"cut_off-{i}").exists():
+                code = _refuse(f"[worker {i}] ssh: connect to host port 22: Connection timed out", 255)
+                continue
+            home = self.root / "workers" / str(i)
+            environment = os.environ | {
+                "HOME": str(home),
+                "WORKER": str(i),
+                "PATH": f"{self.bin}{os.pathsep}/usr/bin{os.pathsep}/bin",
+            }
+            done = subprocess.run(["bash", "-c", flags["command"]], cwd=home, env=environment)
+            code = code or done.returncode
+        return code
+
+    def _scp(self, names, flags, queued):
+        source, target = names
+        for i in self._workers(flags):
+            home = self.root / "workers" / str(i)
+            if ":" in source:
+                path = home / source.partition(":")[2]
+                if not path.exists():
+                    return _refuse(f"scp: {path}: No such file or directory")
+                shutil.copytree(path, pathlib.Path(target) / path.name)
+            else:
+                shutil.copy(source, home / target.partition(":")[2])
+        return 0
+
+    def _rsync(self, names, flags, queued):
+        source = self.root / names[0].removeprefix("gs://")
+        if not source.exists():
+            return _refuse(f"{names[0]} did not match existing container.")
+        shutil.copytree(source, names[1], dirs_exist_ok=True)
+        return 0
+
+    def _workers(self, flags):
+        everyone = range(len((self.root / "endpoints").read_text().split(",")))
+        return everyone if flags["worker"] == "all" else [int(flags["worker"])]
+
+
+def _program(path: pathlib.Path, text: str):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def _refuse(message: str, code: int = 1) -> int:
+    print(f"ERROR: (gcloud) {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(Cloud(pathlib.Path(os.environ["CLOUD"])).ask(sys.argv[1:]))
