@@ -1,0 +1,102 @@
+# shellcheck shell=bash
+# Keeps a run going until it is done. Sourced by tpu_vm.sh.
+#
+# The work directory holds all that is worth keeping, so there is one cure for everything: the same command again, on the same
+# slice if it is there, else on a new one. What is never done: delete a slice because of a bad connection, or restart a run
+# that ended by its own fault.
+
+grace=3    # looks before bad news counts: pre-empted workers fail first, and their slice says so a little later
+patience=3 # restarts on one slice without an hour of running between them
+
+watch_run() {
+  [[ ! $dry ]] || { rehearse && return; }
+  local now verdict last='' bad=0 restarts=0 since=$SECONDS
+  while true; do
+    [[ -f $state/slice ]] || { say "slice $name was deleted: no longer watching" && return 0; }
+    now=$(slice_state)
+    verdict=$now
+    [[ $now != READY ]] || verdict=$(judge)
+    [[ $verdict == "$last" ]] || say "$(date '+%F %T') $name: $verdict"
+    last=$verdict
+    case $verdict in
+      done)
+        say "$run_id is done: \`fetch $name\`, then \`delete $name\`"
+        return 0
+        ;;
+      stopped) say "$run_id was stopped: \`run $name\` goes on with it" && return 0 ;;
+      busy) fail "another run is on slice $name: \`status $name\` says which" ;;
+      LOST | GONE)
+        renew_slice || return
+        restarts=0 bad=0 last=''
+        ;;
+      missing | interrupted | failed*) bad=$((bad + 1)) ;;
+      *) bad=0 ;;
+    esac
+    [[ $verdict == running ]] || since=$SECONDS
+    ((SECONDS - since < 3600)) || restarts=0
+    if ((bad > grace)); then
+      bad=0
+      if [[ $verdict == failed* ]]; then
+        show_logs all || true
+        say "error: $run_id ended with exit code ${verdict#failed }: its last lines are above; \`run $name\` when it is mended"
+        return "${verdict#failed }"
+      fi
+      ((restarts++ < patience)) || fail "$run_id was started again $patience times on slice $name and did not stay up: \`logs $name\`"
+      on_again
+    fi
+    sleep "$poll"
+  done
+}
+
+# One word from what the workers say. Anything but an answer of everyone is "unreachable", and changes nothing.
+judge() {
+  local answers own
+  answers=$(worker_states "$run_id") || { echo unreachable && return; }
+  answers=$(printf '%s\n' "$answers" | grep '^worker [0-9?]*: ' || true)
+  own=$(printf '%s\n' "$answers" | sed -n 's/^worker [0-9]*: ended \([12]\) .*/\1/p' | sort -n | tail -n 1)
+  case $answers in
+    '') echo unreachable ;;
+    *": busy"*) echo busy ;;
+    *": stopped"*) echo stopped ;;
+    *": bare"* | *": idle"* | *": lost"*) echo missing ;;
+    *": ended "[1-9]*) [[ $own ]] && echo "failed $own" || echo interrupted ;;
+    *": running"*) echo running ;;
+    *) echo "done" ;;
+  esac
+}
+
+# Everyone from the start: whoever still runs would wait for a worker that has forgotten the run.
+# If a step fails, the next look finds what is missing.
+on_again() {
+  say "starting $run_id again on $name"
+  stop_run >/dev/null 2>&1 || true
+  setup_slice && start_run || true
+}
+
+renew_slice() {
+  local code
+  say "slice $name is no more: creating it again and going on with $run_id"
+  while true; do
+    code=0
+    delete_slice || code=$?
+    ((code)) || create_slice || code=$?
+    ((code)) || wait_for_slice || code=$?
+    case $code in
+      0) break ;;
+      3) sleep "$poll" ;; # no capacity now
+      *) return "$code" ;;
+    esac
+  done
+  setup_slice && start_run || true
+}
+
+rehearse() {
+  echo "# at each look:"
+  gcloud_ compute tpus tpu-vm describe "$name" --zone="$zone" --format='value(state)'
+  worker_states "$run_id"
+  echo "# after a pre-emption:"
+  delete_slice
+  create_slice
+  setup_slice
+  start_run
+}

@@ -1,0 +1,130 @@
+"""`launch/tpu_vm.sh watch` while the stand-in cloud takes slices, workers and connections away."""
+
+import os
+import signal
+
+import pytest
+from fake_cloud import Cloud
+from test_launch import CREATE, RUN, Laptop, checkout, pytestmark, started, until  # noqa: F401
+
+
+@pytest.fixture
+def laptop(checkout, tmp_path):  # noqa: F811
+    """A slice of two workers on which the run has begun."""
+    laptop = Laptop(checkout, Cloud(tmp_path, workers=2))
+    yield laptop
+    laptop.cloud.power_off()
+
+
+def begin(laptop, *flags):
+    laptop.ready((*CREATE, *flags), ("setup", "pod"), RUN)
+    until(lambda: all(started(laptop.cloud, i) for i in (0, 1)))
+
+
+def asked(cloud, since=0):
+    """The calls that change something, in short."""
+    short = []
+    for call in cloud.calls[since:]:
+        words = " ".join(call)
+        for verb in ("create", "delete", "scp", "worker.sh setup", "worker.sh start", "worker.sh stop"):
+            if f"{verb} " in words + " ":
+                short.append(verb.removeprefix("worker.sh "))
+                break
+    return short
+
+
+def ended(process):
+    out, err = process.communicate(timeout=30)
+    return process.returncode, err
+
+
+@pytest.mark.parametrize("kind", [("--spot",), ("--spot", "--queued")])
+def test_after_a_preemption_the_same_run_goes_on_on_a_new_slice(laptop, kind):
+    begin(laptop, *kind)
+    create, since = laptop.cloud.calls[0], len(laptop.cloud.calls)
+    watch = laptop.start("watch", "pod")
+    until(lambda: len(laptop.cloud.calls) > since + 3)
+    laptop.cloud.fail("create", "There is no more capacity in the zone", times=2)
+    laptop.cloud.preempt()
+    until(lambda: all(len(started(laptop.cloud, i)) == 2 for i in (0, 1)))
+    laptop.cloud.finish(0)
+    code, err = ended(watch)
+    assert code == 0 and "bucket-a-run is done" in err
+    assert asked(laptop.cloud, since) == [
+        *("delete", "create", "delete", "create", "delete", "create"),
+        *("scp", "setup", "start"),
+    ]
+    assert [c for c in laptop.cloud.calls if "create" in c] == [create] * 4
+    for i in (0, 1):
+        first, second = started(laptop.cloud, i)
+        assert first == second and list(RUN[2:]) == first[1:]  # the same command, the same work directory
+
+
+def test_a_bad_connection_deletes_nothing(laptop):
+    begin(laptop)
+    since = len(laptop.cloud.calls)
+    laptop.cloud.fail("describe", "Could not fetch resource: network is unreachable", times=3)
+    laptop.cloud.cut_off(1)
+    watch = laptop.start("watch", "pod")
+    until(lambda: len(laptop.cloud.calls) > since + 8)
+    laptop.cloud.cut_off(1, False)
+    laptop.cloud.finish(0)
+    code, err = ended(watch)
+    assert code == 0 and "UNREACHABLE" in err and "unreachable" in err
+    assert asked(laptop.cloud, since) == []
+
+
+def test_a_worker_that_lost_the_run_brings_everyone_back_to_the_start(laptop):
+    begin(laptop)
+    since = len(laptop.cloud.calls)
+    laptop.cloud.power_off("1")  # as after a reboot: no process, no exit code
+    watch = laptop.start("watch", "pod")
+    until(lambda: all(len(started(laptop.cloud, i)) == 2 for i in (0, 1)))
+    laptop.cloud.finish(0)
+    assert ended(watch)[0] == 0
+    assert asked(laptop.cloud, since) == ["stop", "scp", "setup", "start"]
+
+
+def test_a_mistake_is_reported_not_repeated(laptop):
+    begin(laptop)
+    since = len(laptop.cloud.calls)
+    laptop.cloud.finish(2, worker=0)
+    laptop.cloud.finish(134, worker=1)  # what happens to a process whose peer has gone
+    code, _, err = laptop("watch", "pod")
+    assert code == 2 and "ended with exit code 2" in err
+    assert asked(laptop.cloud, since) == []
+
+
+def test_a_run_that_does_not_stay_up_is_given_up(laptop):
+    begin(laptop)
+    laptop.cloud.finish(134)
+    code, _, err = laptop("watch", "pod")
+    assert code == 1 and "did not stay up" in err
+    assert len(started(laptop.cloud, 0)) == 4
+
+
+def test_no_quota_ends_the_watch(laptop):
+    begin(laptop, "--spot")
+    laptop.cloud.preempt()
+    laptop.cloud.fail("create", "Quota limit has been exceeded")
+    code, _, err = laptop("watch", "pod")
+    assert code == 1 and "quota" in err
+
+
+@pytest.mark.parametrize("verb, line", [("stop", "was stopped"), ("delete", "was deleted")])
+def test_a_person_has_the_last_word(laptop, verb, line):
+    begin(laptop)
+    watch = laptop.start("watch", "pod")
+    laptop.ready((verb, "pod"))
+    code, err = ended(watch)
+    assert code == 0 and line in err and "create" not in asked(laptop.cloud, 1)
+
+
+def test_ctrl_c_leaves_the_run_alone(laptop):
+    begin(laptop)
+    watch = laptop.start("watch", "pod")
+    assert "running" in watch.stderr.readline()
+    os.killpg(watch.pid, signal.SIGINT)
+    code, err = ended(watch)
+    assert code == 130 and "the run itself goes on" in err
+    assert "worker 1: running bucket-a-run" in laptop("status", "pod")[1]
