@@ -53,7 +53,7 @@ load_slice() {
   fi
 }
 
-# 0: it is there or in the queue; 3: no capacity, nothing was made; other: gcloud's own.
+# 0: it is there or in the queue; 3: not now (no capacity, or quota that is still in use), nothing was made; other: gcloud's own.
 create_slice() {
   local code=0 request=()
   if [[ $queued ]]; then
@@ -72,15 +72,17 @@ create_slice() {
       say "slice $name exists already, going on with it"
       return 0
       ;;
-    *[Qq]uota*) say "error: the project's quota for this kind of slice in $zone is too small: ask for more, or another type or zone (docs/tpu_vm.md)" ;;
+    *[Qq]uota*) say "error: the project's quota in $zone does not reach for $type: ask for more, or another type or zone (docs/tpu_vm.md)" ;;
     *"no more capacity"* | *"nsufficient capacity"* | *RESOURCE_EXHAUSTED* | *stockout*)
       say "error: no capacity for $type in $zone now: later, another zone, or --queued to wait in line"
-      [[ $verb == watch ]] || rm -f "$state/slice"
-      return 3
       ;;
-    *) say "error: the slice was not created (gcloud's reason is above); \`delete $name\` removes what may be left of it" ;;
+    *)
+      say "error: the slice was not created (gcloud's reason is above); \`delete $name\` removes what may be left of it"
+      return "$code"
+      ;;
   esac
-  return "$code"
+  [[ $verb == watch ]] || rm -f "$state/slice"
+  return 3
 }
 
 # Only a queued slice keeps one waiting: in the queue, as long as it takes.

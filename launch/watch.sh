@@ -83,7 +83,7 @@ renew_slice() {
     ((code)) || wait_for_slice || code=$?
     case $code in
       0) break ;;
-      3) sleep "$poll" ;; # no capacity now
+      3) sleep "$poll" ;; # not now
       *) return "$code" ;;
     esac
   done

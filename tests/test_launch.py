@@ -139,7 +139,7 @@ def test_a_queued_slice_waits_for_its_turn(laptop):
             "no capacity for v5litepod-16",
             3,
         ),
-        ("Quota limit 'TPUV5s' has been exceeded. Limit: 0 in zone us-west4-a.", "quota", 1),
+        ("Quota limit 'TPUV5s' has been exceeded. Limit: 0 in zone us-west4-a.", "quota", 3),
         ("PERMISSION_DENIED: tpu.googleapis.com", "was not created", 1),
     ],
 )

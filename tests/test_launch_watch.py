@@ -103,12 +103,15 @@ def test_a_run_that_does_not_stay_up_is_given_up(laptop):
     assert len(started(laptop.cloud, 0)) == 4
 
 
-def test_no_quota_ends_the_watch(laptop):
+def test_quota_may_come_back_but_a_refusal_ends_the_watch(laptop):
     begin(laptop, "--spot")
     laptop.cloud.preempt()
-    laptop.cloud.fail("create", "Quota limit has been exceeded")
+    laptop.cloud.fail("create", "Quota limit has been exceeded")  # the slice that goes away still counts
+    laptop.cloud.fail("create", "PERMISSION_DENIED: billing is disabled")
+    since = len(laptop.cloud.calls)
     code, _, err = laptop("watch", "pod")
-    assert code == 1 and "quota" in err
+    assert code == 1 and "quota" in err and "was not created" in err.splitlines()[-1]
+    assert asked(laptop.cloud, since) == ["delete", "create"] * 2
 
 
 @pytest.mark.parametrize("verb, line", [("stop", "was stopped"), ("delete", "was deleted")])
