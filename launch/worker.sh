@@ -144,9 +144,10 @@ status() { # [RUN]
   fi
 }
 
+# A progress bar is one line to tail, however long it gets.
 logs() { # RUN
   [[ -e $runs/$1/log ]] || die "no log of $1 here"
-  tail -n 30 "$runs/$1/log" | sed "s/^/worker $number: /"
+  tail -c 20000 "$runs/$1/log" | tr '\r' '\n' | tail -n 30 | sed "s/^/worker $number: /"
 }
 
 follow() { # RUN
@@ -177,7 +178,7 @@ stop() {
   local pid i
   pid=$(cat "$runs/$run/pid")
   kill -TERM "$pid" 2>/dev/null || true
-  for ((i = 0; i < ${GLORE_STOP_SECONDS:-60}; i++)); do
+  for ((i = 0; i < ${GLORE_STOP_SECONDS:-180}; i++)); do
     free && break
     sleep 1
   done

@@ -35,7 +35,7 @@ ACCEPTS = {
 GLORE = """#!/usr/bin/env bash
 trap 'exit 130' TERM
 printf '%s\\n' "$JAX_PROCESS_ID of $JAX_NUM_PROCESSES at $JAX_COORDINATOR_ADDRESS" "$@" >>$CLOUD/started-$WORKER
-echo "hello from $WORKER"
+printf 'step 1\\rhello from %s\\n' $WORKER
 while [ ! -e $CLOUD/finish-$WORKER ] && [ ! -e $CLOUD/finish ]; do sleep 0.05; done
 exit $(cat $CLOUD/finish-$WORKER $CLOUD/finish 2>/dev/null | head -n 1)
 """

@@ -277,10 +277,10 @@ def test_stop_ends_the_run_and_status_tells_how_it_ended(laptop):
 
 def test_logs_are_told_apart_and_one_can_be_followed(laptop):
     laptop.ready(CREATE, ("setup", "pod"), RUN)
-    both = ["worker 0: hello from 0", "worker 1: hello from 1"]
+    both = [f"worker {i}: {line}" for i in (0, 1) for line in ("step 1", f"hello from {i}")]
     until(lambda: laptop("logs", "pod")[1].splitlines() == both)
     follow = laptop.start("logs", "pod", "1")
-    assert follow.stdout.readline() == "hello from 1\n"
+    assert [follow.stdout.readline() for _ in "12"] == ["step 1\n", "hello from 1\n"]
     follow.stdin.close()  # what the worker sees when the laptop goes away
     assert follow.wait(timeout=10) == 0
 
@@ -291,7 +291,7 @@ def test_a_worker_keeps_its_log_in_the_work_directory(checkout, tmp_path):
     laptop.ready(CREATE, ("setup", "pod"), ("run", "pod", "--config=c", f"--workdir={workdir}"))
     try:
         until(
-            lambda: [p.read_text() for p in workdir.glob("logs/*-worker-0.log")] == ["hello from 0\n"]
+            lambda: [p.read_text() for p in workdir.glob("logs/*-worker-0.log")] == ["step 1\nhello from 0\n"]
         )  # before it ends
         assert started(laptop.cloud, 0)[0][0] == " of  at "  # one worker is no slice to come together
     finally:
