@@ -44,7 +44,6 @@ class Laptop:
             "CLOUD": str(cloud.root),
             "GLORE_SLICES": str(self.slices),
             "GLORE_POLL_SECONDS": "0.1",
-            "GLORE_MIRROR_SECONDS": "0.1",
             "TMPDIR": str(cloud.root),
         }
 
@@ -288,6 +287,7 @@ def test_logs_are_told_apart_and_one_can_be_followed(laptop):
 def test_a_worker_keeps_its_log_in_the_work_directory(checkout, tmp_path):
     laptop = Laptop(checkout, Cloud(tmp_path, workers=1))
     workdir = tmp_path / "work"
+    laptop.environment["GLORE_MIRROR_SECONDS"] = "0.1"
     laptop.ready(CREATE, ("setup", "pod"), ("run", "pod", "--config=c", f"--workdir={workdir}"))
     try:
         until(
