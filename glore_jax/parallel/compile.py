@@ -70,7 +70,9 @@ def compile_all(config, topology: str, names: list[str], model: str | None, toke
         if name not in programs.NAMES:
             raise UserError(f"--program={name!r} is not known: choose from {', '.join(programs.NAMES)}, all")
     chip, (shape, title) = chips.chip_of(topology), shape_of(config, model)
-    chips.describe(topology)  # what is wrong with the name or the installation shows before anything is compiled
+    chips.describe(
+        topology
+    )  # what is wrong with the name or the installation shows before anything is compiled
     say(
         f"{title} on {topology}: {chip.memory / GIB:.2f} GiB a chip for programs; all figures a chip, none timed"
     )

@@ -8,8 +8,8 @@ its data (the decode loop) counts as often as the caller says.
                  custom kernels are not seen.
     bytes        each instruction reads its operands and writes its result; a fusion is one instruction. A slice of a larger array
                  counts as the slice, an update in place as the update, and what lies in on-chip memory (`S(1)`) not at all.
-    collectives  by kind: how many run, and the bytes of the larger of operand and result. One that is spread over several fusions, to
-                 run beside their products, counts once: its pieces share a `channel_id`.
+    collectives  by kind: how many run, and the bytes of the larger of operand and result. One that XLA:TPU spreads over
+                 fusions, to run beside their products, counts where it starts: all of its pieces repeat the instruction.
 
 Everything is per chip: the text is that of one chip's program.
 """
@@ -99,6 +99,16 @@ def needed(reason: str) -> int | None:
     return int(float(said[1]) * 2 ** (10 * ("KMGT".index(said[2]) + 1))) if said else None
 
 
+def _channel(i: Instruction) -> str:
+    found = re.search(r"channel_id=(\d+)", i.attributes)
+    return found[1] if found else ""
+
+
+def _starts(computation: dict[str, Instruction]) -> bool:
+    """Whether a fused computation starts a collective that others go on with."""
+    return any(i.root and '"AsyncCollectiveStart"' in i.attributes for i in computation.values())
+
+
 def _named(i: Instruction, role: str) -> str:
     return re.search(rf"\b{role}=%?([\w.\-]+)", i.attributes)[1]
 
@@ -169,6 +179,13 @@ def analyse(text: str, turns: int = 1) -> Cost:
 class _Walk:
     def __init__(self, computations, entry: str, open_turns: int):
         self.computations, self.entry, self.open_turns = computations, entry, open_turns
+        self.started = {
+            _channel(i)
+            for c in computations.values()
+            if _starts(c)
+            for i in c.values()
+            if i.opcode in COLLECTIVES
+        }
         self.known: dict[str, Cost] = {}
         self.users: dict[str, dict[str, list[Instruction]]] = {}
 
@@ -177,13 +194,13 @@ class _Walk:
 
     def computation(self, name: str) -> Cost:
         if name not in self.known:
-            cost, channels = Cost(), set()
+            cost = Cost()
             for i in self.computations[name].values():
-                self.instruction(name, i, cost, channels)
+                self.instruction(name, i, cost)
             self.known[name] = cost
         return self.known[name]
 
-    def instruction(self, where: str, i: Instruction, cost: Cost, channels: set[str]) -> None:
+    def instruction(self, where: str, i: Instruction, cost: Cost) -> None:
         kind = i.opcode.removesuffix("-start")
         if i.opcode in _FREE or i.opcode.endswith("-done"):
             return
@@ -200,10 +217,10 @@ class _Walk:
                 cost.add(self.computation(name))
         else:
             if kind in COLLECTIVES:
-                self.collective(where, i, kind, cost, channels)
+                self.collective(where, i, kind, cost)
                 return
             if i.opcode == "fusion":
-                self.inside(i.called[0], cost, channels)
+                self.inside(i.called[0], cost)
             elif i.opcode in ("dot", "convolution"):
                 cost.flops += self.flops(where, i)
             cost.bytes += self.bytes(where, i)
@@ -237,23 +254,20 @@ class _Walk:
             return self.constant(where, i.operands[0])
         return int(i.attributes) if i.opcode == "constant" and i.attributes.lstrip("-").isdigit() else None
 
-    def inside(self, name: str, cost: Cost, channels: set[str]) -> None:
+    def inside(self, name: str, cost: Cost) -> None:
         """What runs in a fused computation, without its bytes: they stay on the chip."""
         for i in self.computations[name].values():
             kind = i.opcode.removesuffix("-start")
             if i.opcode in ("dot", "convolution"):
                 cost.flops += self.flops(name, i)
             elif kind in COLLECTIVES:
-                self.collective(name, i, kind, cost, channels)
+                self.collective(name, i, kind, cost)
             elif i.opcode == "fusion":
-                self.inside(i.called[0], cost, channels)
+                self.inside(i.called[0], cost)
 
-    def collective(self, where: str, i: Instruction, kind: str, cost: Cost, channels: set[str]) -> None:
-        channel = re.search(r"channel_id=(\d+)", i.attributes)
-        if channel and channel[1] in channels:
+    def collective(self, where: str, i: Instruction, kind: str, cost: Cost) -> None:
+        if _channel(i) in self.started and not _starts(self.computations[where]):
             return
-        if channel:
-            channels.add(channel[1])
         operands = [self.computations[where][o] for o in i.operands]
         taken, memory = sum(o.bytes for o in operands), sum(o.memory for o in operands)
         repeated = i.opcode.endswith("-start") and len(i.arrays) > len(

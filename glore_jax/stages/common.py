@@ -107,11 +107,16 @@ def init_sharded(init, model_config, seed: int, mesh, **options):
     return graphdef, params
 
 
+def row_length_of(section, model_config: LlamaConfig) -> int:
+    """Tokens of a packed row: no more than the model's context."""
+    return min(section.row_length, model_config.max_positions)
+
+
 def make_batches(
     ctx, examples: list[batching.Example], section, model_config: LlamaConfig
 ) -> tuple[batching.Batches, int]:
-    """(batches, number of examples left out because they are longer than a row). No row is longer than the model's context."""
-    row_length = min(section.row_length, model_config.max_positions)
+    """(batches, number of examples left out because they are longer than a row)."""
+    row_length = row_length_of(section, model_config)
     fitting = [e for e in examples if len(e.tokens) <= row_length]
     batches = batching.Batches(
         fitting,

@@ -90,16 +90,17 @@ def _training(ctx, shape: LlamaConfig, module, loss_fn, section, tokens: int) ->
     graphdef, params = _model(ctx, shape, module, True)
     setup = loop.setup(graphdef, params, loss_fn, section, STEPS, ctx.mesh)
     multiple = ctx.mesh.shape["data"] * ctx.mesh.shape["fsdp"]
-    rows = -(-section.batch_size * tokens // section.row_length // multiple) * multiple
+    length = common.row_length_of(section, shape)
+    rows = -(-section.batch_size * tokens // length // multiple) * multiple
     labels = np.zeros(1, np.float32) if loss_fn is losses.reward_loss else None
     example = batches.Example(np.zeros(1, np.int32), np.ones(1, np.float32), labels)
-    batch = batches.assemble([example], [], rows, section.row_length)
+    batch = batches.assemble([example], [], rows, length)
     whole = NamedSharding(ctx.mesh, meshes.BATCH)
     batch = meshes.placed(batch, dict.fromkeys(batch, whole))
     return Program(
         setup.step, (params, setup.opt_state, batch), (0, 1), params,
-        metrics.training_flops(_count(params), shape, rows * section.row_length, section.row_length),
-        ctx.mesh, f"{rows} rows of {section.row_length} tokens",
+        metrics.training_flops(_count(params), shape, rows * length, length),
+        ctx.mesh, f"{rows} rows of {length} tokens",
     )  # fmt: skip
 
 
