@@ -32,6 +32,7 @@ _FREE = {
     "parameter", "tuple", "get-tuple-element", "bitcast", "constant", "after-all", "partition-id", "replica-id", "iota",
     "opt-barrier", "optimization-barrier", "domain", "add-dependency", "async-done", "async-update",
 }  # fmt: skip
+_ASYNC = 'custom_call_target="AsyncCollective'
 _VIEWS = ("bitcast", "reshape", "copy", "transpose", "convert")  # what a slice may be taken through
 
 
@@ -106,7 +107,7 @@ def _channel(i: Instruction) -> str:
 
 def _starts(computation: dict[str, Instruction]) -> bool:
     """Whether a fused computation starts a collective that others go on with."""
-    return any(i.root and '"AsyncCollectiveStart"' in i.attributes for i in computation.values())
+    return any(i.root and f'{_ASYNC}Start"' in i.attributes for i in computation.values())
 
 
 def _named(i: Instruction, role: str) -> str:
@@ -179,13 +180,8 @@ def analyse(text: str, turns: int = 1) -> Cost:
 class _Walk:
     def __init__(self, computations, entry: str, open_turns: int):
         self.computations, self.entry, self.open_turns = computations, entry, open_turns
-        self.started = {
-            _channel(i)
-            for c in computations.values()
-            if _starts(c)
-            for i in c.values()
-            if i.opcode in COLLECTIVES
-        }
+        starts = [i for c in computations.values() if _starts(c) for i in c.values()]
+        self.started = {_channel(i) for i in starts if i.opcode in COLLECTIVES}
         self.known: dict[str, Cost] = {}
         self.users: dict[str, dict[str, list[Instruction]]] = {}
 
@@ -270,9 +266,7 @@ class _Walk:
             return
         operands = [self.computations[where][o] for o in i.operands]
         taken, memory = sum(o.bytes for o in operands), sum(o.memory for o in operands)
-        repeated = i.opcode.endswith("-start") and len(i.arrays) > len(
-            operands
-        )  # the result lists the operands too
+        repeated = i.opcode.endswith("-start") and len(i.arrays) > len(operands)  # lists its operands too
         given = i.bytes - (taken if repeated else 0)
         cost.add(Cost(bytes=i.memory if repeated else memory + i.memory))
         cost.add(Cost(collectives={kind: [1, max(taken, given)]}))
@@ -342,11 +336,11 @@ class _Walk:
                 total += i.bytes
             elif i.opcode == "dynamic-update-slice" and source.name not in i.operands[1:]:
                 continue
-            elif i.opcode == "custom-call" and i.root or i.opcode in COLLECTIVES or i.opcode == "tuple":
+            elif i.opcode == "tuple" or i.opcode in COLLECTIVES or _ASYNC in i.attributes:
                 continue  # handed on; a collective counts by itself
             elif i.opcode == "fusion":
                 total += sum(self.read(i.called[0], n) for n, o in enumerate(i.operands) if o == source.name)
-            elif i.opcode in _VIEWS:
+            elif i.opcode in _VIEWS and not i.root:
                 total += min(source.bytes, self.taken(where, i))
             else:
                 return source.bytes
@@ -356,7 +350,7 @@ class _Walk:
         """Bytes that a fusion writes: of an array updated in place only the update."""
         scope = self.computations[where]
         root = next(i for i in scope.values() if i.root)
-        if root.opcode == "custom-call" and any(i.opcode in COLLECTIVES for i in scope.values()):
+        if _ASYNC in root.attributes:
             return 0
         parts = [scope[o] for o in root.operands] if root.opcode == "tuple" else [root]
         if len(parts) != len(fusion.arrays):
@@ -365,10 +359,10 @@ class _Walk:
 
     def update(self, where: str, i: Instruction) -> float:
         scope, last = self.computations[where], i
-        while last.opcode in _VIEWS and last.operands:
+        if i.opcode == "parameter" or i.opcode in COLLECTIVES:
+            return 0  # handed on
+        while last.opcode in _VIEWS:
             last = scope[last.operands[0]]
-        if last.opcode == "parameter" or last.opcode in COLLECTIVES:
-            return 0
         if last.opcode == "dynamic-update-slice":
             return scope[last.operands[1]].bytes
         if last.opcode == "fusion" and len(last.arrays) == 1:

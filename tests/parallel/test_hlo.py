@@ -150,6 +150,24 @@ def test_slices_and_updates_in_place_count_by_themselves():
     assert hlo.analyse(FUSIONS).bytes == 2 * 64 * 64 * 2
 
 
+COPY = """
+HloModule m
+%turn (x: f32[16,32]) -> f32[32,16] {
+  %x = f32[16,32]{1,0} parameter(0)
+  ROOT %t = f32[32,16]{1,0} transpose(%x), dimensions={1,0}
+}
+
+ENTRY %main (x: f32[16,32]) -> f32[32,16] {
+  %x = f32[16,32]{1,0} parameter(0)
+  ROOT %out = f32[32,16]{1,0} fusion(%x), kind=kLoop, calls=%turn
+}
+"""
+
+
+def test_a_copy_reads_and_writes_all():
+    assert hlo.analyse(COPY).bytes == 2 * 4 * 16 * 32
+
+
 GATHER = """
 HloModule m
 %start (x: bf16[8,64]) -> (bf16[8,64], bf16[128,64], u32[]) {
