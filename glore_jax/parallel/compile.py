@@ -26,6 +26,12 @@ HINTS = {
 }
 
 
+HEADER = (
+    f"{'program':<9} {'fits':<5}{'args':>7}{'temp':>7}{'peak':>7} GiB{'TFLOPs':>10}{'of model':>9}{'GiB moved':>11}{'of least':>9}"
+    f"{'at best ms':>11}  collectives (times, GiB)"
+)
+
+
 def define_flags() -> None:
     config_flags.DEFINE_config_file(
         "config", None, "a file like configs/gsm8k_llama2_7b.py", lock_config=True
@@ -70,12 +76,9 @@ def compile_all(config, topology: str, names: list[str], model: str | None, toke
         if name not in programs.NAMES:
             raise UserError(f"--program={name!r} is not known: choose from {', '.join(programs.NAMES)}, all")
     chip, (shape, title) = chips.chip_of(topology), shape_of(config, model)
-    chips.describe(
-        topology
-    )  # what is wrong with the name or the installation shows before anything is compiled
-    say(
-        f"{title} on {topology}: {chip.memory / GIB:.2f} GiB a chip for programs; all figures a chip, none timed"
-    )
+    # What is wrong with the name or the installation shows before anything is compiled.
+    chips.describe(topology)
+    say(f"{title} on {topology}: {chip.memory / GIB:.2f} GiB a chip to use; figures of one chip, none timed")
     say(HEADER)
     found = {}
     for name in names:
@@ -86,12 +89,6 @@ def compile_all(config, topology: str, names: list[str], model: str | None, toke
             hint = HINTS["training" if name in programs.TRAINING else "host"]
             say(f"  {found[name]['says'][:200]}\n  try {hint}")
     return {"topology": topology, "model": title, "programs": found}
-
-
-HEADER = (
-    f"{'program':<9} {'fits':<5}{'args':>7}{'temp':>7}{'peak':>7} GiB{'TFLOPs':>10}{'of model':>9}{'GiB moved':>11}{'of least':>9}"
-    f"{'at best ms':>11}  collectives (times, GiB)"
-)
 
 
 def row(name: str, f: dict) -> str:
@@ -118,9 +115,8 @@ def main(argv: list[str]) -> int:
         validate(FLAGS.config)
         import jax
 
-        jax.config.update(
-            "jax_platforms", "cpu"
-        )  # the slice is described; a real TPU of this machine stays free
+        # The slice is only described; a real TPU of this machine stays free.
+        jax.config.update("jax_platforms", "cpu")
         found = compile_all(FLAGS.config, FLAGS.topology, FLAGS.program, FLAGS.model, FLAGS.tokens)
         if FLAGS.json:
             storage.write_json(storage.path(FLAGS.json), found)
