@@ -3,7 +3,7 @@
     python -m glore_jax.main --config=configs/svamp_llama2_13b.py --workdir=gs://BUCKET/svamp-13b --config.model.base=FOLDER
     python -m glore_jax.main --config=configs/svamp_llama2_13b.py:smoke --workdir=runs/svamp-smoke --config.model.base=TINY_FOLDER
 
-Meant for a v4-32 slice; the same command on every host. Data: a folder with SVAMP.json (--config.task.data_dir).
+Meant for a v4-32 slice (docs/pods.md says how it fits); the same command on every host. Data: a folder with SVAMP.json (--config.task.data_dir).
 
 What the paper reports for this model (tables 1 and 3, figures 5 and 6):
 

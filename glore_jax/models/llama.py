@@ -23,6 +23,7 @@ import numpy as np
 from flax import nnx
 
 from glore_jax.models.config import LlamaConfig
+from glore_jax.parallel.mesh import over_rows
 
 Array = jax.Array
 normal = nnx.initializers.normal
@@ -207,7 +208,7 @@ class Llama(nnx.Module):
             raise ValueError(
                 f"rows of {tokens.shape[1]} tokens exceed max_positions {self.config.max_positions}"
             )
-        x = self.embedding[...][tokens].astype(self.dtype)
+        x = over_rows(self.embedding[...][tokens].astype(self.dtype))
         cos, sin = rope_angles(self.config, positions)
 
         # lax.scan over the split state: nnx.scan would also stack the unchanged weights as an output.
@@ -216,7 +217,8 @@ class Llama(nnx.Module):
 
         def layer(x: Array, inputs: tuple[Any, Any]) -> tuple[Array, Any]:
             layer_weights, layer_cache = inputs
-            return nnx.merge(graphdef, layer_weights)(x, cos, sin, attend, layer_cache)
+            x, layer_out = nnx.merge(graphdef, layer_weights)(x, cos, sin, attend, layer_cache)
+            return over_rows(x), layer_out
 
         if self.remat != "none":
             # A scan keeps XLA from merging the recomputation with the first pass; unrolled, a barrier does.

@@ -9,6 +9,7 @@ import math
 import jax
 import numpy as np
 from flax import nnx
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from glore_jax.errors import UserError
@@ -16,6 +17,7 @@ from glore_jax.errors import UserError
 AXES = ("data", "fsdp", "tensor")
 
 RULES = {
+    "rows": ("data", "fsdp"),  # of a batch; groups of the rollout engine
     "layers": None,
     "vocab": "tensor",
     "embed": "fsdp",
@@ -24,7 +26,7 @@ RULES = {
     "mlp": "tensor",
     "norm": None,
 }
-BATCH = PartitionSpec(("data", "fsdp"))  # rows of a batch
+BATCH = PartitionSpec(RULES["rows"])
 
 
 def make_mesh(data: int = 1, fsdp: int = -1, tensor: int = 1, devices=None) -> Mesh:
@@ -36,9 +38,35 @@ def make_mesh(data: int = 1, fsdp: int = -1, tensor: int = 1, devices=None) -> M
         sizes[sizes.index(-1)] = len(devices) // known if known > 0 and len(devices) % known == 0 else 0
     if math.prod(sizes) != len(devices) or min(sizes) < 1:
         raise UserError(f"mesh data={data} fsdp={fsdp} tensor={tensor} does not cover {len(devices)} devices")
-    # Device order of the platform; topology-aware placement matters from the second host on.
-    grid = jax.make_mesh(sizes, AXES, devices=devices, axis_types=(AxisType.Auto,) * 3)
-    return grid
+    return Mesh(_placed(sizes, devices), AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def _placed(sizes: list[int], devices: list) -> np.ndarray:
+    """Devices in the shape `sizes`. On TPUs neighbours along an axis are neighbours in the torus, and `data` is what crosses from
+    one slice to the next, over the slower network; elsewhere the order is the given one."""
+    if devices[0].platform != "tpu":
+        return np.asarray(devices).reshape(sizes)
+    slices = len({getattr(d, "slice_index", 0) for d in devices})
+    if slices == 1:
+        return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    if sizes[0] % slices:
+        raise UserError(
+            f"mesh data={sizes[0]} must be a multiple of the {slices} slices, which only `data` may cross"
+        )
+    inside = [sizes[0] // slices, *sizes[1:]]
+    return mesh_utils.create_hybrid_device_mesh(
+        inside, [slices, 1, 1], devices, allow_split_physical_axes=True
+    )
+
+
+def feed(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Global arrays, rows over `data` and `fsdp`, from a batch that every process holds whole.
+
+    Each process copies the rows of its own chips, as the sharding names them: they are neither contiguous nor in the order of the
+    processes, and with `tensor` across hosts several need the same.
+    """
+    rows = NamedSharding(mesh, BATCH)
+    return {k: jax.make_array_from_callback(v.shape, rows, v.__getitem__) for k, v in batch.items()}
 
 
 def single_device_mesh(device=None) -> Mesh:
@@ -49,9 +77,23 @@ def spec_of(names: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh) -
     """Mesh axes for one array. An axis that does not divide its dimension is left whole."""
     out = []
     for name, size in zip(names, shape, strict=True):
-        axis = RULES[name] if name is not None else None
-        out.append(axis if axis and size % mesh.shape[axis] == 0 and mesh.shape[axis] > 1 else None)
+        axes = RULES[name] if name is not None else None
+        parts = math.prod(mesh.shape[a] for a in ((axes,) if isinstance(axes, str) else axes or ()))
+        out.append(axes if parts > 1 and size % parts == 0 else None)
     return PartitionSpec(*out)
+
+
+def over_rows(x):
+    """x [rows, ...] with its rows divided over the mesh of `jax.sharding.use_abstract_mesh`, everything else whole; x as it is where
+    no mesh is set.
+
+    Without this the partitioner follows the weights, whose `embed` lies on the same axis as the rows: it keeps all rows on every chip
+    and sums pieces of activations, instead of gathering each layer's weights.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, spec_of(("rows",) + (None,) * (x.ndim - 1), x.shape, mesh))
 
 
 def param_shardings(abstract, mesh: Mesh):
@@ -61,6 +103,11 @@ def param_shardings(abstract, mesh: Mesh):
         return NamedSharding(mesh, spec_of(tuple(names) or (None,) * len(leaf.shape), leaf.shape, mesh))
 
     return jax.tree.map(sharding, abstract, nnx.get_partition_spec(abstract))
+
+
+def placed(shapes, shardings):
+    """`ShapeDtypeStruct`s of a tree of shapes and dtypes with the `shardings` beside it: what is lowered without any array."""
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
 
 
 def like_params(tree, shardings, mesh: Mesh):

@@ -28,6 +28,8 @@ shelves of a group), B columns a block.
 import jax
 import jax.numpy as jnp
 
+from glore_jax.parallel import mesh as meshes
+
 _MASKED = -1e30
 
 
@@ -56,6 +58,18 @@ def empty(config, groups: int, slots: int, trunk: int, blocks: int, block: int, 
 
     layers = [layer() for _ in range(config.num_layers)]
     return layers if listed else jax.tree.map(lambda *x: jnp.stack(x), *layers)
+
+
+def specs(cache, mesh):
+    """A tree of PartitionSpec beside `cache`: groups over the mesh's rows, heads beside the weights that make them."""
+    stacked = () if isinstance(cache, list) else ("layers",)
+
+    def spec(leaf):
+        trunk = leaf.ndim - len(stacked) == 4
+        names = ("rows", "kv_heads", None, None) if trunk else ("rows", None, "kv_heads", None, None)
+        return meshes.spec_of(stacked + names, leaf.shape, mesh)
+
+    return jax.tree.map(spec, cache)
 
 
 def _layers(cache) -> list:

@@ -98,27 +98,34 @@ class Engine:
             return llama.unstack(self.graphdef, self.params)
         return self.graphdef, self.params
 
-    def _fresh_state(self):
+    def _empty_state(self):
         model = nnx.merge(self.graphdef, self.params)
-        axis = ("data", "fsdp")  # groups are divided over the devices
+        shape = (self.groups, self.slots, self.shelves * self.max_trunk, self.blocks, self.block)
+        return device.empty_state(self.config, *shape, self.max_new, model.dtype, listed=model.unroll)
 
-        def make():
-            shape = (self.groups, self.slots, self.shelves * self.max_trunk, self.blocks, self.block)
-            return device.empty_state(self.config, *shape, self.max_new, model.dtype, listed=model.unroll)
+    def state_shapes(self) -> dict:
+        """`device.empty_state` as `ShapeDtypeStruct`s with shardings: groups are divided over the rows of the mesh."""
+        shapes = jax.eval_shape(self._empty_state)
+        specs = {k: PartitionSpec(meshes.RULES["rows"]) for k in shapes} | {
+            "step": PartitionSpec(),
+            "cache": caching.specs(shapes["cache"], self.mesh),
+        }
+        return meshes.placed(shapes, jax.tree.map(lambda s: NamedSharding(self.mesh, s), specs))
 
-        def sharding(path, leaf):
-            name = path[0].key
-            stacked = name == "cache" and not model.unroll
-            spec = (
-                PartitionSpec()
-                if name == "step"
-                else PartitionSpec(None, axis)
-                if stacked
-                else PartitionSpec(axis)
-            )
-            return NamedSharding(self.mesh, spec)
+    def _fresh_state(self):
+        shardings = jax.tree.map(lambda x: x.sharding, self.state_shapes())
+        return jax.jit(self._empty_state, out_shardings=shardings)()
 
-        return jax.jit(make, out_shardings=jax.tree_util.tree_map_with_path(sharding, jax.eval_shape(make)))()
+    def prefill_arguments(self, state, trunks, lengths, groups, shelves) -> tuple:
+        """What `device.prefill` is called with."""
+        return *self._policy, state, trunks, lengths, groups, shelves, self.bidirectional
+
+    def round_arguments(self, state, sampling: Sampling, used: int, steps: int, until: int) -> tuple:
+        """What `device.decode_round` is called with: up to `steps` tokens with `used` blocks of the suffix in use."""
+        return (
+            *self._policy, state, used, self.tokenizer.vocab_size, self.tokenizer.eos_id, sampling.top_k, sampling.top_p,
+            np.float32(sampling.temperature), np.int32(steps), np.int32(until),
+        )  # fmt: skip
 
     def run(self, jobs: Iterable[Job], sampling: Sampling, on_round=None) -> Iterator[Job]:
         """Yields each job once all its forks have ended, in the order in which they do. `on_round(stats)` after each round.
@@ -146,7 +153,7 @@ class Engine:
                     yield from complete
                     continue
                 for batch in floor.prefills():
-                    state = device.prefill(*self._policy, state, *batch, self.bidirectional)
+                    state = device.prefill(*self.prefill_arguments(state, *batch))
                 new, stop = floor.admissions()
                 state = device.admit(state, np.uint32(self.seed), new, stop)
                 live = len(floor.seated)
@@ -157,10 +164,8 @@ class Engine:
                 until = max(0, live - max(1, int(_IDLE * age.size))) if floor.waiting() or floor.queued else 0
                 steps = min(self.round_steps, self.block - step % self.block)
                 state, work = device.decode_round(
-                    *self._policy, state, step // self.block + 1, self.tokenizer.vocab_size, self.tokenizer.eos_id,
-                    sampling.top_k, sampling.top_p, np.float32(sampling.temperature), np.int32(steps),
-                    np.int32(until),
-                )  # fmt: skip
+                    *self.round_arguments(state, sampling, step // self.block + 1, steps, until)
+                )
                 looked = {k: np.array(state[k]) for k in ("live", "age", "ended", "logprob", "out")}
                 tokens, steps = (int(x) for x in work)
                 step, age = step + steps, looked["age"]

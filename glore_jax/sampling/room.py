@@ -11,7 +11,7 @@ from glore_jax.sampling import cache as caching
 @dataclasses.dataclass(frozen=True)
 class Room:
     """Sizes of an engine: `groups` of `slots` forks and of `shelves` trunks of up to `max_trunk` tokens; a fork adds up to
-    `max_new`. `rows` devices divide the groups among themselves."""
+    `max_new`. `rows` (times `tensor`) devices divide the groups (and the heads) among themselves."""
 
     groups: int
     slots: int
@@ -19,10 +19,13 @@ class Room:
     max_trunk: int
     max_new: int
     rows: int = 1
+    tensor: int = 1
 
     def cache_bytes(self, config, dtype) -> int:
         """Bytes of keys and values that a device holds for a model of `config` that computes in `dtype`."""
-        token = 2 * config.num_layers * config.num_kv_heads * config.head_dim * jnp.dtype(dtype).itemsize
+        heads = config.num_kv_heads
+        heads = heads // self.tensor if heads % self.tensor == 0 else heads  # as `cache.specs` divides them
+        token = 2 * config.num_layers * heads * config.head_dim * jnp.dtype(dtype).itemsize
         blocks, block = caching.suffix_blocks(self.max_new)
         group = self.shelves * self.max_trunk + self.slots * blocks * block
         return -(-self.groups // self.rows) * group * token

@@ -14,16 +14,23 @@ from glore_jax.errors import UserError
 from glore_jax.models import attention
 from glore_jax.parallel import mesh as meshes
 
+ROWS = 16  # solutions in one call
 _BUCKET = 64  # row lengths are rounded up to it, so that few programs are compiled
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _values(graphdef, params, tokens, lengths):
+def values(graphdef, params, tokens, lengths):
     """Probabilities float32 [B, T] of a RewardModel at every token."""
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
     segments = (positions < lengths[:, None]).astype(jnp.int32)
     logits, _ = nnx.merge(graphdef, params)(tokens, positions, attention.causal(segments))
     return jax.nn.sigmoid(logits)
+
+
+def batch_shape(rows: int, longest: int, config, mesh) -> tuple[int, int]:
+    """(rows, width) of a call for at least `rows` solutions of up to `longest` tokens."""
+    devices = mesh.shape["data"] * mesh.shape["fsdp"]
+    return -(-rows // devices) * devices, min(-(-longest // _BUCKET) * _BUCKET, config.max_positions)
 
 
 def score_steps(
@@ -33,7 +40,7 @@ def score_steps(
     items: Sequence[tuple[list[int], list[int]]],
     *,
     mesh,
-    rows: int = 16,
+    rows: int = ROWS,
     name: str = "score",
 ) -> list[np.ndarray]:
     """Scores of solutions, in the order given.
@@ -48,23 +55,21 @@ def score_steps(
         raise UserError(
             f"a solution of {longest} tokens exceeds the model's context of {config.max_positions}"
         )
-    devices = mesh.shape["data"] * mesh.shape["fsdp"]
-    rows = -(-rows // devices) * devices
     order = sorted(range(len(items)), key=lambda i: len(items[i][0]))
+    rows, _ = batch_shape(rows, longest, config, mesh)
     out: list[np.ndarray] = [np.zeros(0, np.float32)] * len(items)
     for start in tqdm(
         range(0, len(order), rows), desc=name, unit="batch", mininterval=2.0, dynamic_ncols=True
     ):
         part = order[start : start + rows]
-        width = -(-len(items[part[-1]][0]) // _BUCKET) * _BUCKET
-        width = min(width, config.max_positions)
+        _, width = batch_shape(rows, len(items[part[-1]][0]), config, mesh)
         tokens, lengths = np.zeros((rows, width), np.int32), np.ones(rows, np.int32)
         for row, i in enumerate(part):
             tokens[row, : len(items[i][0])], lengths[row] = items[i][0], len(items[i][0])
         sharding = NamedSharding(mesh, meshes.BATCH)
-        values = np.asarray(
-            _values(graphdef, params, jax.device_put(tokens, sharding), jax.device_put(lengths, sharding))
+        found = np.asarray(
+            values(graphdef, params, jax.device_put(tokens, sharding), jax.device_put(lengths, sharding))
         )
         for row, i in enumerate(part):
-            out[i] = values[row, np.asarray(items[i][1], np.int64) - 1]
+            out[i] = found[row, np.asarray(items[i][1], np.int64) - 1]
     return out

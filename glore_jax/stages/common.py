@@ -54,13 +54,19 @@ def options(config, training: bool) -> dict:
     return {"dtype": m.dtype, "remat": m.remat if training else "none", "unroll": m.unroll_layers}
 
 
+def padded_vocab(config, size: int) -> int:
+    """Rows of the embedding for `size` ids: a multiple that the mesh can divide."""
+    multiple = config.model.vocab_multiple
+    return -(-size // multiple) * multiple
+
+
 def load_base(ctx) -> Model:
     """The base for training, sharded over the mesh, with `[BAD]` in its vocabulary and the embedding padded."""
     folder, c = base_folder(ctx.config), ctx.config
     config, tokenizer = hf.read_config(folder), Tokenizer.load(folder)
     if tokenizer.bad_id is None:
         tokenizer = tokenizer.with_token(BAD)
-    size = -(-max(tokenizer.vocab_size, config.vocab_size) // c.model.vocab_multiple) * c.model.vocab_multiple
+    size = padded_vocab(c, max(tokenizer.vocab_size, config.vocab_size))
     shapes = llama.abstract(config, **options(c, True))[1]
     params = hf.load_policy_params(folder, config, shardings=meshes.param_shardings(shapes, ctx.mesh))
     if size != config.vocab_size:
@@ -101,11 +107,16 @@ def init_sharded(init, model_config, seed: int, mesh, **options):
     return graphdef, params
 
 
+def row_length_of(section, model_config: LlamaConfig) -> int:
+    """Tokens of a packed row: no more than the model's context."""
+    return min(section.row_length, model_config.max_positions)
+
+
 def make_batches(
     ctx, examples: list[batching.Example], section, model_config: LlamaConfig
 ) -> tuple[batching.Batches, int]:
-    """(batches, number of examples left out because they are longer than a row). No row is longer than the model's context."""
-    row_length = min(section.row_length, model_config.max_positions)
+    """(batches, number of examples left out because they are longer than a row)."""
+    row_length = row_length_of(section, model_config)
     fitting = [e for e in examples if len(e.tokens) <= row_length]
     batches = batching.Batches(
         fitting,
@@ -152,6 +163,7 @@ def make_engine(
     wanted = room.Room(
         groups=max(1, e.groups * e.siblings // slots), slots=slots, shelves=e.shelves if per_trunk > 1 else 1,
         max_trunk=max(longest, rounded), max_new=max_new, rows=shape["data"] * shape["fsdp"],
+        tensor=shape["tensor"],
     )  # fmt: skip
     if e.cache_bytes:
         wanted = room.derive(e.cache_bytes, wanted, model.config, ctx.config.model.dtype, len(trunks))

@@ -32,12 +32,16 @@ class Context:
 
     @functools.cached_property
     def local_mesh(self):
-        """A mesh over this process's own devices, for generation: `engine.tensor` of them hold a model together, the rest are copies."""
+        """A mesh over this process's own devices, for generation."""
         import jax
 
+        return self.mesh_of_host(jax.local_devices())
+
+    def mesh_of_host(self, devices: list):
+        """`engine.tensor` devices hold a model together, the rest are copies."""
         from glore_jax.parallel.mesh import make_mesh
 
-        return make_mesh(data=-1, fsdp=1, tensor=self.config.engine.tensor, devices=jax.local_devices())
+        return make_mesh(data=-1, fsdp=1, tensor=self.config.engine.tensor, devices=devices)
 
     def folder(self, *parts: str) -> epath.Path:
         """A path in the work directory; nothing is created."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+import optax
 from flax import nnx
-from jax.sharding import NamedSharding
 from tqdm import tqdm
 
 from glore_jax.parallel import mesh as meshes
@@ -32,10 +32,12 @@ class Trained:
 
 def make_step(graphdef, loss_fn: Callable, tx, shardings=None, opt_shardings=None):
     """The jitted step (params, opt_state, batch) -> (params, opt_state, metrics); the first two are donated."""
+    mesh = None if shardings is None else jax.tree.leaves(shardings)[0].mesh.abstract_mesh
 
     def step(params, opt_state, batch):
         def loss(params):
-            return loss_fn(nnx.merge(graphdef, params), batch)
+            with jax.sharding.use_abstract_mesh(mesh) if mesh else contextlib.nullcontext():
+                return loss_fn(nnx.merge(graphdef, params), batch)
 
         (_, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params)
         updates, opt_state = tx.update(grads, opt_state, params)
@@ -45,6 +47,34 @@ def make_step(graphdef, loss_fn: Callable, tx, shardings=None, opt_shardings=Non
 
     out = None if shardings is None else (shardings, opt_shardings, None)
     return jax.jit(step, donate_argnums=(0, 1), out_shardings=out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A training run before its first step: the jitted `step` of `make_step`, the jitted `init` (params) -> opt_state, the shapes and
+    shardings of that state, and the learning-rate schedule."""
+
+    step: Callable
+    init: Callable
+    opt_state: optax.OptState
+    schedule: optax.Schedule
+
+
+def setup(graphdef, params, loss_fn: Callable, config, steps: int, mesh) -> Setup:
+    """Everything that `train` compiles, for `params` that are arrays or `ShapeDtypeStruct`s, with shardings; nothing is computed.
+
+    `config`: a training section (see `make_optimizer`). The optimizer state lies beside its parameters.
+    """
+    tx, schedule = make_optimizer(config, steps)
+    shardings = jax.tree.map(lambda p: p.sharding, params)
+    abstract = jax.eval_shape(tx.init, params)
+    opt_shardings = meshes.like_params(abstract, shardings, mesh)
+    return Setup(
+        make_step(graphdef, loss_fn, tx, shardings, opt_shardings),
+        jax.jit(tx.init, out_shardings=opt_shardings),
+        meshes.placed(abstract, opt_shardings),
+        schedule,
+    )
 
 
 def train(
@@ -68,13 +98,8 @@ def train(
     `config`: a training section (see `make_optimizer`; also `save_seconds`, `profile_steps`). SIGTERM and Ctrl-C save before they end the process.
     Raises FloatingPointError naming the step if the loss is not finite.
     """
-    tx, schedule = make_optimizer(config, len(batches))
-    shardings = jax.tree.map(lambda p: p.sharding, params)
-    opt_abstract = jax.eval_shape(tx.init, params)
-    opt_shardings = meshes.like_params(opt_abstract, shardings, mesh)
-    opt_state = jax.jit(tx.init, out_shardings=opt_shardings)(params)
-    step_fn = make_step(graphdef, loss_fn, tx, shardings, opt_shardings)
-    rows = NamedSharding(mesh, meshes.BATCH)
+    run = setup(graphdef, params, loss_fn, config, len(batches), mesh)
+    opt_state = run.init(params)
 
     checkpoints = Checkpoints(folder)
     abstract = jax.tree.map(
@@ -88,15 +113,14 @@ def train(
     count = sum(x.size for x in jax.tree.leaves(params))
     tokens = batches.plan.rows * batches.plan.row_length
     flops = measures.training_flops(count, model_config, tokens, batches.plan.row_length)
-    log = _Log(writer, schedule, flops, tokens * batches.plan.fill, len(batches))
+    log = _Log(writer, run.schedule, flops, tokens * batches.plan.fill, len(batches))
     start = time.monotonic()
     saved_at, pending = start, None
     bar = tqdm(total=len(batches), initial=first, desc=name, unit="step", mininterval=2.0, dynamic_ncols=True)
     with _until_signalled() as stop, bar, _profiler(config, writer) as profile:
         for step in range(first, len(batches)):
             profile(step)
-            batch = {k: jax.device_put(v, rows) for k, v in batches[step].items()}
-            params, opt_state, metrics = step_fn(params, opt_state, batch)
+            params, opt_state, metrics = run.step(params, opt_state, meshes.feed(batches[step], mesh))
             if pending is not None:  # one step late: the device is never waited for
                 bar.set_postfix_str(log(*pending))
             pending = (step, metrics)

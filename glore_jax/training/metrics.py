@@ -10,11 +10,13 @@ import numpy as np
 import tensorboardX
 
 from glore_jax import storage
+from glore_jax.parallel.chips import CHIPS
 
 # Published dense bf16 peaks, FLOP/s a device as JAX counts devices.
 PEAK_FLOPS = {
-    "TPU v4": 275e12, "TPU v5 lite": 197e12, "TPU v5e": 197e12, "TPU v5p": 459e12, "TPU v5": 459e12, "TPU v6 lite": 918e12,
-    "TPU v6e": 918e12, "NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12,
+    "TPU v4": CHIPS["v4"].flops, "TPU v5 lite": CHIPS["v5e"].flops, "TPU v5e": CHIPS["v5e"].flops, "TPU v5p": CHIPS["v5p"].flops,
+    "TPU v5": CHIPS["v5p"].flops, "TPU v6 lite": CHIPS["v6e"].flops, "TPU v6e": CHIPS["v6e"].flops,
+    "NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12,
 }  # fmt: skip
 
 

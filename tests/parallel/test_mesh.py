@@ -6,13 +6,14 @@ import pathlib
 import jax
 import numpy as np
 import pytest
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 from tiny_llama import CONFIG, fresh
 
 from glore_jax.config import training
 from glore_jax.errors import UserError
 from glore_jax.models import llama
 from glore_jax.models.config import LlamaConfig
+from glore_jax.parallel import chips
 from glore_jax.parallel import mesh as meshes
 from glore_jax.training import loop, losses
 from glore_jax.training.batches import assemble, language_example
@@ -153,3 +154,69 @@ def test_layout_of_llama2_7b():
         SNAPSHOT.parent.mkdir(exist_ok=True)
         SNAPSHOT.write_text(text)
     assert text == SNAPSHOT.read_text()
+
+
+def test_rows_of_activations_stay_apart():
+    """Under pure fsdp each chip works on its own row with gathered weights; no chip holds an activation of all rows."""
+    mesh = meshes.make_mesh(1, 8, 1)
+    step, params, opt_state = setting(mesh, "adamw")
+    examples = [language_example([1], [2] * 10) for _ in range(8)]
+    batch = meshes.feed(assemble(examples, [[i] for i in range(8)], 8, 12), mesh)
+    text = step.lower(params, opt_state, batch).compile().as_text()
+    assert "f32[1,12,32]" in text and "f32[8,12," not in text
+    assert "all-gather" in text
+
+
+def test_over_rows_leaves_what_no_mesh_divides():
+    x = np.ones((3, 4), np.float32)
+    assert meshes.over_rows(x) is x
+    mesh = meshes.make_mesh(1, 8, 1)
+
+    def double(x):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return meshes.over_rows(2 * x)
+
+    whole = NamedSharding(mesh, PartitionSpec())
+    few, many = (jax.device_put(np.ones((n, 4), np.float32), whole) for n in (3, 16))
+    assert jax.jit(double)(few).sharding.is_fully_replicated  # 3 rows over 8 devices
+    assert jax.jit(double)(many).sharding.shard_shape((16, 4)) == (2, 4)
+
+
+def test_a_batch_is_fed_by_rows():
+    mesh = meshes.make_mesh(2, 2, 2)
+    rows = np.arange(8 * 3).reshape(8, 3)
+    fed = meshes.feed({"tokens": rows, "weights": rows / 2.0}, mesh)
+    np.testing.assert_array_equal(fed["tokens"], rows)
+    np.testing.assert_array_equal(fed["weights"], rows / 2.0)
+    for shard in fed["tokens"].addressable_shards:
+        data, fsdp, _ = np.argwhere(mesh.devices == shard.device)[0]
+        np.testing.assert_array_equal(shard.data, rows[2 * (2 * data + fsdp) :][:2])
+
+
+def rows_of_hosts(mesh, count: int) -> dict[int, set[int]]:
+    """The rows of `count` that the chips of each host hold, as `feed` places them."""
+    found = {}
+    for device, index in NamedSharding(mesh, meshes.BATCH).devices_indices_map((count,)).items():
+        found.setdefault(device.process_index, set()).update(range(count)[index[0]])
+    return found
+
+
+@pytest.mark.parametrize(
+    "topology, sizes, apart",
+    [
+        ("v5e:4x4", (1, 16, 1), True), ("v5e:4x4", (1, 8, 2), True), ("v5e:4x4", (1, 4, 4), False),
+        ("v4:2x2x4", (1, 16, 1), True), ("v4:2x2x4", (1, 2, 8), False), ("v4:4x4x4", (4, 16, 1), True),
+    ],
+)  # fmt: skip
+def test_rows_on_a_described_slice(topology, sizes, apart):
+    """Neighbours in the torus, so no host has "its" contiguous part; with a wide tensor axis several hosts need the same rows."""
+    pytest.importorskip("libtpu")
+    devices = chips.describe(topology)
+    mesh = meshes.make_mesh(*sizes, devices=devices)
+    assert shape(mesh) == sizes and {d.id for d in mesh.devices.flat} == {d.id for d in devices}
+    assert mesh.axis_types == (AxisType.Auto,) * 3
+    hosts = rows_of_hosts(mesh, mesh.size)
+    assert set().union(*hosts.values()) == set(range(mesh.size))
+    assert (sum(map(len, hosts.values())) == mesh.size) == apart
+    in_order = all(rows == set(range(min(rows), max(rows) + 1)) for rows in hosts.values())
+    assert in_order == (sizes[2] > 1)  # one chip a row: no host's rows follow each other

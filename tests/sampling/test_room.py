@@ -1,10 +1,13 @@
 """What fits in a budget of bytes is what the engine then holds."""
 
+import dataclasses
+
 import jax
 import pytest
 from tiny_llama import CONFIG, Characters, fresh
 
 from glore_jax.errors import UserError
+from glore_jax.parallel.mesh import make_mesh
 from glore_jax.sampling import cache as caching
 from glore_jax.sampling import room
 from glore_jax.sampling.engine import Engine
@@ -44,6 +47,18 @@ def test_groups_follow_the_budget():
 
     assert [groups(b) for b in (one, 2 * one - 1, 2 * one, 99 * one)] == [1, 1, 2, 6]
     assert groups(one, rows=4) == 4 and groups(2 * one, rows=4) == 8  # bytes are a device's
+
+
+def test_heads_are_divided_where_they_divide():
+    whole = ROOM.cache_bytes(CONFIG, "float32")
+    assert dataclasses.replace(ROOM, tensor=2).cache_bytes(CONFIG, "float32") == whole // 2
+    assert dataclasses.replace(ROOM, tensor=4).cache_bytes(CONFIG, "float32") == whole  # 2 heads, 4 chips
+    mesh = make_mesh(1, 1, 2, jax.devices()[:2])
+    engine = Engine(
+        *fresh(), CONFIG, Characters(), groups=3, slots=4, shelves=2, max_trunk=24, max_new=40, mesh=mesh
+    )
+    shards = [x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(engine._fresh_state()["cache"])]
+    assert sum(shards) == whole // 2
 
 
 def test_shelves_go_before_slots():

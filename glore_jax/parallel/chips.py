@@ -1,0 +1,85 @@
+"""TPU slices that are only described: their chips' published numbers, and their devices for the compiler without a TPU.
+
+A slice is named `TYPE:AxB` or `TYPE:AxBxC`, the shape of its chips (v5e:4x4 is what Cloud sells as v5litepod-16, v4:2x2x4 as v4-32).
+"""
+
+import dataclasses
+import importlib.util
+import math
+import os
+import re
+
+from glore_jax.errors import UserError
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """Published peaks of one chip, and what the compiler leaves a program of its memory.
+
+    flops: dense bfloat16 FLOP/s. bandwidth: bytes/s of HBM. links: bytes/s over all links to its neighbours. memory: bytes.
+    host: shape of the chips of one VM. accelerator: how such a VM calls itself. options: what the description of a slice needs beside its name.
+    """
+
+    flops: float
+    bandwidth: float
+    links: float
+    memory: float
+    host: str
+    accelerator: str
+    options: dict = dataclasses.field(default_factory=dict)
+
+
+CHIPS = {
+    "v4": Chip(275e12, 1228e9, 300e9, 30.75 * GIB, "2x2x1", "v4-8", {"chip_config_name": "megacore"}),
+    "v5e": Chip(197e12, 819e9, 200e9, 15.75 * GIB, "2x2", "v5litepod-4"),
+    "v5p": Chip(459e12, 2765e9, 600e9, 95.74 * GIB, "2x2x1", "v5p-8"),
+    "v6e": Chip(918e12, 1640e9, 448e9, 31.25 * GIB, "2x2", "v6e-4"),
+}
+
+
+def chip_of(topology: str) -> Chip:
+    """The chip of a slice called `topology`. UserError if the name is malformed or its type unknown."""
+    kind, _, shape = topology.partition(":")
+    if kind not in CHIPS or not re.fullmatch(r"\d+x\d+(x\d+)?", shape):
+        raise UserError(
+            f"--topology={topology!r} is not a slice: give TYPE:AxB or TYPE:AxBxC with one of {', '.join(CHIPS)}, such as v5e:4x4 or v4:2x2x4"
+        )
+    return CHIPS[kind]
+
+
+def describe(topology: str) -> list:
+    """The devices of a slice, for a mesh to compile for; nothing can be run on them, and no TPU is touched.
+
+    Raises UserError if libtpu, which holds the compiler, is not installed, or there is no such slice.
+    """
+    chip = chip_of(topology)
+    if importlib.util.find_spec("libtpu") is None:
+        raise UserError("libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'")
+    # libtpu would look for a TPU of this machine, and let only one process in; values that the user has set stay.
+    for name, value in {
+        "TPU_SKIP_MDS_QUERY": "1",
+        "TPU_WORKER_HOSTNAMES": "localhost",
+        "TPU_WORKER_ID": "0",
+        "TPU_ACCELERATOR_TYPE": chip.accelerator,
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+        "TPU_STDERR_LOG_LEVEL": "3",
+        "TPU_MIN_LOG_LEVEL": "3",
+    }.items():
+        os.environ.setdefault(name, value)
+    from jax.experimental import topologies
+
+    try:
+        devices = topologies.get_topology_desc(platform="tpu", topology_name=topology, **chip.options).devices
+    except Exception as e:  # the plugin raises several kinds
+        reason = " ".join(str(e).split())[:200]
+        raise UserError(f"--topology={topology!r}: the compiler knows no such slice: {reason}") from e
+    if len(devices) != math.prod(int(n) for n in topology.partition(":")[2].split("x")):
+        raise UserError(f"--topology={topology!r} has {len(devices)} devices: one for each chip was expected")
+    return list(devices)
+
+
+def host_of(topology: str) -> str:
+    """The name of one host's part of a slice: the compiler takes whole slices only, and generation runs on one host's chips."""
+    return f"{topology.partition(':')[0]}:{chip_of(topology).host}"

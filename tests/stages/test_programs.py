@@ -1,0 +1,97 @@
+"""The described programs are those that the stages run, and on fake devices they cost what their mathematics asks for."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+from tiny_llama import CONFIG, Characters, fresh
+
+from glore_jax.errors import UserError
+from glore_jax.parallel import chips, measure
+from glore_jax.sampling import device, scoring
+from glore_jax.sampling.engine import Engine
+from glore_jax.stages import programs
+
+
+@pytest.fixture
+def slices(monkeypatch):
+    """Fake devices for a slice: eight for v5e:2x4, four for its host."""
+    monkeypatch.setattr(chips, "describe", lambda name: jax.devices()[: 4 if name == "v5e:2x2" else 8])
+
+
+@pytest.fixture
+def config(ctx):
+    c = ctx.config
+    c.mesh.fsdp, c.mesh.tensor, c.engine.tensor, c.model.remat = 4, 2, 2, "full"
+    c.rollout.max_new, c.rollout.k = 40, 4
+    for section in (c.student.sft, c.sorm.train, c.refiner.train):
+        section.batch_size, section.row_length, section.optimizer = 16, 128, "adamw"
+    return c
+
+
+def measured(name, config):
+    return measure.measure(
+        programs.build(name, config, CONFIG, "v5e:2x4", programs.Assumed(32)), chips.CHIPS["v5e"]
+    )
+
+
+@pytest.mark.parametrize("name, layout", [("student", "4 rows of 128"), ("reward", "4 rows of 128"), ("refiner", "8 rows of 128")])  # fmt: skip
+def test_training_programs(name, layout, slices, config):
+    found = measured(name, config)
+    assert found["layout"].startswith(layout)  # 16 examples of 32 (64) tokens
+    assert found["mesh"] == {"data": 1, "fsdp": 4, "tensor": 2}
+    assert found["unaliased_bytes"] == 0 and found["open_loops"] == 0
+    # Rematerialisation, the whole square of attention, half of it under the diagonal; at these sizes attention weighs much.
+    assert 1.2 < found["flops_ratio"] < 1.8
+    assert found["collectives"].get("gathers_as_all_reduce", {"count": 0})["count"] == 0
+
+
+def test_a_decode_step_reads_weights_and_cache_about_once(slices, config):
+    program = programs.build("rollout", config, CONFIG, "v5e:2x4", programs.Assumed(32))
+    assert program.function is device.decode_round and program.turns == config.engine.round_steps
+    assert dict(program.mesh.shape) == {"data": 2, "fsdp": 1, "tensor": 2}
+    state = program.arguments[2]
+    trunk, suffix = state["cache"]["trunk_k"], state["cache"]["suffix"][0]["k"]
+    assert trunk.sharding.spec == PartitionSpec(
+        None, ("data", "fsdp"), "tensor", None, None
+    )  # [L, G, K, C, T]
+    assert suffix.sharding.spec == PartitionSpec(
+        None, ("data", "fsdp"), None, "tensor", None, None
+    )  # [L, G, F, K, B, C]
+    found = measured("rollout", config)
+    assert found["open_loops"] == 1 and found["unaliased_bytes"] == 0
+    assert 0.6 < found["flops_ratio"] < 1.3
+
+
+@pytest.mark.parametrize("name, function", [("prefill", device.prefill), ("score", scoring.values)])
+def test_forward_programs(name, function, slices, config):
+    program = programs.build(name, config, CONFIG, "v5e:2x4", programs.Assumed(32))
+    assert program.function is function
+    assert measured(name, config)["unaliased_bytes"] == 0
+
+
+def test_the_engine_is_described_as_it_is_made():
+    made = Engine(*fresh(), CONFIG, Characters(), groups=3, slots=2, max_trunk=32, max_new=40)
+    described = jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), made.state_shapes())
+    assert described == jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), made._fresh_state())
+
+
+def test_parameters_have_the_dtype_they_are_loaded_in(slices, config):
+    config.model.dtype = "bfloat16"
+    dtypes = {}
+    for name in ("student", "rollout", "score"):
+        weights = programs.build(name, config, CONFIG, "v5e:2x4", programs.Assumed(32)).weights
+        dtypes[name] = {np.dtype(x.dtype).name for x in jax.tree.leaves(weights)}
+    assert dtypes == {"student": {"float32"}, "rollout": {"bfloat16"}, "score": {"bfloat16"}}
+
+
+def test_layers_written_out_are_refused(config):
+    config.model.unroll_layers = True
+    with pytest.raises(UserError, match="--config.model.unroll_layers=false"):
+        programs.build("student", config, CONFIG, "v5e:2x4")
+
+
+def test_a_mesh_that_does_not_fit(slices, config):
+    config.mesh.fsdp = 3
+    with pytest.raises(UserError, match="does not cover 8 devices"):
+        programs.build("student", config, CONFIG, "v5e:2x4")
