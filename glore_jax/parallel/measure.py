@@ -9,7 +9,8 @@ import jax
 
 from glore_jax.parallel import chips, hlo
 
-SHARE = 1e-3  # of all weights; a parameter above it must not lie whole on every chip (the scales of norms do)
+# A parameter above both, bytes and share of all weights, must not lie whole on every chip; the scales of norms do.
+LARGE, SHARE = 2**20, 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ def whole(weights) -> list[str]:
     """Names of the large parameters of which every chip holds all."""
     found, total = [], sum(x.size for x in jax.tree.leaves(weights))
     for path, x in jax.tree_util.tree_flatten_with_path(weights)[0]:
-        if x.sharding.is_fully_replicated and x.size > SHARE * total:
+        if x.sharding.is_fully_replicated and x.size * x.dtype.itemsize > LARGE and x.size > SHARE * total:
             found.append(".".join(str(k.key) for k in path if hasattr(k, "key")))
     return found
 
