@@ -9,7 +9,8 @@ import jax
 
 from glore_jax.parallel import chips, hlo
 
-LARGE = 2**20  # bytes; a parameter above it must not lie whole on every chip
+# A parameter above both, bytes and share of all weights, must not lie whole on every chip; the scales of norms do.
+LARGE, SHARE = 2**20, 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +41,9 @@ def chip_bytes(tree) -> int:
 
 def whole(weights) -> list[str]:
     """Names of the large parameters of which every chip holds all."""
-    found = []
+    found, total = [], sum(x.size for x in jax.tree.leaves(weights))
     for path, x in jax.tree_util.tree_flatten_with_path(weights)[0]:
-        if x.sharding.is_fully_replicated and x.size * x.dtype.itemsize > LARGE:
+        if x.sharding.is_fully_replicated and x.size * x.dtype.itemsize > LARGE and x.size > SHARE * total:
             found.append(".".join(str(k.key) for k in path if hasattr(k, "key")))
     return found
 
