@@ -15,9 +15,4 @@ from glore_jax import presets
 
 
 def get_config(arg: str = ""):
-    c = presets.llama2("gsm8k", "13b")
-    c.task.tfds_dir = ""
-    c.student.ei.rounds = 3  # the paper needed 2 rounds on GSM8K
-    if arg not in ("", "smoke"):
-        raise ValueError(f"takes smoke or nothing, not {arg!r}")
-    return presets.smoke(c) if arg else c
+    return presets.gsm8k("13b", arg)

@@ -15,18 +15,4 @@ from glore_jax import presets
 
 
 def get_config(arg: str = ""):
-    c = presets.llama2("svamp", "7b")
-    c.task.dev_size = 50
-    c.task.url = c.task.tfds_dir = ""
-    c.task.worked = "equation" if arg else "none"
-    # The paper prompts the base with one worked example, since SVAMP has no solutions; its text is not stated. This one is ours.
-    c.student.shot.question = (
-        "Nora has 14 pencils. She buys 3 packs with 6 pencils each. How many pencils does Nora have now?"
-    )
-    c.student.shot.solution = (
-        "The packs hold 3*6=<<3*6=18>>18 pencils.\nNora now has 14+18=<<14+18=32>>32 pencils.\n#### 32"
-    )
-    c.student.ei.rounds = 6  # the paper needed 5 rounds on SVAMP
-    if arg not in ("", "smoke"):
-        raise ValueError(f"takes smoke or nothing, not {arg!r}")
-    return presets.smoke(c) if arg else c
+    return presets.svamp("7b", arg)

@@ -22,6 +22,37 @@ def llama2(task: str, size: str) -> ConfigDict:
     return c
 
 
+def gsm8k(size: str, arg: str = "") -> ConfigDict:
+    """GSM8K with LLaMA-2 `size`; `arg` is what stands after the colon of `--config`: "smoke" or nothing."""
+    c = llama2("gsm8k", size)
+    c.task.tfds_dir = ""
+    c.student.ei.rounds = 3  # the paper needed 2 rounds on GSM8K
+    return _variant(c, arg)
+
+
+def svamp(size: str, arg: str = "") -> ConfigDict:
+    """SVAMP with LLaMA-2 `size`; `arg` as in `gsm8k`."""
+    c = llama2("svamp", size)
+    c.task.dev_size = 50
+    c.task.url = c.task.tfds_dir = ""
+    c.task.worked = "equation" if arg else "none"
+    # The paper prompts the base with one worked example, since SVAMP has no solutions; its text is not stated. This one is ours.
+    c.student.shot.question = (
+        "Nora has 14 pencils. She buys 3 packs with 6 pencils each. How many pencils does Nora have now?"
+    )
+    c.student.shot.solution = (
+        "The packs hold 3*6=<<3*6=18>>18 pencils.\nNora now has 14+18=<<14+18=32>>32 pencils.\n#### 32"
+    )
+    c.student.ei.rounds = 6  # the paper needed 5 rounds on SVAMP
+    return _variant(c, arg)
+
+
+def _variant(c: ConfigDict, arg: str) -> ConfigDict:
+    if arg not in ("", "smoke"):
+        raise ValueError(f"takes smoke or nothing, not {arg!r}")
+    return smoke(c) if arg else c
+
+
 def smoke(c: ConfigDict) -> ConfigDict:
     """Every stage on a few real rows with a small model: give `--config.model.base=FOLDER`, a tiny LLaMA."""
     c.name += "-smoke"
