@@ -29,8 +29,7 @@ def get_config(arg: str = "") -> ConfigDict:
             max_value=999,
             distractors=0.25,
             shuffle=0.0,
-            # The base never learned to add three amounts in one step: with 3, no rollout can verify what comes before.
-            addends=2,
+            branch=0.3,
         )
     )
     c.model.base, c.model.dtype, c.model.remat, c.model.unroll_layers, c.model.vocab_multiple = (
@@ -42,14 +41,14 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     c.engine.groups, c.engine.siblings, c.engine.round_steps, c.engine.part_questions = 16, 8, 8, 100
     for section in (c.student.ei, c.sample, c.rollout, c.refiner, c.evaluate):
-        section.max_new = 208
+        section.max_new = 224
 
     c.student.sft = tune(lr=4e-4, batch_size=16, epochs=1, row_length=320)
     c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 200
     c.sample.k, c.sample.questions = 8, 300
     c.rollout.questions, c.rollout.drafts_per_question = 300, 3
-    c.orm.train, c.orm.per_question = tune(lr=1e-3, batch_size=16, epochs=1, row_length=320), 6
-    c.sorm.train = tune(lr=1e-3, batch_size=16, epochs=2, row_length=320)
+    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 6
+    c.sorm.train = tune(lr=6e-4, batch_size=16, epochs=2, row_length=320)
     c.orm.balanced = False
     c.refiner.train, c.refiner.per_question = tune(lr=5e-4, batch_size=16, epochs=1, row_length=576), 2
     c.evaluate.k, c.evaluate.splits = 4, ("test", "test_templates")
@@ -73,6 +72,23 @@ def tune(lr: float, batch_size: int, epochs: int, row_length: int) -> ConfigDict
     return section
 
 
+def reading(lr: float, steps: int, seed: int) -> ConfigDict:
+    """One reading of the corpus."""
+    p = training(lr, lr / 50, 1, 1)
+    del p.batch_size, p.epochs, p.row_length  # the batches have their own shapes
+    p.optimizer, p.muon_scale, p.warmup, p.weight_decay, p.save_seconds = "muon", 8.0, 100, 0.02, 300.0
+    p.steps, p.seed, p.export_every = steps, seed, 1500
+    p.depth, p.share = 0, 0.0  # see `losses.joint_loss`
+    # Judging waits until there is something to compare a text with: predictions of one's own.
+    p.judging = ConfigDict(
+        dict(
+            early=dict(weight=0.3, slip=1.0, after=1.0, newline=1.0),
+            late=dict(weight=1.0, slip=20.0, after=0.5, newline=4.0),
+        )
+    )
+    return p
+
+
 def smoke(c: ConfigDict) -> ConfigDict:
     """Every stage on a few questions."""
     c.name = "tiny-smoke"
@@ -91,41 +107,59 @@ def smoke(c: ConfigDict) -> ConfigDict:
 def base(c: ConfigDict) -> ConfigDict:
     """The recipe of the packaged base. Figures: glore_jax/assets/tiny_base/README.md."""
     c.name = "tiny-base"
-    p = training(2e-3, 4e-5, 0, 1)
-    p.optimizer, p.muon_scale, p.warmup, p.weight_decay, p.save_seconds = "muon", 8.0, 100, 0.02, 300.0
-    p.seed = 7
-    p.steps = 8800
-    p.export_every = 1100
-    # Arithmetic first, then the binding of names to amounts on short problems, then problems of the task's length, checked and
+    p = ConfigDict(dict(seed=7, read=reading(2e-3, 15000, 7), review=reading(1e-3, 5000, 8)))
+    # Arithmetic first, then the binding of names to amounts on short problems, then problems of the task's length, wrong and
     # corrected work among them.
-    p.batches = ConfigDict(
+    p.read.batches = ConfigDict(
         dict(
             arithmetic=dict(
-                rows=20,
-                row_length=144,
+                rows=15,
+                row_length=176,
                 steps=(1, 2),
-                kinds=(("facts", 0.4), ("checked", 0.1), ("solved", 0.5)),
+                kinds=(("facts", 0.35), ("checked", 0.15), ("told", 0.1), ("solved", 0.3), ("slipped", 0.1)),
             ),
             short=dict(
-                rows=20,
-                row_length=144,
+                rows=15,
+                row_length=176,
                 steps=(1, 3),
-                kinds=(("facts", 0.15), ("checked", 0.1), ("solved", 0.65), ("marked", 0.1)),
+                kinds=(
+                    ("facts", 0.08),
+                    ("checked", 0.12),
+                    ("told", 0.2),
+                    ("solved", 0.35),
+                    ("slipped", 0.25),
+                ),
             ),
             full=dict(
-                rows=11,
+                rows=9,
                 row_length=272,
                 steps=(2, 5),
-                kinds=(("facts", 0.1), ("checked", 0.1), ("solved", 0.45), ("marked", 0.35)),
+                kinds=(("facts", 0.04), ("checked", 0.08), ("told", 0.1), ("solved", 0.38), ("slipped", 0.4)),
             ),
-            long=dict(rows=7, row_length=432, steps=(2, 5), kinds=(("corrected", 1.0),)),
+            long=dict(rows=5, row_length=480, steps=(2, 5), kinds=(("corrected", 1.0),)),
         )
     )
-    p.phases = (
-        (0.08, (("arithmetic", 1.0),)),
-        (0.36, (("short", 1.0),)),
-        (1.0, (("full", 0.8), ("long", 0.2))),
+    p.read.phases = (
+        (0.06, (("arithmetic", 1.0),), "early"),
+        (0.42, (("short", 1.0),), "early"),
+        (1.0, (("full", 0.75), ("long", 0.25)), "late"),
     )
+    p.drafts = ConfigDict(dict(problems=8000, steps=(3, 5), k=2, temperature=0.8, max_new=224))
+    # What lower layers know, higher ones can attend to: that a token was not the one to be expected, say.
+    p.review.depth, p.review.share = 4, 0.5
+    p.review.batches = ConfigDict(
+        dict(
+            full=dict(
+                rows=9,
+                row_length=272,
+                steps=(3, 5),
+                kinds=(("facts", 0.05), ("told", 0.05), ("solved", 0.35), ("reviewed", 0.55)),
+            ),
+            long=dict(rows=5, row_length=480, steps=(3, 5), kinds=(("redone", 1.0),)),
+        )
+    )
+    p.review.phases = ((1.0, (("full", 0.6), ("long", 0.4)), "late"),)
+    p.review.wrong = ConfigDict(dict(reviewed=0.6, redone=0.85))
     p.model = ConfigDict(
         dict(
             hidden_size=128,
@@ -140,13 +174,13 @@ def base(c: ConfigDict) -> ConfigDict:
     )
     p.difficulty = ConfigDict(
         dict(
-            steps=(1, 5),
+            steps=(1, 6),
             operand=(3, 99),
             factor=(2, 9),
             max_value=999,
             distractors=0.4,
             shuffle=0.25,
-            addends=3,
+            branch=0.5,
         )
     )
     c.pretrain = p

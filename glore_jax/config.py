@@ -145,7 +145,7 @@ _AT_LEAST = {
     **dict.fromkeys(("min_lr", "weight_decay", "dev_size", "examples", "cache_bytes"), 0),
 }
 _ABOVE_ZERO = ("temperature", "lr", "clip", "muon_scale", "top_p")
-_SHARES = ("threshold", "top_p", "distractors", "shuffle")
+_SHARES = ("threshold", "top_p", "distractors", "shuffle", "branch", "share")
 _CHOICES = {
     "schedule": ("backward", "full", "bisect"),
     "attention": ("causal", "prefix"),
@@ -153,16 +153,12 @@ _CHOICES = {
     "remat": ("none", "full", "dots"),
     "dtype": ("bfloat16", "float32", "float16"),
 }
-# The batches of `pretrain` are set by its `shapes`; its `batch_size` is not read.
-_FREE = ("pretrain.batch_size",)
 
 
 def validate(config: ConfigDict) -> None:
     """UserError naming the first field that is out of bounds or not one of its choices."""
     for field, value in _fields(config):
         name = field.rpartition(".")[2]
-        if field in _FREE:
-            continue
         if name in _CHOICES and value not in _CHOICES[name]:
             raise UserError(f"config.{field} is {value!r}: choose one of {', '.join(_CHOICES[name])}")
         for number in value if isinstance(value, (tuple, list)) else (value,):

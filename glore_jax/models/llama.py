@@ -204,6 +204,31 @@ class Llama(nnx.Module):
         Raises:
           ValueError: rows longer than `config.max_positions`.
         """
+        x, layer, weights = self._start(tokens, positions, attend)
+        if isinstance(cache, list):
+            cache_out = []
+            for i, layer_cache in enumerate(cache):
+                apart = isinstance(self.layers, nnx.List)
+                own = nnx.state(self.layers[i]) if apart else jax.tree.map(lambda w: w[i], weights)  # noqa: B023
+                x, layer_out = layer(x, (own, layer_cache))
+                cache_out.append(layer_out)
+        else:
+            x, cache_out = jax.lax.scan(layer, x, (weights, cache), unroll=self.unroll)
+        return self.norm(x), cache_out
+
+    def hidden_at(self, tokens: Array, positions: Array, attend: Attend, depth: int) -> tuple[Array, Array]:
+        """Hidden states [B, T, D] after the first `depth` layers and after all, both after the final norm: `logits` reads either
+        (deep supervision: what early layers know is there for later ones to attend to)."""
+        x, layer, weights = self._start(tokens, positions, attend)
+        below, above = (
+            jax.tree.map(lambda w, part=part: w[part], weights) for part in (slice(depth), slice(depth, None))
+        )
+        early, _ = jax.lax.scan(layer, x, (below, None), unroll=self.unroll)
+        x, _ = jax.lax.scan(layer, early, (above, None), unroll=self.unroll)
+        return self.norm(early), self.norm(x)
+
+    def _start(self, tokens: Array, positions: Array, attend: Attend) -> tuple[Array, Callable, Any]:
+        """(embedded tokens, a layer as a function to scan, the weights of the layers)."""
         if tokens.shape[1] > self.config.max_positions:
             raise ValueError(
                 f"rows of {tokens.shape[1]} tokens exceed max_positions {self.config.max_positions}"
@@ -223,15 +248,7 @@ class Llama(nnx.Module):
         if self.remat != "none":
             # A scan keeps XLA from merging the recomputation with the first pass; unrolled, a barrier does.
             layer = jax.checkpoint(layer, policy=_REMAT[self.remat], prevent_cse=self.unroll)
-        if isinstance(cache, list):
-            cache_out = []
-            for i, layer_cache in enumerate(cache):
-                own = nnx.state(self.layers[i]) if apart else jax.tree.map(lambda w: w[i], weights)  # noqa: B023
-                x, layer_out = layer(x, (own, layer_cache))
-                cache_out.append(layer_out)
-        else:
-            x, cache_out = jax.lax.scan(layer, x, (weights, cache), unroll=self.unroll)
-        return self.norm(x), cache_out
+        return x, layer, weights
 
     def logits(self, hidden: Array) -> Array:
         """Next-token logits, float32 [..., V], of hidden states [..., D]."""

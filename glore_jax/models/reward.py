@@ -36,9 +36,13 @@ class RewardModel(nnx.Module):
     ) -> tuple[Array, Any]:
         """(logits, cache_out): logits float32 [B, T], log-odds of being right; the rest as for `Llama`."""
         hidden, cache_out = self.backbone(tokens, positions, attend, cache)
+        return self.value(hidden), cache_out
+
+    def value(self, hidden: Array) -> Array:
+        """Logits float32 [B, T] of final hidden states [B, T, hidden_size]."""
         # The product and its sum in float32: with one output there is nothing to gain from a lower precision.
         logits = jnp.sum(hidden.astype(jnp.float32) * self.weight[...].astype(jnp.float32), axis=-1)
-        return logits + self.bias[...].astype(jnp.float32), cache_out
+        return logits + self.bias[...].astype(jnp.float32)
 
 
 def init(config: LlamaConfig, seed: int | Array, **options: Any) -> tuple[nnx.GraphDef, nnx.State]:

@@ -9,8 +9,8 @@ from etils import epath
 
 from glore_jax import storage
 from glore_jax.errors import UserError
+from glore_jax.tasks.prompts import BAD
 
-BAD = "[BAD]"  # stands in front of the first wrong step of a draft (paper section 4.1)
 _ROLES = ("bos", "eos", "pad")
 
 

@@ -1,10 +1,18 @@
 """Stage `pretrain`: the tiny base from nothing. Only for the embedded task; everybody else brings a LLaMA.
 
 The base stands for a pretrained language model, so it reads a corpus (`tasks/chains/corpus.py`), not the task's training split,
-and never a held-out template. Documents are drawn as they are needed: batch n is a function of (seed, n).
+and never a held-out template. Twice:
+
+    read    from random weights: arithmetic, problems, slips and their correction
+    drafts  what it now writes itself, greedily and sampled, on problems of the corpus
+    review  from there: the same corpus and these drafts, judged and corrected
+
+All along it has a value head, which is thrown away in the end. Documents are drawn as they are needed: batch n is a function
+of (seed, n, drafts).
 """
 
 import dataclasses
+import functools
 import random
 
 import jax
@@ -14,12 +22,14 @@ from tokenizers import decoders, pre_tokenizers, trainers
 from tokenizers import models as tokenizer_models
 
 from glore_jax.errors import UserError
-from glore_jax.models import hf, llama
+from glore_jax.models import hf, reward
 from glore_jax.models.config import LlamaConfig
-from glore_jax.models.tokenizer import Tokenizer
+from glore_jax.models.tokenizer import BAD, Tokenizer
+from glore_jax.parallel import mesh as meshes
+from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import common, student
-from glore_jax.tasks.chains import corpus
-from glore_jax.tasks.chains.task import difficulty_of
+from glore_jax.tasks.chains import corpus, splits
+from glore_jax.tasks.chains.task import difficulty_of, to_problem
 from glore_jax.training import batches as batching
 from glore_jax.training import losses
 
@@ -28,7 +38,7 @@ CONFIG = ("seed", "task", "pretrain")
 
 # Digits, marks, newlines and single words (with the space before them) are kept apart; merges happen only inside a word.
 _SPLIT = r" ?<<|>>|####|\n|[0-9]| ?[A-Za-z]+|[^\sA-Za-z0-9]|\s"
-SPECIALS = ("<s>", "</s>", "[BAD]")
+SPECIALS = ("<s>", "</s>", BAD)
 
 
 def build_tokenizer(texts) -> Tokenizer:
@@ -56,12 +66,20 @@ class CorpusBatches:
     """`self[n]`: documents packed into rows, in the form of `training.batches.Batches`.
 
     `config.batches` names kinds of batch: {name: {rows, row_length, kinds: ((kind of document, share), ...), steps: (low, high)}};
-    `config.phases` is ((until, ((name, share), ...)), ...), `until` a share of all steps: which batches are drawn when.
+    `config.phases` is ((until, ((name, share), ...), judging), ...), `until` a share of all steps: which batches are drawn when,
+    and how much of the loss judging the work has: `judging` names a section of `config.judging`.
+
+    In that section, `weight` is the share of the value head in the loss, `slip`, `after` and `newline` are what the first
+    wrong token, those after it and the ends of lines count there, where a right one counts 1. If all count alike, nothing is learned: most
+    labels can be guessed from their place, and that a text differs from what was to be expected shows at one token only.
     """
 
-    def __init__(self, tokenizer, config):
+    def __init__(self, tokenizer, config, difficulty, drafts: list[corpus.Draft] = ()):
         self.tokenizer, self.config = tokenizer, config
-        base = difficulty_of(config.difficulty)
+        (self.newline,) = tokenizer.encode("\n")
+        self.wrong = [d for d in drafts if d.first_wrong is not None]
+        self.right = [d for d in drafts if d.first_wrong is None]
+        base = difficulty_of(difficulty)
         self.difficulty = {
             name: dataclasses.replace(base, steps=tuple(b.steps)) for name, b in config.batches.items()
         }
@@ -71,29 +89,58 @@ class CorpusBatches:
     def __len__(self) -> int:
         return self.config.steps
 
-    def _document(self, kind: str, difficulty, rng: random.Random) -> batching.Example:
-        tokens, weights = [self.tokenizer.bos_id], [0.0]
-        for text, weight in corpus.document(kind, rng, difficulty):
-            piece = self.tokenizer.encode(text)
+    def _document(
+        self, kind: str, difficulty, judging, rng: random.Random
+    ) -> tuple[batching.Example, batching.Example]:
+        """A document as an example for the language model and one for the value head."""
+        tokens, weights, labels, judged = [self.tokenizer.bos_id], [0.0], [0.0], [0.0]
+        right_before = True
+        for part in self._parts(kind, difficulty, rng):
+            piece = self.tokenizer.encode(part.text)
             tokens += piece
-            weights += [weight] * len(piece)
-        return batching.Example(
-            np.asarray([*tokens, self.tokenizer.eos_id], np.int32), np.asarray([*weights, 1.0], np.float32)
+            weights += [part.weight] * len(piece)
+            labels += [part.right or 0.0] * len(piece)
+            if part.right is None:
+                judged += [0.0] * len(piece)
+            else:
+                usual = 1.0 if part.right else judging.after
+                counts = [judging.newline if t == self.newline else usual for t in piece]
+                if right_before and not part.right:
+                    counts[0] = judging.slip
+                judged += counts
+            right_before = part.right != 0.0
+        tokens = np.asarray([*tokens, self.tokenizer.eos_id], np.int32)
+        weights, labels, judged = (
+            np.asarray([*values, end], np.float32) for values, end in ((weights, 1), (labels, 0), (judged, 0))
         )
+        return batching.Example(tokens, weights), batching.Example(tokens, judged, labels)
+
+    def _parts(self, kind: str, difficulty, rng: random.Random) -> corpus.Document:
+        if kind not in corpus.KINDS_OF_DRAFTS:
+            return corpus.document(kind, rng, difficulty)
+        wrong = rng.random() < self.config.wrong[kind]
+        return corpus.of_draft(kind, rng, rng.choice(self.wrong if wrong else self.right))
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         c, rng = self.config, random.Random(f"corpus {self.config.seed} {step}")
-        shares = next(shares for until, shares in c.phases if step <= until * c.steps)
-        name = _draw(rng, shares)
-        batch, examples = c.batches[name], []
+        shares, judging = next(phase[1:] for phase in c.phases if step <= phase[0] * c.steps)
+        name, judging = _draw(rng, shares), c.judging[judging]
+        batch, documents = c.batches[name], []
         room = batch.rows * batch.row_length
         while room > 0:
-            example = self._document(_draw(rng, batch.kinds), self.difficulty[name], rng)
-            if len(example.tokens) <= batch.row_length:  # the few longer ones are left out
-                examples.append(example)
-                room -= len(example.tokens)
-        layout = batching.pack_into(examples, batch.rows, batch.row_length)
-        return batching.assemble(examples, layout, batch.rows, batch.row_length)
+            document = self._document(_draw(rng, batch.kinds), self.difficulty[name], judging, rng)
+            length = len(document[0].tokens)
+            if length <= batch.row_length:  # the few longer ones are left out
+                documents.append(document)
+                room -= length
+        written, judged = map(list, zip(*documents, strict=True))
+        layout = batching.pack_into(written, batch.rows, batch.row_length)
+        values = batching.assemble(judged, layout, batch.rows, batch.row_length)
+        return batching.assemble(written, layout, batch.rows, batch.row_length) | {
+            "labels": values["labels"],
+            "label_weights": values["weights"],
+            "judging": np.full(batch.rows, judging.weight, np.float32),
+        }
 
 
 def _draw(rng: random.Random, shares) -> str:
@@ -101,50 +148,85 @@ def _draw(rng: random.Random, shares) -> str:
     return rng.choices(names, weights)[0]
 
 
+def make_tokenizer(difficulty) -> Tokenizer:
+    texts = (
+        "".join(part.text for part in corpus.document(kind, random.Random(f"tokenizer {i}"), difficulty))
+        for kind in corpus.KINDS
+        for i in range(1500)
+    )
+    return build_tokenizer(texts)
+
+
 def run(ctx) -> dict:
     config = ctx.config.pretrain
     if ctx.config.task.name != "chains":
         raise UserError(f"stage pretrain makes the base of the task chains, not of {ctx.config.task.name}")
-    texts = (
-        "".join(
-            text
-            for text, _ in corpus.document(
-                kind, random.Random(f"tokenizer {i}"), difficulty_of(config.difficulty)
-            )
-        )
-        for kind in corpus.KINDS
-        for i in range(1500)
-    )
-    tokenizer = build_tokenizer(texts)
+    tokenizer = make_tokenizer(difficulty_of(config.difficulty))
     size = -(-tokenizer.vocab_size // 32) * 32
     model_config = LlamaConfig(vocab_size=size, **config.model.to_dict())
-    batches = CorpusBatches(tokenizer, config)
-    graphdef, params = common.init_sharded(llama.init, model_config, config.seed, ctx.mesh, unroll=True)
+    _, fresh = common.init_sharded(reward.init, model_config, config.seed, ctx.mesh, unroll=True)
+    first = ctx.step("read", lambda: study(ctx, "read", config.read, fresh, model_config, tokenizer))
+    drafts = write_drafts(ctx, config)
+    policy = common.load_policy(ctx, "pretrain", "read", "hf", training=True).params
+    _, shapes = reward.abstract(model_config, unroll=True)
+    start = jax.device_put(reward.from_policy(policy, model_config), meshes.param_shardings(shapes, ctx.mesh))
+    second = ctx.step(
+        "review", lambda: study(ctx, "review", config.review, start, model_config, tokenizer, drafts)
+    )
+    model = common.load_policy(ctx, "pretrain", "review", "hf", training=True)
+    hf.save_policy(ctx.folder("pretrain", "hf"), model.config, model.params, tokenizer, "bfloat16")
+    return {
+        "read": first,
+        "review": second,
+        "parameters": int(sum(x.size for x in jax.tree.leaves(model.params))),
+        "drafts": len(drafts),
+        "drafts_right": sum(d.first_wrong is None for d in drafts) / len(drafts),
+    }
+
+
+def study(ctx, name: str, section, params, model_config, tokenizer, drafts=()) -> dict:
+    """One reading of the corpus; leaves `pretrain/NAME/hf`, without the value head."""
+    batches = CorpusBatches(tokenizer, section, ctx.config.pretrain.difficulty, drafts)
+    graphdef, _ = reward.abstract(model_config, unroll=True)
+    loss = functools.partial(losses.joint_loss, depth=section.depth, share=section.share)
+    folder = f"pretrain/{name}"
+
+    def export(where: str, params):
+        hf.save_policy(ctx.folder(folder, where), model_config, params["backbone"], tokenizer, "bfloat16")
 
     def snapshot(step, params):
-        if step % config.export_every == 0:
-            hf.save_policy(
-                ctx.folder("pretrain", f"hf-{step:06d}"), model_config, params, tokenizer, "bfloat16"
-            )
+        if step % section.export_every == 0:
+            export(f"hf-{step:06d}", params)
 
     trained = common.fit(
-        ctx,
-        "pretrain",
-        graphdef,
-        params,
-        batches,
-        losses.language_loss,
-        config,
-        model_config,
-        on_step=snapshot,
+        ctx, folder, graphdef, params, batches, loss, section, model_config, on_step=snapshot
     )
-    hf.save_policy(ctx.folder("pretrain", "hf"), model_config, trained.params, tokenizer, "bfloat16")
-    common.drop_checkpoints(ctx, "pretrain")
-    dev = student.greedy(ctx, "pretrain/dev", common.load_policy(ctx, "pretrain", "hf"), ctx.task.load("dev"))
-    ctx.say(f"pretrain: {common.accuracy(dev):.3f} greedy accuracy on {len(dev)} dev questions")
-    return {
-        "steps": trained.steps,
-        "parameters": int(sum(x.size for x in jax.tree.leaves(trained.params))),
-        "dev_acc": common.accuracy(dev),
-        **trained.metrics,
+    export("hf", trained.params)
+    common.drop_checkpoints(ctx, folder)
+    dev = student.greedy(
+        ctx, f"{folder}/dev", common.load_policy(ctx, "pretrain", name, "hf"), ctx.task.load("dev")
+    )
+    ctx.say(f"pretrain: {common.accuracy(dev):.3f} greedy accuracy on {len(dev)} dev questions after {name}")
+    return {"steps": trained.steps, "dev_acc": common.accuracy(dev), **trained.metrics}
+
+
+def write_drafts(ctx, config) -> list[corpus.Draft]:
+    """Whole drafts of the base on problems of the corpus, no two of a problem the same."""
+    c, base = config.drafts, difficulty_of(config.difficulty)
+    difficulty = dataclasses.replace(base, steps=tuple(c.steps))
+    chains = [
+        splits.draw_for("corpus", random.Random(f"drafts {config.seed} {i}"), difficulty)
+        for i in range(c.problems)
+    ]
+    problems = [to_problem(chain, "corpus", i) for i, chain in enumerate(chains)]
+    model = common.load_policy(ctx, "pretrain", "read", "hf")
+    greedy = common.sample(ctx, "pretrain/greedy", model, problems, Sampling(0.0, max_new=c.max_new), 1)
+    sampling = Sampling(c.temperature, max_new=c.max_new)
+    sampled = common.sample(ctx, "pretrain/sampled", model, problems, sampling, c.k)
+    by_id = {problem.id: chain for problem, chain in zip(problems, chains, strict=True)}
+    found = {
+        (row["question_id"], tuple(row["steps"]))
+        for row in greedy + sampled
+        if row["ended"] and row["steps"][-1].startswith("####")
     }
+    return [corpus.Draft(by_id[name], lines) for name, lines in sorted(found)]

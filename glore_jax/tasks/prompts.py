@@ -18,6 +18,7 @@ step judged wrong (paper section 4.1, step 3):
 from glore_jax.errors import UserError
 
 SEPARATOR = "Correction:\n"
+BAD = "[BAD]"
 
 
 class Prompts:

@@ -18,7 +18,10 @@ def _mean(values, weights):
 def language_loss(model, batch):
     """Mean over weighted targets of -log p(target). Returns (loss, metrics), all float32 scalars."""
     hidden, _ = model(batch["tokens"], batch["positions"], attend_for(batch))
-    logits = model.logits(hidden)
+    return _language(model.logits(hidden), batch)
+
+
+def _language(logits, batch):
     nll = optax.softmax_cross_entropy_with_integer_labels(logits, batch["targets"])
     right = (logits.argmax(-1) == batch["targets"]).astype(jnp.float32)
     full = (batch["weights"] >= 1.0).astype(jnp.float32)
@@ -29,10 +32,37 @@ def language_loss(model, batch):
 def reward_loss(model, batch):
     """Binary cross-entropy of the value logit at weighted positions against labels in 0..1 (paper section 2, appendix F)."""
     logits, _ = model(batch["tokens"], batch["positions"], attend_for(batch))
-    loss = _mean(optax.sigmoid_binary_cross_entropy(logits, batch["labels"]), batch["weights"])
-    right = ((logits > 0) == (batch["labels"] > 0.5)).astype(jnp.float32)
+    return _reward(logits, batch["labels"], batch["weights"])
+
+
+def _reward(logits, labels, weights):
+    loss = _mean(optax.sigmoid_binary_cross_entropy(logits, labels), weights)
+    right = ((logits > 0) == (labels > 0.5)).astype(jnp.float32)
     return loss, {
         "loss": loss,
-        "label_accuracy": _mean(right, batch["weights"]),
-        "label_mean": _mean(batch["labels"], batch["weights"]),
+        "label_accuracy": _mean(right, weights),
+        "label_mean": _mean(labels, weights),
     }
+
+
+def joint_loss(model, batch, depth: int = 0, share: float = 0.0):
+    """The loss of a `RewardModel` with tied embeddings that also learns to write: next-token cross-entropy, and `judging` (the same
+    number for each row) times the cross-entropy of its value against `labels`, weighted by `label_weights`.
+
+    A `share` of the same loss is taken after the first `depth` layers already. Only what stands in a lower layer can be
+    attended to from a higher one: that a token is not the one to be expected must be seen early, or no later token learns of it.
+    """
+    if not share:
+        hidden, _ = model.backbone(batch["tokens"], batch["positions"], attend_for(batch))
+        return _joint(model, hidden, batch)
+    early, hidden = model.backbone.hidden_at(batch["tokens"], batch["positions"], attend_for(batch), depth)
+    foretaste, _ = _joint(model, early, batch)
+    loss, metrics = _joint(model, hidden, batch)
+    return loss + share * foretaste, metrics
+
+
+def _joint(model, hidden, batch):
+    language, metrics = _language(model.backbone.logits(hidden), batch)
+    reward, verdicts = _reward(model.value(hidden), batch["labels"], batch["label_weights"])
+    loss = language + batch["judging"][0] * reward
+    return loss, verdicts | metrics | {"loss": loss, "language_loss": language, "reward_loss": reward}

@@ -11,12 +11,13 @@ from ml_collections import ConfigDict
 
 from glore_jax.errors import UserError
 from glore_jax.stages import pretrain
-from glore_jax.tasks.chains import corpus
+from glore_jax.tasks.chains import corpus, splits
+from glore_jax.tasks.chains.slips import slip
 from glore_jax.tasks.chains.task import difficulty_of
 
 DIFFICULTY = ConfigDict(
     dict(
-        steps=(1, 3), operand=(3, 99), factor=(2, 9), max_value=999, distractors=0.4, shuffle=0.25, addends=3
+        steps=(1, 3), operand=(3, 99), factor=(2, 9), max_value=999, distractors=0.4, shuffle=0.25, branch=0.5
     )
 )
 
@@ -25,7 +26,7 @@ DIFFICULTY = ConfigDict(
 def texts():
     difficulty = difficulty_of(DIFFICULTY)
     return [
-        "".join(text for text, _ in corpus.document(kind, random.Random(i), difficulty))
+        "".join(part.text for part in corpus.document(kind, random.Random(i), difficulty))
         for kind in corpus.KINDS
         for i in range(60)
     ]
@@ -58,16 +59,6 @@ def test_every_digit_is_a_token(tokenizer, text):
     assert [p for p in pieces if any(c.isdigit() for c in p)] == [c for c in text if c.isdigit()]
 
 
-@pytest.mark.parametrize("verdict", [corpus.OK, corpus.NO])
-def test_a_verdict_is_one_token_between_newlines(tokenizer, verdict):
-    """So it is predicted whole at the newline that closes a step, where a reward model is read."""
-    newline = tokenizer.encode("\n")
-    assert len(newline) == 1
-    line = tokenizer.encode(f"#### 12\n{verdict}\n")
-    assert line == [*tokenizer.encode("#### 12"), *newline, *tokenizer.encode(verdict), *newline]
-    assert len(tokenizer.encode(verdict)) == 1
-
-
 def test_special_tokens(tokenizer):
     assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.bad_id) == (0, 1, 2)
     assert tokenizer.encode("[BAD]2") == [2, *tokenizer.encode("2")]
@@ -77,19 +68,26 @@ CONFIG = ConfigDict(
     dict(
         seed=7,
         steps=40,
-        difficulty=DIFFICULTY,
         batches=dict(
             short=dict(rows=3, row_length=64, steps=(1, 1), kinds=(("facts", 0.5), ("solved", 0.5))),
             long=dict(rows=2, row_length=256, steps=(2, 3), kinds=(("corrected", 1.0),)),
         ),
-        phases=((0.25, (("short", 1.0),)), (0.5, (("short", 0.5), ("long", 0.5))), (1.0, (("long", 1.0),))),
+        phases=(
+            (0.25, (("short", 1.0),), "none"),
+            (0.5, (("short", 0.5), ("long", 0.5)), "none"),
+            (1.0, (("long", 1.0),), "slips"),
+        ),
+        judging=dict(
+            none=dict(weight=0.0, slip=1.0, after=1.0, newline=1.0),
+            slips=dict(weight=0.5, slip=20.0, after=0.25, newline=4.0),
+        ),
     )
 )
 
 
 @pytest.fixture(scope="module")
 def batches(tokenizer):
-    return pretrain.CorpusBatches(tokenizer, CONFIG)
+    return pretrain.CorpusBatches(tokenizer, CONFIG, DIFFICULTY)
 
 
 def same(a, b) -> bool:
@@ -97,7 +95,7 @@ def same(a, b) -> bool:
 
 
 def test_a_batch_is_a_function_of_its_number(batches, tokenizer):
-    later = pretrain.CorpusBatches(tokenizer, CONFIG)
+    later = pretrain.CorpusBatches(tokenizer, CONFIG, DIFFICULTY)
     found = {n: later[n] for n in (30, 3, 12, 4)}
     assert all(same(found[n], batches[n]) for n in found)
     assert not same(found[3], found[4])
@@ -106,7 +104,7 @@ def test_a_batch_is_a_function_of_its_number(batches, tokenizer):
 def test_another_seed_gives_other_batches(batches, tokenizer):
     config = CONFIG.copy_and_resolve_references()
     config.seed = 8
-    assert not same(pretrain.CorpusBatches(tokenizer, config)[3], batches[3])
+    assert not same(pretrain.CorpusBatches(tokenizer, config, DIFFICULTY)[3], batches[3])
 
 
 def test_phases_say_which_batches_are_drawn_when(batches):
@@ -139,6 +137,65 @@ def test_the_end_of_a_document_has_its_whole_weight(batches, tokenizer):
         assert (batch["weights"][~at] == 0).all() and len(
             np.unique(batch["weights"][at])
         ) > 2  # 0, faint, whole
+
+
+def documents_of(batch):
+    """Each document's slice of (tokens, labels, label weights)."""
+    for row, segments in enumerate(batch["segments"]):
+        for segment in range(1, segments.max() + 1):
+            at = segments == segment
+            yield tuple(batch[k][row][at] for k in ("tokens", "labels", "label_weights"))
+
+
+def test_labels_lie_on_judged_tokens_alone(batches, tokenizer):
+    """Right up to a slip and wrong after it; nothing on questions, corrections and padding."""
+    batch = batches[30]
+    assert not batch["label_weights"][batch["segments"] == 0].any()
+    assert not batch["labels"][batch["label_weights"] == 0].any()
+    for tokens, labels, weights in documents_of(batch):
+        judged = weights > 0
+        text, draft = tokenizer.decode(tokens.tolist()), tokenizer.decode(tokens[judged].tolist())
+        assert text.split("\n", 1)[1].startswith(draft + "\nCorrection:\n")
+        assert set(labels) <= {0, 1} and (np.diff(labels[judged]) <= 0).all()  # never right again
+
+
+def test_a_slip_and_the_ends_of_lines_count_more(batches, tokenizer):
+    (newline,), slips = tokenizer.encode("\n"), 0
+    for tokens, labels, weights in documents_of(batches[30]):
+        judged = weights > 0
+        tokens, labels, weights = tokens[judged], labels[judged], weights[judged]
+        wrong = np.flatnonzero(labels == 0)
+        expected = np.where(labels == 1, 1.0, 0.25)
+        expected[tokens == newline] = 4.0
+        expected[wrong[:1]] = 20.0
+        assert np.array_equal(weights, expected)
+        slips += len(wrong) > 0
+    assert slips
+    assert batches[30]["judging"].tolist() == [0.5, 0.5] and not batches[3]["judging"].any()
+
+
+def test_own_drafts_are_read_in_the_wanted_shares(tokenizer):
+    chains = [splits.draw_for("corpus", random.Random(i), difficulty_of(DIFFICULTY)) for i in range(40)]
+    drafts = [
+        corpus.Draft(c, c.solution() if i % 4 == 0 else slip(c, random.Random(i))[0])
+        for i, c in enumerate(chains)
+    ]
+    config = CONFIG.copy_and_resolve_references()
+    config.wrong = ConfigDict(dict(reviewed=0.5, redone=1.0))
+    config.batches.long.kinds = (("reviewed", 0.5), ("redone", 0.5))
+    batches = pretrain.CorpusBatches(tokenizer, config, DIFFICULTY, drafts)
+    assert same(batches[30], batches[30])
+    wrong, redone = [], 0
+    for n in range(20, 40):
+        for tokens, labels, weights in documents_of(batches[n]):
+            text = tokenizer.decode(tokens.tolist())
+            if "Correction:\n" in text:
+                redone += 1
+                draft = text.split("\n", 1)[1].split("Correction:\n")[0].replace("[BAD]", "")
+                assert draft not in {"\n".join(c.solution()) + "\n" for c in chains} and not weights.any()
+            elif weights.any():
+                wrong.append(not labels[weights > 0].all())
+    assert redone > 10 and 0.3 < np.mean(wrong) < 0.7
 
 
 def test_only_chains_have_a_base_of_their_own():

@@ -88,25 +88,28 @@ def test_right_value_by_wrong_arithmetic_or_of_an_unknown_amount_is_wrong(task, 
     expression = first[first.index("<<") : first.index("=", first.index("<<"))]
     assert task.step_truth(problem, [first]) == [True]
     assert task.step_truth(problem, [first.replace(expression, "<<1+1")]) == [False]
-    misnamed = [f"Somebody has {expression}={value}>>{value}."]
+    misnamed = [f"{expression}={value}>>{value}, so somebody has {value}."]
     assert task.step_truth(problem, misnamed) == [True] and task.step_truth(
         problem, misnamed, strict=True
     ) == [False]
+    other = f" {value}1{first[first.rindex(f' {value}') + len(f' {value}') :]}"
+    assert task.step_truth(problem, [first[: first.rindex(f" {value}")] + other]) == [False]
     assert task.step_truth(problem, [first.replace(f">>{value}", f">>{value}0")]) == [False]
     assert task.step_truth(problem, ["So it is clear."]) == [False]
 
 
 def test_slips_are_found_at_their_step(task, chains):
-    where = set()
+    where, early = set(), 0
     for i, chain in enumerate(chains):
-        problem = to_problem(chain, "corpus", i)
+        problem, right = to_problem(chain, "corpus", i), chain.solution()
         lines, at = slip(chain, random.Random(i))
-        assert len(lines) == len(chain.solution()) and lines[:at] == chain.solution()[:at]
-        assert task.step_truth(problem, lines, strict=True) == [True] * at + [False] * (len(lines) - at), (
-            lines
-        )
+        assert lines[:at] == right[:at] and lines[at] != right[at] and lines[-1].startswith("#### ")
+        truth = task.step_truth(problem, lines, strict=True)
+        assert truth == [True] * at + [False] * (len(lines) - at), lines
         where.add(at)
-    assert where >= {0, 1, 2, 3}
+        early += len(lines) < len(right)
+        assert len(lines) in (at + 1, len(right))  # an answer before its time ends the solution
+    assert where >= {0, 1, 2, 3} and 10 < early < 60
 
 
 def test_splits_share_no_question(problems):
@@ -123,8 +126,119 @@ def test_corpus_shares_no_question_with_a_split():
             assert other == split or not set(splits.BUCKETS[split]) & set(splits.BUCKETS[other])
     difficulty = difficulty_of(make_config())
     for i in range(100):
-        for text, _ in corpus.document("solved", random.Random(i), difficulty)[:1]:
-            assert splits.bucket(text.rstrip("\n")) in splits.BUCKETS["corpus"]
+        for part in corpus.document("solved", random.Random(i), difficulty)[:1]:
+            assert splits.bucket(part.text.rstrip("\n")) in splits.BUCKETS["corpus"]
+
+
+def text_of(document, right=None):
+    return "".join(p.text for p in document if right is None or p.right == right)
+
+
+@pytest.mark.parametrize("kind", corpus.KINDS)
+def test_documents_are_a_function_of_the_draw(kind):
+    difficulty = difficulty_of(make_config())
+    first, again, other = (corpus.document(kind, random.Random(i), difficulty) for i in (3, 3, 4))
+    assert first == again != other
+    assert all(0 < p.weight <= 1 and p.right in (None, 0.0, 1.0) for p in first)
+
+
+def test_work_is_judged_right_up_to_the_very_token_of_a_slip(task):
+    difficulty, seen = difficulty_of(make_config(steps=(1, 6))), 0
+    for i in range(200):
+        question, *work = corpus.document("slipped", random.Random(i), difficulty)
+        assert question.right is None and [p.right for p in work] == [1.0, 0.0]
+        right = text_of(corpus.document("solved", random.Random(i), difficulty)[1:])  # the same draw
+        good, bad = (text_of(work, value) for value in (1.0, 0.0))
+        assert right.startswith(good) and not right.startswith(good + bad[0])
+        assert work[0].weight == 1.0 > work[1].weight  # nobody shall learn to write a slip
+        seen += good != ""
+    assert seen > 150
+
+
+def test_corrections_end_right_whatever_the_draft():
+    difficulty, without = difficulty_of(make_config()), 0
+    for i in range(100):
+        document = corpus.document("corrected", random.Random(i), difficulty)
+        draft, correction = text_of(document[1:]).split("\nCorrection:\n")
+        assert document[-1].right is None and document[-1].weight == 1.0
+        without += draft == correction
+        assert (draft == correction) == (0.0 not in [p.right for p in document])
+    assert 5 < without < 30
+
+
+@pytest.fixture(scope="module")
+def drafts(chains):
+    """As a model would write them: right ones, and wrong ones that go on from a slip."""
+    wrong = [corpus.Draft(chain, slip(chain, random.Random(i))[0]) for i, chain in enumerate(chains[:100])]
+    return wrong + [corpus.Draft(chain, chain.solution()) for chain in chains[100:150]]
+
+
+def test_a_reviewed_draft_is_judged_and_not_imitated(drafts):
+    for i, draft in enumerate(drafts):
+        question, *work = corpus.of_draft("reviewed", random.Random(i), draft)
+        assert question.text == draft.chain.question + "\n" and question.right is None
+        assert text_of(work) == "\n".join(draft.lines) + "\n" and all(p.weight < 0.1 for p in work)
+        good = text_of(work, 1.0)
+        if draft.first_wrong is None:
+            assert i >= 100 and good == text_of(work)
+        else:
+            assert i < 100 and good.count("\n") == draft.first_wrong and work[-1].right == 0.0
+            right = "\n".join(draft.chain.solution())
+            assert right.startswith(good) and not right.startswith(good + text_of(work, 0.0)[0])
+
+
+def test_a_draft_that_goes_on_for_too_long(drafts):
+    chain = drafts[100].chain
+    lines = (*chain.solution(), "#### 1")
+    *_, end = corpus.of_draft("reviewed", random.Random(0), corpus.Draft(chain, lines))[:-1]
+    assert (end.text, end.right) == ("#### 1", 0.0)
+
+
+def test_a_redone_draft_is_marked_at_its_start_or_at_its_first_wrong_line(drafts):
+    places = {"start": 0, "first wrong": 0}
+    for i, draft in enumerate(drafts):
+        parts = corpus.of_draft("redone", random.Random(i), draft)
+        assert (
+            text_of(p for p in parts if p.weight == 1.0)
+            == "\n".join(draft.chain.solution())
+            == parts[-1].text
+        )
+        shown, correction = text_of(parts[1:]).split("Correction:\n")
+        before, after = shown.split("[BAD]")
+        assert before + after == "\n".join(draft.lines) + "\n"
+        lines = before.count("\n")
+        assert lines in (0, draft.first_wrong or 0)
+        if draft.first_wrong:
+            places["first wrong" if lines else "start"] += 1
+    assert min(places.values()) > 15
+
+
+def test_bare_arithmetic_is_judged_fact_by_fact():
+    judged = {0.0: 0, 1.0: 0}
+    for i in range(50):
+        shown, right = "", True
+        for part in corpus.document("checked", random.Random(i), difficulty_of(make_config())):
+            shown += part.text
+            right = right and part.right != 0.0
+            if part.text.endswith(" "):
+                expression, value = shown.strip().removeprefix("<<").split(">>")
+                asked, answer = expression.split("=")
+                result = int(eval(asked))
+                assert (answer == value == str(result)) == right
+                judged[float(right)] += 1
+                shown, right = "", True
+    assert min(judged.values()) > 100
+
+
+def test_told_works_out_all_amounts_of_the_story():
+    for i in range(100):
+        story, work, *claims = corpus.document("told", random.Random(i), difficulty_of(make_config()))
+        claimed = text_of(claims).splitlines()
+        assert "How" not in story.text and len(claimed) == len(set(claimed)) > 1
+        for line in work.text.splitlines():  # what a line concludes is claimed in the end, too
+            assert line.rsplit(", so ", 1)[1][:1].upper() + line.rsplit(", so ", 1)[1][1:] in [
+                c[:1].upper() + c[1:] for c in claimed
+            ]
 
 
 def test_held_out_templates_occur_in_their_split_only(problems, chains):
@@ -146,7 +260,7 @@ def test_problems_are_a_function_of_the_config(problems):
 def test_problems_of_a_seed_never_change(problems):
     """If they must: put the new value here, raise `Chains.VERSION` and make the packaged base again."""
     rows = [(p.question, p.gold, p.solution, p.facts) for split in splits.SPLITS for p in problems[split]]
-    assert storage.fingerprint(rows) == "c0a1f3d3a3db6dfc"
+    assert storage.fingerprint(rows) == "824488681d787cd2"
 
 
 def test_distractors_are_named_but_not_used():
@@ -162,7 +276,6 @@ def test_distractors_are_named_but_not_used():
     "changes, message",
     [
         (dict(steps=(4, 3)), r"task.steps = \(4, 3\): needs 1 <= low <= high"),
-        (dict(addends=4), "task.addends = 4: must be 2 or 3"),
         (dict(factor=(1, 3)), r"task.factor = \(1, 3\): needs 2 <= low <= high"),
         (dict(max_value=50), "task.max_value = 50 is less than the largest operand 99"),
         (dict(size=dict(dev=0)), "split 'dev' is empty"),

@@ -1,10 +1,12 @@
 """The losses by hand, and packing that changes nothing."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 from flax import nnx
-from tiny_llama import forward, fresh
+from tiny_llama import CONFIG, forward, fresh
 
 from glore_jax.models import llama, reward
 from glore_jax.training import losses
@@ -119,3 +121,41 @@ def test_no_weight_is_no_loss(setting):
     }  # the shape of the other tests
     (loss, _), grads = value(params, batch)
     assert float(loss) == 0 and not any(g.any() for g in jax.tree.leaves(grads))
+
+
+def test_joint_loss_is_the_sum_of_both():
+    tied = dataclasses.replace(CONFIG, tie_embeddings=True)
+    graphdef, params = fresh(tied, module=reward)
+    policy_graphdef, _ = fresh(tied)
+    layout = [[0], [1], [2]]
+    batch, values = (assemble(examples(kind), layout, 3, ROW) for kind in ("policy", "reward"))
+    values |= {k: batch[k] for k in ("tokens", "positions", "segments")}
+    joint = batch | {"labels": values["labels"], "label_weights": values["weights"]}
+    joint["judging"] = np.full(3, 0.3, np.float32)
+    loss, metrics = losses.joint_loss(nnx.merge(graphdef, params), joint)
+    language, _ = losses.language_loss(nnx.merge(policy_graphdef, params["backbone"]), batch)
+    value, _ = losses.reward_loss(nnx.merge(graphdef, params), values)
+    assert float(value) > 0.1 and float(loss) == pytest.approx(float(language) + 0.3 * float(value), rel=1e-5)
+    assert float(metrics["loss"]) == float(loss)
+    assert float(metrics["language_loss"]) == pytest.approx(float(language), rel=1e-5)
+    assert float(metrics["reward_loss"]) == pytest.approx(float(value), rel=1e-5)
+
+
+def test_a_share_of_the_joint_loss_is_that_of_the_lower_layers():
+    tied = dataclasses.replace(CONFIG, tie_embeddings=True, num_layers=3)
+    graphdef, params = fresh(tied, module=reward)
+    batch, values = (assemble(examples(kind), [[0], [1], [2]], 3, ROW) for kind in ("policy", "reward"))
+    batch |= {
+        "labels": values["labels"],
+        "label_weights": values["weights"],
+        "judging": np.ones(3, np.float32),
+    }
+    whole, metrics = losses.joint_loss(nnx.merge(graphdef, params), batch)
+    both, same = losses.joint_loss(nnx.merge(graphdef, params), batch, 2, 0.5)
+    shallow = jax.tree.map(lambda x: x, params)
+    shallow["backbone"]["layers"] = jax.tree.map(lambda w: w[:2], params["backbone"]["layers"])
+    short_graphdef, _ = fresh(dataclasses.replace(tied, num_layers=2), module=reward)
+    foretaste, _ = losses.joint_loss(nnx.merge(short_graphdef, shallow), batch)
+    assert float(both) == pytest.approx(float(whole) + 0.5 * float(foretaste), rel=1e-5)
+    assert float(foretaste) != pytest.approx(float(whole), rel=1e-3)
+    assert float(same["language_loss"]) == pytest.approx(float(metrics["language_loss"]), rel=1e-5)

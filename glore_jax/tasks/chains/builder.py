@@ -25,7 +25,7 @@ class Chains(tfds.core.GeneratorBasedBuilder):
     """TFDS builder of chain problems; a row is a `Problem`, its steps joined by newlines and its facts as JSON."""
 
     name = "chains_glore"
-    VERSION = tfds.core.Version("1.1.0")  # raise it when the same seed gives other problems
+    VERSION = tfds.core.Version("1.2.0")  # raise it when the same seed gives other problems
 
     def __init__(self, *, seed: int, size: dict[str, int], difficulty: Difficulty, **kwargs: Any):
         """`size`: problems of each split; a split without any is left out."""

@@ -1,33 +1,64 @@
 """The pretraining corpus of the tiny base: what a pretrained language model has read before it meets the task.
 
-Five kinds of document, each a list of (text, weight): the weight is the share of the loss that the text gets.
+Eight kinds of document:
 
-    facts      <<47+38=85>>85 <<85-38=47>>47 ...                     bare arithmetic
-    checked    <<47+38=75>>75 / no / <<85-38=47>>47 / ok ...         bare arithmetic, right or not, with a verdict after each line
+    facts      <<47+38=85>>85 <<85-38=47>>47 ...           bare arithmetic
+    checked    <<47+38=75>>75 <<85-38=47>>47 ...           bare arithmetic, right or not
+    told       a story, all its amounts worked out in some order, and a list of who has what
     solved     a problem and its worked solution
-    marked     a problem and a solution, right or with one slip, with a verdict after each line, as a teacher goes through homework
-    corrected  a problem, a solution with one slip, "Correction:" and the right solution
+    slipped    a problem and a solution with one slip
+    corrected  a problem, a solution with or without a slip, "Correction:" and the right solution
+    reviewed   a problem and a draft of the model's own
+    redone     a problem, a draft of its own with [BAD] in front of it or of its first wrong line, "Correction:" and the solution
 
-A verdict is a line of its own: it is predicted at the newline that ends a step, where a reward model is read. Slips are made by
-`slips.py`, not by any model. Only training templates occur, and no text of the task's own splits: a problem belongs to the corpus
-or to one split by the hash of its question (`splits.py`).
+Each is a list of parts. A part says how much its text counts in the language model's loss, and whether the work is still right
+where it stands: a reader of homework notices a slip where it happens, and so shall the base, which verifiers start from. Slips
+are made by `slips.py`; a slip looks unlike what the model itself gets wrong, and to correct one teaches no more than to solve
+the problem, so that later on it reads drafts that it wrote (`Draft`). Only training templates occur, and no text of the task's own splits: a problem belongs
+to the corpus or to one split by the hash of its question (`splits.py`).
 """
 
 import itertools
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from glore_jax.tasks.chains import splits
-from glore_jax.tasks.chains.generate import Chain, Difficulty
+from glore_jax.tasks.chains.generate import Chain, Difficulty, render
 from glore_jax.tasks.chains.slips import misread, slip
-from glore_jax.tasks.prompts import SEPARATOR
+from glore_jax.tasks.chains.truth import step_truth
+from glore_jax.tasks.prompts import BAD, SEPARATOR
 
-KINDS = ("facts", "checked", "solved", "marked", "corrected")
-OK, NO = "ok", "no"
+KINDS = ("facts", "checked", "told", "solved", "slipped", "corrected")
+KINDS_OF_DRAFTS = ("reviewed", "redone")
 # What cannot be foreseen (a question, a slip) still teaches the language, but most of it is chance: at 0.1 its noise drowns what
 # is to be learned, such as that "X has 3 more than Y" means minus when Y is asked for.
 _FAINT = 0.02
-Document = list[tuple[str, float]]
+_PIECE = re.compile(r"[0-9]| ?[A-Za-z]+|[^A-Za-z0-9]")  # no token of the tokenizer crosses the end of one
+
+
+class Part(NamedTuple):
+    text: str
+    weight: float  # share of its text in the language model's loss
+    right: float | None = (
+        None  # 1 where all work up to here is right, 0 after a slip, None where nothing is claimed
+    )
+
+
+Document = list[Part]
+
+
+class Draft(NamedTuple):
+    """What a model wrote as the solution of a problem."""
+
+    chain: Chain
+    lines: tuple[str, ...]
+
+    @property
+    def first_wrong(self) -> int | None:
+        truth = step_truth(list(self.lines), self.chain.claims, self.chain.gold, strict=True)
+        return None if all(truth) else truth.index(False)
 
 
 def document(kind: str, rng: random.Random, difficulty: Difficulty) -> Document:
@@ -36,48 +67,92 @@ def document(kind: str, rng: random.Random, difficulty: Difficulty) -> Document:
     if kind == "checked":
         return _checked(rng, difficulty)
     chain = splits.draw_for("corpus", rng, difficulty)
-    question = (chain.question + "\n", _FAINT)
+    if kind == "told":
+        return _told(chain, rng)
+    question, right = Part(chain.question + "\n", _FAINT), chain.solution()
     if kind == "solved":
-        return [question, (_lines(chain.solution()), 1.0)]
-    if kind == "marked":
-        return [question, *_marked(chain, rng)]
-    lines, _ = slip(chain, rng)
-    return [question, (_lines(lines) + "\n", _FAINT), (SEPARATOR, _FAINT), (_lines(chain.solution()), 1.0)]
+        return [question, *_judged(right, right, None)]
+    if kind == "slipped":
+        return [question, *_judged(*_slipped(chain, rng))]
+    draft = (right, right, None) if rng.random() < 0.15 else _slipped(chain, rng)
+    return [question, *_judged(*draft), Part("\n" + SEPARATOR, _FAINT), Part("\n".join(right), 1.0)]
 
 
-def _lines(lines) -> str:
-    return "\n".join(lines)
+def of_draft(kind: str, rng: random.Random, draft: Draft) -> Document:
+    """A document of `KINDS_OF_DRAFTS`. Nothing of the draft itself is to be imitated."""
+    right, first_wrong = draft.chain.solution(), draft.first_wrong
+    parts = [Part(part.text, _FAINT, part.right) for part in _judged(draft.lines, right, first_wrong)]
+    parts.append(Part("\n", _FAINT, parts[-1].right))
+    question = Part(draft.chain.question + "\n", _FAINT)
+    if kind == "reviewed":
+        return [question, *parts]
+    mark, text = Part(BAD, 0.0), "".join(part.text for part in parts)
+    before = "".join(line + "\n" for line in draft.lines[: first_wrong or 0]) if rng.random() < 0.5 else ""
+    marked = [Part(before, 0.0), mark, Part(text[len(before) :], 0.0)]
+    return [question, *(p for p in marked if p.text), Part(SEPARATOR, 0.0), Part("\n".join(right), 1.0)]
 
 
-def _verdict(line: str, good: bool, weight: float) -> Document:
-    return [(line + "\n", weight), (OK if good else NO, 1.0), ("\n", _FAINT)]
+def _slipped(chain: Chain, rng: random.Random) -> tuple[Sequence[str], Sequence[str], int]:
+    lines, first_wrong = slip(chain, rng)
+    return lines, chain.solution(), first_wrong
 
 
-def _marked(chain: Chain, rng: random.Random) -> Document:
-    lines, first_wrong = (chain.solution(), None) if rng.random() < 0.3 else slip(chain, rng)
-    parts: Document = []
-    for i, line in enumerate(lines):
-        good = first_wrong is None or i < first_wrong
-        parts += _verdict(line, good, 1.0 if good else _FAINT)
+def _judged(lines: Sequence[str], right: Sequence[str], first_wrong: int | None) -> Document:
+    """`lines` as parts: right and of full weight up to the very token at which they leave the `right` ones."""
+    if first_wrong is None:
+        return [Part("\n".join(lines), 1.0, 1.0)]
+    expected = right[first_wrong] if first_wrong < len(right) else ""  # a draft may go on for too long
+    good, bad = _part_ways(lines[first_wrong], expected)
+    before = "".join(line + "\n" for line in lines[:first_wrong]) + good
+    return [Part(before, 1.0, 1.0), Part("\n".join([bad, *lines[first_wrong + 1 :]]), _FAINT, 0.0)]
+
+
+def _part_ways(text: str, right: str) -> tuple[str, str]:
+    """`text` cut in two where its tokens begin to differ from those of `right`."""
+    pairs = itertools.zip_longest(_PIECE.findall(text), _PIECE.findall(right))
+    common = len("".join(a for a, _ in itertools.takewhile(lambda p: p[0] == p[1], pairs)))
+    return text[:common], text[common:]
+
+
+def _told(chain: Chain, rng: random.Random) -> Document:
+    """Everything that the story says, worked out in random order: which amount is whose, whatever came last."""
+    ready, waiting, steps = set(chain.given), list(chain.relations), []
+    rng.shuffle(waiting)
+    while waiting:
+        step = next(s for s in waiting if all(a in ready for a in s.args if isinstance(a, str)))
+        waiting.remove(step)
+        ready.add(step.key)
+        steps.append(step)
+    asked = {s.claim for s in chain.steps if s not in chain.relations}
+    claims = [claim for claim in chain.facts if claim not in asked]
+    rng.shuffle(claims)
+    parts = [
+        Part(chain.story + "\n", _FAINT),
+        Part("".join(line + "\n" for line in render(steps, chain.given)), 1.0),
+    ]
+    for claim in claims:
+        parts += [Part(claim, _FAINT), Part(f" {chain.facts[claim]}.\n", 1.0)]
     return parts
 
 
 def _facts(rng: random.Random, d: Difficulty) -> Document:
     parts: Document = []
     for expression, _, result in itertools.islice(_draw_facts(rng, d), 8):
-        parts += [(expression, _FAINT), (result + " ", 1.0)]
+        parts += [Part(expression, _FAINT), Part(result + " ", 1.0)]
     return parts
 
 
 def _checked(rng: random.Random, d: Difficulty) -> Document:
     parts: Document = []
     for expression, value, result in itertools.islice(_draw_facts(rng, d), 8):
-        good = rng.random() < 0.5
-        if not good:
+        parts.append(Part(expression, _FAINT))
+        shown = result
+        if rng.random() < 0.5:
             wrong = abs(misread(value, rng))
-            result = f"{wrong}>>{wrong}"
-            good = wrong == value
-        parts += _verdict(expression + result, good, _FAINT)
+            shown = f"{wrong}>>{wrong}"
+        good, bad = _part_ways(shown, result)
+        parts += [Part(good, 1.0, 1.0), Part(bad, _FAINT, 0.0)] if bad else [Part(good, 1.0, 1.0)]
+        parts.append(Part(" ", _FAINT, float(not bad)))
     return parts
 
 

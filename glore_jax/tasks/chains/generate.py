@@ -5,16 +5,18 @@ A problem is a small graph of named amounts. Each amount is given outright or fo
     Ben has 22 pies.  Rosa has 10 more pies than Ben.  Rosa has 2 times as many pies as Tom. ... How many pies does Tom have?
         22            22+10=32                         32/2=16  (the relation is worded inversely)
 
-The solution restates a relation in words before it computes, and turns an inverse one round, one line a step, in GSM8K's own
-form:
+The solution restates a relation in words before it computes, turns an inverse one round, and says at the end whose the result is,
+one line a step, with GSM8K's own marks. Amounts that a question brings together are recalled by name first:
 
-    Rosa has 10 more pies than Ben, so Rosa has <<22+10=32>>32.
-    Rosa has 2 times as many pies as Tom, so Tom has one of 2 parts, <<32/2=16>>16.
-    #### 16
+    Rosa has 10 more pies than Ben: <<22+10=32>>32, so Rosa has 32.
+    Rosa has 2 times as many pies as Tom, so Tom has one of 2 parts: <<32/2=16>>16, so Tom has 16.
+    Ben has 22 and Tom has 16: <<22+16=38>>38, so together Ben and Tom have 38.
+    #### 38
 """
 
 import dataclasses
 import random
+from collections.abc import Sequence
 
 from glore_jax.errors import UserError
 from glore_jax.tasks.chains import world
@@ -30,13 +32,14 @@ class Difficulty:
     max_value: int = 400
     distractors: float = 0.4  # chance of each of two unneeded amounts
     shuffle: float = 0.25  # chance that the sentences come in random order
-    addends: int = 3  # most amounts that a question asks the total of
+    branch: float = 0.3  # chance that an amount follows from any earlier one, not from the latest
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One computing line: "`lead`, so `claim` `turned`, <<a op b=c>>c`tail`." `args` are literals or names of earlier amounts;
-    `turned` says what an inverse relation means for the claim ("10 fewer"), and is empty for the others."""
+    """One computing line: "`lead`: <<a op b=c>>c, so `claim` c`tail`." `args` are literals or names of earlier amounts, and
+    `{0}`, `{1}` in `lead` their values; `turned` says what an inverse relation means for the claim ("10 fewer"), and is empty
+    for the others."""
 
     lead: str
     claim: str
@@ -49,21 +52,37 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """A problem: text, structured steps, and `facts`: claim phrase -> its only right value."""
+    """A problem: the story and what it asks, structured steps, `relations`: the steps to all amounts of the story, needed
+    or not, and `facts`: claim phrase -> its only right value."""
 
-    question: str
+    story: str
+    ask: str
     steps: tuple[Step, ...]
+    relations: tuple[Step, ...]
     given: dict[str, int]
     facts: dict[str, int]
     gold: int
     family: str
     kind: str
 
+    @property
+    def question(self) -> str:
+        return f"{self.story} {self.ask}"
+
+    @property
+    def claims(self) -> dict[str, int]:
+        """`facts` as `truth.py` looks them up."""
+        return {claim.lower(): value for claim, value in self.facts.items()}
+
     def solution(self) -> tuple[str, ...]:
-        return render(self.steps, self.given)
+        """The worked solution as lines, `#### n` last."""
+        return (*render(self.steps, self.given), f"#### {self.gold}")
 
 
-_FINAL_STEPS = {"value": 0, "total_cost": 2}  # steps that the question itself adds; 1 for the other kinds
+_FINAL_STEPS = {
+    "value": 0,
+    "total_cost": 2,
+}  # steps that the question itself adds, at least; 1 for the other kinds
 
 
 class _Reject(Exception):
@@ -84,20 +103,21 @@ def apply(op: str, values: list[int]) -> int:
 
 
 def render_step(step: Step, values: dict[str, int], result: int) -> str:
-    expression = step.op.join(str(values[a] if isinstance(a, str) else a) for a in step.args)
-    lead = f"{step.lead}, so {step.claim}" if step.lead else step.claim
+    shown = [values[a] if isinstance(a, str) else a for a in step.args]
+    lead = step.lead.format(*shown)
     if step.turned:
-        lead += f" {step.turned},"
-    return f"{lead[0].upper() + lead[1:]} <<{expression}={result}>>{result}{step.tail}."
+        lead += f", so {step.claim} {step.turned}"
+    expression = step.op.join(map(str, shown))
+    return f"{lead[0].upper() + lead[1:]}: <<{expression}={result}>>{result}, so {step.claim} {result}{step.tail}."
 
 
-def render(steps: tuple[Step, ...], given: dict[str, int]) -> tuple[str, ...]:
-    """The worked solution as lines, `#### n` last."""
+def render(steps: Sequence[Step], given: dict[str, int]) -> tuple[str, ...]:
+    """The lines of `steps`, each of which needs only amounts that are given or come before it."""
     values, lines = dict(given), []
     for step in steps:
         values[step.key] = apply(step.op, [values[a] if isinstance(a, str) else a for a in step.args])
         lines.append(render_step(step, values, values[step.key]))
-    return (*lines, f"#### {values[steps[-1].key]}")
+    return tuple(lines)
 
 
 class _Draw:
@@ -181,8 +201,8 @@ class _Draw:
         self.add(e, value, text, Step(text, self.says(e), op, args, "", e, turned), parents)
 
 
-def _question(draw: _Draw, kind: str, target: str) -> tuple[list[str], str, list[Step]]:
-    """Event sentences, the question, and the final steps of `kind` about `target`."""
+def _question(draw: _Draw, kind: str, target: str, addends: int) -> tuple[list[str], str, list[Step]]:
+    """Event sentences, the question, and the final steps of `kind` about `target` (and others, up to `addends` in a total)."""
     f, u, rng = draw.f, draw.unit, draw.rng
     others = [e for e in draw.order if e != target]
     k = rng.randint(*draw.d.operand)
@@ -195,7 +215,7 @@ def _question(draw: _Draw, kind: str, target: str) -> tuple[list[str], str, list
         if draw.value[a] == draw.value[b]:
             raise _Reject
         ask = f"How many more {u} {f.aux} {a} {f.infinitive} than {b}?"
-        return [], ask, [Step("", "the difference is", "-", (a, b), "", "difference")]
+        return [], ask, [Step(_recall(draw, a, b), "the difference is", "-", (a, b), "", "difference")]
     if kind == "left":
         event = f.lose.format(e=target, k=k, u=u)
         return (
@@ -213,31 +233,43 @@ def _question(draw: _Draw, kind: str, target: str) -> tuple[list[str], str, list
     event = f.price.format(u1=draw.one, k=price)
     if kind == "cost":
         ask = f"How many dollars do the {u} of {target} come to?"
-        return [event], ask, [Step(event, "they come to", "*", (target, price), " dollars", "cost")]
-    two = rng.sample(others, min(len(others), rng.choice((1, 1, 2)), draw.d.addends - 1))
-    who = sorted([target, *two], key=draw.order.index)
+        lead = f"{draw.says(target)} {{0}} and {event}"
+        return [event], ask, [Step(lead, "they come to", "*", (target, price), " dollars", "cost")]
+    if len(others) < addends - 1:
+        raise _Reject
+    who = sorted([target, *rng.sample(others, addends - 1)], key=draw.order.index)
     text = ", ".join(who[:-1]) + " and " + who[-1]
-    total = Step("", f"together {text} {f.plural}", "+", tuple(who), "", "total")
+    together = "together {} " + f.plural
+    steps = [
+        Step(_recall(draw, *who[:2]), together.format(" and ".join(who[:2])), "+", tuple(who[:2]), "", "both")
+    ]
+    if addends == 3:
+        lead = f"{draw.says(who[2])} {{1}} too"
+        steps.append(Step(lead, together.format(text), "+", ("both", who[2]), "", "all"))
     if kind == "total":
-        return [], f"How many {u} {f.aux_plural} {text} {f.infinitive} together?", [total]
-    cost = Step(event, "they come to", "*", ("total", price), " dollars", "cost")
-    return [event], f"How many dollars do the {u} of {text} come to?", [total, cost]
+        return [], f"How many {u} {f.aux_plural} {text} {f.infinitive} together?", steps
+    steps.append(Step(event, "they come to", "*", (steps[-1].key, price), " dollars", "cost"))
+    return [event], f"How many dollars do the {u} of {text} come to?", steps
+
+
+def _recall(draw: _Draw, a: str, b: str) -> str:
+    return f"{draw.says(a)} {{0}} and {draw.says(b)} {{1}}"
 
 
 def _attempt(rng: random.Random, d: Difficulty, family: str, kind: str, want: int) -> Chain:
     draw = _Draw(rng, d, world.FAMILIES[family])
+    addends = 3 if rng.random() < 0.3 else 2
+    final = _FINAL_STEPS.get(kind, 1) + (addends - 2 if kind.startswith("total") else 0)
     draw.given()
-    for _ in range(want - _FINAL_STEPS.get(kind, 1)):
+    for _ in range(want - final):
         if len(draw.order) > 1 and rng.random() < 0.15:
             draw.given()
-        draw.follows(
-            draw.order[-1] if draw.order[-1] in draw.step or rng.random() < 0.7 else rng.choice(draw.order)
-        )
+        draw.follows(rng.choice(draw.order) if rng.random() < d.branch else draw.order[-1])
     target = draw.order[-1]
     for _ in range(2):
         if rng.random() < d.distractors:
             draw.follows(rng.choice(draw.order))
-    events, ask, last = _question(draw, kind, target)
+    events, ask, last = _question(draw, kind, target, addends)
 
     needed, queue = set(), [a for s in last for a in s.args if a in draw.value] or [target]
     while queue:
@@ -256,9 +288,10 @@ def _attempt(rng: random.Random, d: Difficulty, family: str, kind: str, want: in
     texts = [draw.sentences[e] for e in draw.order]
     if rng.random() < d.shuffle:
         rng.shuffle(texts)
-    question = " ".join([*map(world.sentence, texts + events), ask])
+    story = " ".join(map(world.sentence, texts + events))
     given = {e: v for e, v in draw.value.items() if e not in draw.step}
-    return Chain(question, tuple(steps), given, facts, values[steps[-1].key], family, kind)
+    relations = tuple(draw.step.values())
+    return Chain(story, ask, tuple(steps), relations, given, facts, values[steps[-1].key], family, kind)
 
 
 def draw_chain(rng: random.Random, difficulty: Difficulty, held_out: bool = False) -> Chain:

@@ -1,33 +1,45 @@
 """Solutions with one slip, for the pretraining corpus: what a careless hand would write.
 
-A slip is a wrong result, a wrong amount or number taken up, or a wrong operator in one step; the steps after it go on from there.
+A slip is a wrong result, a wrong amount or number taken up (the latest result more often than chance would), or a wrong operator
+in one step, from which the steps after it go on; or an answer given before its time.
 """
 
 import dataclasses
 import random
+import re
 
 from glore_jax.tasks.chains.generate import Chain, Step, render_step
 
 _FLIP = {"+": "-", "-": "+", "*": "/", "/": "*"}
 
 
+_KINDS = {"amount": 0.4, "result": 0.25, "operator": 0.15, "early": 0.12, "number": 0.08}
+
+
 def slip(chain: Chain, rng: random.Random) -> tuple[tuple[str, ...], int]:
     """(lines, index of the first wrong line). The last line is `#### n` with the wrong n that follows."""
+    right = chain.solution()
     for _ in range(50):
-        at = rng.randrange(len(chain.steps))
-        lines = _render_with_slip(chain, at, rng)
-        if lines and lines[at] != chain.solution()[at]:
+        at, kind = rng.randrange(len(chain.steps)), rng.choices(list(_KINDS), list(_KINDS.values()))[0]
+        lines = _early(chain, at) if kind == "early" else _render_with_slip(chain, at, kind, rng)
+        if lines and lines[at] != right[at] and lines[-1] != right[-1]:
             return lines, at
-    raise ValueError(
-        "no slip found"
-    )  # every step admits a wrong result, so 50 failures mean a broken generator
+    raise ValueError("no slip found")  # every step admits a wrong result: the generator is broken
 
 
-def _render_with_slip(chain: Chain, at: int, rng: random.Random) -> tuple[str, ...] | None:
+def _early(chain: Chain, at: int) -> tuple[str, ...] | None:
+    """The result of the step before `at` as the answer."""
+    if at == 0:
+        return None
+    before = chain.solution()[:at]
+    return (*before, "#### " + re.search(r">>([0-9]+)", before[-1])[1])
+
+
+def _render_with_slip(chain: Chain, at: int, kind: str, rng: random.Random) -> tuple[str, ...] | None:
     values, lines = dict(chain.given), []
     for i, step in enumerate(chain.steps):
         if i == at:
-            step, result = _wrong(step, values, rng)
+            step, result = _wrong(step, values, kind, rng)
         else:
             result = _apply(step, values)
         if result is None or result < 0:
@@ -47,9 +59,8 @@ def _apply(step: Step, values: dict[str, int]) -> int | None:
     return result
 
 
-def _wrong(step: Step, values: dict[str, int], rng: random.Random) -> tuple[Step, int | None]:
+def _wrong(step: Step, values: dict[str, int], kind: str, rng: random.Random) -> tuple[Step, int | None]:
     """A step with a slip in it, and the result that it shows (None: this slip cannot be made here)."""
-    kind = rng.choices(("result", "operator", "amount", "number"), (0.5, 0.25, 0.15, 0.1))[0]
     args = list(step.args)
     if kind == "result":
         right = _apply(step, values)
@@ -61,7 +72,9 @@ def _wrong(step: Step, values: dict[str, int], rng: random.Random) -> tuple[Step
         if not places:
             return step, None
         i = rng.choice(places)
-        args[i] = rng.choice(list(values)) if kind == "amount" else abs(misread(args[i], rng))
+        amounts = list(values)
+        near = amounts[-1] if rng.random() < 0.4 else rng.choice(amounts)
+        args[i] = near if kind == "amount" else abs(misread(args[i], rng))
         step = dataclasses.replace(step, args=tuple(args))
     return step, _apply(step, values)
 

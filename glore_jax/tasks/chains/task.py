@@ -15,14 +15,12 @@ def difficulty_of(config) -> Difficulty:
         config.max_value,
         config.distractors,
         config.shuffle,
-        config.addends,
+        config.branch,
     )
     for name, (low, high) in (("steps", d.steps), ("operand", d.operand), ("factor", d.factor)):
         least = {"steps": 1, "operand": 2, "factor": 2}[name]
         if not least <= low <= high:
             raise UserError(f"task.{name} = ({low}, {high}): needs {least} <= low <= high")
-    if d.addends not in (2, 3):
-        raise UserError(f"task.addends = {d.addends}: must be 2 or 3")
     if d.max_value < d.operand[1]:
         raise UserError(f"task.max_value = {d.max_value} is less than the largest operand {d.operand[1]}")
     return d
@@ -30,7 +28,7 @@ def difficulty_of(config) -> Difficulty:
 
 def to_problem(chain: Chain, split: str, index: int) -> Problem:
     facts = {
-        "claims": {claim.lower(): value for claim, value in chain.facts.items()},
+        "claims": chain.claims,
         "template": f"{chain.family}/{chain.kind}",
     }
     return Problem(f"chains-{split}-{index:05d}", chain.question, str(chain.gold), chain.solution(), facts)

@@ -8,7 +8,7 @@ the SORM estimates (V*, paper section 4). *Strict*: the named claim must have th
 import re
 
 _MARK = re.compile(r"<<([0-9+\-*/ ]+)=(-?[0-9]+)>>\s*(-?[0-9]+)")
-_TURNED = re.compile(r" (?:[0-9]+ (?:more|fewer)|one of [0-9]+ parts),? *$")  # see `generate.Step`
+_CONCLUSION = re.compile(r"^, so (.+?) (-?[0-9]+)(?: [a-z]+)?\.$")  # see `generate.Step`
 _ANSWER = re.compile(r"####\s*(-?[0-9]+)$")
 
 
@@ -24,9 +24,10 @@ def step_is_right(step: str, facts: dict[str, int], gold: int, strict: bool = Fa
     if not mark or len(_MARK.findall(step)) != 1:
         return False
     expression, value, shown = mark.groups()
-    claim = _TURNED.sub("", step[: mark.start()].split(", so ")[-1]).strip().lower()
-    known = facts.get(claim) == int(value) if strict else int(value) in facts.values()
-    return known and value == shown and _evaluate(expression) == int(value)
+    conclusion = _CONCLUSION.match(step[mark.end() :])
+    claim, concluded = conclusion.groups() if conclusion else ("", shown)
+    known = facts.get(claim.lower()) == int(value) if strict else int(value) in facts.values()
+    return known and value == shown == concluded and _evaluate(expression) == int(value)
 
 
 def step_truth(steps: list[str], facts: dict[str, int], gold: int, strict: bool = False) -> list[bool]:
