@@ -1,19 +1,21 @@
 """LLaMA folders in Hugging Face form: `config.json`, safetensors weights, tokenizer; in and out, no torch.
 
 Weights stream: a file is open once, each process reads only the part of each tensor that its own devices
-hold, and a remote file (gs://...) is on the local disk only while it is being read. Every tensor must be
-expected and every expected tensor must be there; nothing is skipped or left at its initial value.
+hold and hands it over before it reads the next, and a remote file (gs://...) is on the local disk only while
+it is being read. Every tensor must be expected and every expected tensor must be there; nothing is skipped or
+left at its initial value.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -131,33 +133,63 @@ def _load(folder: epath.Path, abstract: nnx.State, shardings: Any) -> nnx.State:
     if shardings is None:
         shardings = [jax.sharding.SingleDeviceSharding(jax.local_devices()[0])] * len(leaves)
     shardings = jax.tree.leaves(shardings)
-    # For each parameter, one host buffer for each distinct part of it that this process's devices hold.
-    buffers = [
-        {
-            _bounds(index, leaf.shape): np.empty(sharding.shard_shape(leaf.shape), leaf.dtype)
-            for index in sharding.addressable_devices_indices_map(leaf.shape).values()
-        }
-        for leaf, sharding in zip(leaves, shardings, strict=True)
-    ]
+    targets = [_Target(leaf, sharding) for leaf, sharding in zip(leaves, shardings, strict=True)]
     for file in files:
         with _open(folder / file) as tensors_of_file:
             for name in tensors_of_file.keys():  # noqa: SIM118, it is no dict
                 if name in tensors:
-                    parts = buffers[tensors[name].leaf]
-                    _copy(folder / file, name, tensors_of_file.get_slice(name), tensors[name], parts)
-    for number, (leaf, sharding) in enumerate(zip(leaves, shardings, strict=True)):
-        parts, shape = buffers[number], leaf.shape
-        # The array takes the place of its host copy, which can go.
-        buffers[number] = jax.make_array_from_callback(
-            shape, sharding, lambda i, p=parts, n=shape: p[_bounds(i, n)]
+                    source, tensor = tensors_of_file.get_slice(name), tensors[name]
+                    _check(folder / file, name, source, tensor)
+                    targets[tensor.leaf].take(source, tensor)
+    return jax.tree.unflatten(treedef, [target.array() for target in targets])
+
+
+class _Target:
+    """A parameter that fills tensor by tensor, in whatever order the files have them.
+
+    Its parts lie on this process's devices from the start; the host holds one part of one tensor at a time.
+    """
+
+    def __init__(self, leaf: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding):
+        self.leaf, self.sharding = leaf, sharding
+        self.holders: dict[tuple, list[jax.Device]] = {}  # bounds of a part -> the devices that hold it
+        for device, index in sharding.addressable_devices_indices_map(leaf.shape).items():
+            self.holders.setdefault(_bounds(index, leaf.shape), []).append(device)
+        self.parts: dict[jax.Device, Array] = {}
+
+    def take(self, source: Any, tensor: _Tensor) -> None:
+        """Reads from an open tensor what the devices hold of it, and no more."""
+        for bounds, devices in self.holders.items():
+            index = tuple(slice(*b) for b in bounds)
+            if tensor.layer is not None:
+                if not bounds[0][0] <= tensor.layer < bounds[0][1]:
+                    continue
+                index = index[1:]
+            read = _read(source, index, tensor).astype(self.leaf.dtype)
+            for device in devices:
+                part = jax.device_put(read, device)
+                if tensor.layer is not None:
+                    shape = self.sharding.shard_shape(self.leaf.shape)
+                    stack = self.parts.pop(device, None)
+                    if stack is None:
+                        stack = jnp.zeros(shape, self.leaf.dtype, device=device)
+                    part = _set_layer(stack, part, tensor.layer - bounds[0][0])
+                self.parts[device] = part
+            jax.block_until_ready(part)  # otherwise the host runs ahead and holds many
+
+    def array(self) -> Array:
+        return jax.make_array_from_single_device_arrays(
+            self.leaf.shape, self.sharding, list(self.parts.values())
         )
-    return jax.tree.unflatten(treedef, buffers)
 
 
-def _copy(
-    file: epath.Path, name: str, source: Any, tensor: _Tensor, parts: Mapping[tuple, np.ndarray]
-) -> None:
-    """Copies from an open tensor into every buffer that holds some of it, reading no more than that."""
+@functools.partial(jax.jit, donate_argnums=0)
+def _set_layer(stack: Array, part: Array, layer: int) -> Array:
+    """`stack` [layers, ...] with `part` [...] at `layer`, in place."""
+    return jax.lax.dynamic_update_index_in_dim(stack, part, layer, 0)
+
+
+def _check(file: epath.Path, name: str, source: Any, tensor: _Tensor) -> None:
     if tuple(source.get_shape()) != tensor.shape:
         raise UserError(
             f"{file}: tensor {name} has shape {list(source.get_shape())}, expected {list(tensor.shape)}"
@@ -166,18 +198,15 @@ def _copy(
         raise UserError(
             f"{file}: tensor {name} is {source.get_dtype()}; only F32, F16 and BF16 are supported"
         )
-    for bounds, buffer in parts.items():
-        index = [slice(*b) for b in bounds]
-        if tensor.layer is not None:
-            if not bounds[0][0] <= tensor.layer < bounds[0][1]:
-                continue
-            buffer = buffer[tensor.layer - bounds[0][0]]
-            index = index[1:]
-        if tensor.transposed:
-            buffer[...] = source[tuple(index[::-1])].T
-        else:
-            read = source[(slice(0, 1),) * (len(tensor.shape) - len(index)) + tuple(index)]
-            buffer[...] = read.reshape(buffer.shape)
+
+
+def _read(source: Any, index: tuple[slice, ...], tensor: _Tensor) -> np.ndarray:
+    """`index` of our form of a tensor, in the file's dtype."""
+    if tensor.transposed:
+        return source[index[::-1]].T
+    ones = (slice(0, 1),) * (len(tensor.shape) - len(index))
+    read = source[ones + index]
+    return read.reshape(read.shape[len(ones) :])
 
 
 def _bounds(index: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
