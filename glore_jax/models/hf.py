@@ -66,8 +66,8 @@ class _Tensor:
     shape: tuple[int, ...]  # as it must be in the file
 
 
-def _tensors(state: nnx.State) -> dict[str, _Tensor]:
-    """Tensor name -> what it is, for every tensor that makes up `state` (arrays or shapes)."""
+def expected(state: nnx.State) -> dict[str, _Tensor]:
+    """Tensor name -> what it is, for every tensor of the files that make up `state` (arrays or shapes)."""
     found = {}
     for number, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(state)):
         key = "/".join(str(p.key) for p in path if isinstance(p, jax.tree_util.DictKey))
@@ -119,7 +119,7 @@ def load_reward_params(
 
 def _load(folder: epath.Path, abstract: nnx.State, shardings: Any) -> nnx.State:
     leaves, treedef = jax.tree.flatten(abstract)
-    tensors = _tensors(abstract)
+    tensors = expected(abstract)
     files = _files(folder)
     names = {name for content in files.values() for name in content}
     names = {name for name in names if not name.endswith("rotary_emb.inv_freq")}  # a constant in old files
@@ -319,7 +319,7 @@ def _write_weights(target: epath.Path, params: nnx.State, dtype: np.dtype) -> No
     leaves = jax.tree.leaves(params)
     groups: list[list[tuple[str, _Tensor]]] = [[]]
     size = 0
-    for name, tensor in _tensors(params).items():
+    for name, tensor in expected(params).items():
         bytes_of_it = math.prod(tensor.shape) * dtype.itemsize
         if groups[-1] and size + bytes_of_it > _FILE_BYTES:
             groups.append([])
