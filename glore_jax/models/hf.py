@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import json
 import math
 import os
 import shutil
@@ -22,7 +23,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
-import safetensors.numpy
 from etils import epath
 from flax import nnx
 from jax.experimental import multihost_utils
@@ -331,24 +331,44 @@ def _write_weights(target: epath.Path, params: nnx.State, dtype: np.dtype) -> No
     for number, group in enumerate(groups, start=1):
         part = f"-{number:05d}-of-{len(groups):05d}" if len(groups) > 1 else ""
         file = f"model{part}.safetensors"
-        content = {}
-        for name, tensor in group:
-            leaf = leaves[tensor.leaf]
-            value = _to_host(leaf if tensor.layer is None else leaf[tensor.layer])
-            value = value.T if tensor.transposed else value.reshape(tensor.shape)
-            content[name] = np.ascontiguousarray(value, dtype)
-            weight_map[name] = file
-        if jax.process_index() == 0:
-            safetensors.numpy.save_file(content, target / file, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys((name for name, _ in group), file)
+        _write_file(target / file, group, leaves, dtype)
     if len(groups) > 1 and jax.process_index() == 0:
         total = sum(math.prod(t.shape) for group in groups for _, t in group) * dtype.itemsize
         storage.write_json(target / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
+def _write_file(file: epath.Path, group: list[tuple[str, _Tensor]], leaves: list, dtype: np.dtype) -> None:
+    """One safetensors file: the length of its header, the header, the tensors. The library's own writer wants all
+    tensors in memory; here the host holds one."""
+    header, end = {"__metadata__": {"format": "pt"}}, 0
+    for name, tensor in group:
+        start, end = end, end + math.prod(tensor.shape) * dtype.itemsize
+        kind = {"bfloat16": "BF16", "float32": "F32"}[dtype.name]
+        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    with open(file if jax.process_index() == 0 else os.devnull, "wb") as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        for _, tensor in group:
+            value = _to_host(
+                _as_stored(leaves[tensor.leaf], tensor.layer, tensor.transposed, tensor.shape, dtype)
+            )
+            out.write(np.ascontiguousarray(value).view(np.uint8).data)
+
+
+@functools.partial(jax.jit, static_argnames=("transposed", "shape", "dtype"))
+def _as_stored(
+    leaf: Array, layer: int | None, transposed: bool, shape: tuple[int, ...], dtype: np.dtype
+) -> Array:
+    """The tensor of a file that `layer` of `leaf` (or all of it) is, made on the devices: an array of its own, whose copy on
+    the host, which JAX keeps beside it, goes with it."""
+    value = leaf if layer is None else jax.lax.dynamic_index_in_dim(leaf, layer, keepdims=False)
+    return (value.T if transposed else value.reshape(shape)).astype(dtype)
+
+
 def _to_host(x: Array) -> np.ndarray:
-    if isinstance(x, jax.Array) and not x.is_fully_addressable:
-        return multihost_utils.process_allgather(x, tiled=True)
-    return np.asarray(x)
+    return np.asarray(x) if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)
 
 
 def _replace_folder(folder: epath.Path, write: Callable[[epath.Path], None]) -> None:

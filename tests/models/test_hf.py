@@ -297,10 +297,7 @@ def test_saving_replaces_the_whole_folder(folder, tiny, fresh, tokenizer):
 
 
 def test_a_failed_save_leaves_the_old_folder(folder, tiny, fresh, tokenizer, monkeypatch):
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(safetensors.numpy, "save_file", full)
+    monkeypatch.setattr(hf, "open", lambda *_: open("/dev/full", "wb"), raising=False)
     with pytest.raises(UserError, match="No space left") as error:
         hf.save_policy(folder, tiny(), fresh(tiny(), seed=1)[1], tokenizer)
     assert str(folder) in str(error.value)
