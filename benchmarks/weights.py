@@ -32,10 +32,13 @@ FILE_BYTES = 500_000_000
 
 
 class Peak:
-    """The most memory of this process within a `with`: `own` (anonymous) and `mapped` (pages of files), bytes above the start."""
+    """The most memory of this process within a `with`: `own` (anonymous) and `mapped` (pages of files), bytes above `before`."""
+
+    def __init__(self, before: tuple[int, int]):
+        self.before = before
 
     def __enter__(self):
-        self.start, self.most, self.ended = memory(), (0, 0), threading.Event()
+        self.most, self.ended = (0, 0), threading.Event()
         self.thread = threading.Thread(target=self._watch)
         self.thread.start()
         return self
@@ -49,7 +52,7 @@ class Peak:
     def __exit__(self, *error):
         self.ended.set()
         self.thread.join()
-        self.own, self.mapped = (m - s for m, s in zip(self.most, self.start, strict=True))
+        self.own, self.mapped = (m - b for m, b in zip(self.most, self.before, strict=True))
 
 
 def memory() -> tuple[int, int]:
@@ -99,8 +102,8 @@ def worker(folder: str, rank: int, port: int, again: str) -> None:
     config = hf.read_config(folder)
     shardings = meshes.param_shardings(llama.abstract(config)[1], meshes.make_mesh())
     jax.block_until_ready([jax.numpy.zeros(8, device=d) for d in jax.local_devices()])
-    start = time.perf_counter()
-    with Peak() as peak:
+    before, start = memory(), time.perf_counter()
+    with Peak(before) as peak:
         params = jax.block_until_ready(hf.load_policy_params(folder, config, shardings=shardings))
     shards = [s.data.nbytes for x in jax.tree.leaves(params) for s in x.addressable_shards]
     line = {
@@ -117,9 +120,12 @@ def worker(folder: str, rank: int, port: int, again: str) -> None:
             tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, "a")), bos_id=1, eos_id=2
         )
         start = time.perf_counter()
-        with Peak() as peak:
+        with Peak(before) as peak:
             hf.save_policy(again, config, params, words)
-        line["write"] = {"beyond": peak.own // MIB, "seconds": round(time.perf_counter() - start, 1)}
+        line["write"] = {
+            "beyond": (peak.own - sum(shards)) // MIB,
+            "seconds": round(time.perf_counter() - start, 1),
+        }
     print(json.dumps(line), flush=True)
 
 

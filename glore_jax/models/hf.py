@@ -351,10 +351,9 @@ def _write_file(file: epath.Path, group: list[tuple[str, _Tensor]], leaves: list
     with open(file if jax.process_index() == 0 else os.devnull, "wb") as out:
         out.write(len(text).to_bytes(8, "little") + text)
         for _, tensor in group:
-            value = _to_host(
-                _as_stored(leaves[tensor.leaf], tensor.layer, tensor.transposed, tensor.shape, dtype)
-            )
-            out.write(np.ascontiguousarray(value).view(np.uint8).data)
+            stored = _as_stored(leaves[tensor.leaf], tensor.layer, tensor.transposed, tensor.shape, dtype)
+            out.write(_to_host(stored).view(np.uint8).data)
+            del stored
 
 
 @functools.partial(jax.jit, static_argnames=("transposed", "shape", "dtype"))
@@ -368,7 +367,8 @@ def _as_stored(
 
 
 def _to_host(x: Array) -> np.ndarray:
-    return np.asarray(x) if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)
+    value = x if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)
+    return np.ascontiguousarray(value)
 
 
 def _replace_folder(folder: epath.Path, write: Callable[[epath.Path], None]) -> None:
