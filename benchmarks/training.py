@@ -100,6 +100,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="of a round")
     flags = parser.parse_args()
 
+    # Before anything loads OpenMP: PyTorch's idle threads would spin, and on a machine with other work take the time of those that
+    # have something to do.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from glore_jax.stages import common, student
     from glore_jax.stages.context import Context
     from glore_jax.training.batches import language_example
