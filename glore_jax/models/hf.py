@@ -1,26 +1,28 @@
 """LLaMA folders in Hugging Face form: `config.json`, safetensors weights, tokenizer; in and out, no torch.
 
 Weights stream: a file is open once, each process reads only the part of each tensor that its own devices
-hold, and a remote file (gs://...) is on the local disk only while it is being read. Every tensor must be
-expected and every expected tensor must be there; nothing is skipped or left at its initial value.
+hold and hands it over before it reads the next, and a remote file (gs://...) is on the local disk only while
+it is being read. Every tensor must be expected and every expected tensor must be there; nothing is skipped or
+left at its initial value.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import json
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
-import safetensors.numpy
 from etils import epath
 from flax import nnx
 from jax.experimental import multihost_utils
@@ -64,8 +66,8 @@ class _Tensor:
     shape: tuple[int, ...]  # as it must be in the file
 
 
-def _tensors(state: nnx.State) -> dict[str, _Tensor]:
-    """Tensor name -> what it is, for every tensor that makes up `state` (arrays or shapes)."""
+def expected(state: nnx.State) -> dict[str, _Tensor]:
+    """Tensor name -> what it is, for every tensor of the files that make up `state` (arrays or shapes)."""
     found = {}
     for number, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(state)):
         key = "/".join(str(p.key) for p in path if isinstance(p, jax.tree_util.DictKey))
@@ -117,7 +119,7 @@ def load_reward_params(
 
 def _load(folder: epath.Path, abstract: nnx.State, shardings: Any) -> nnx.State:
     leaves, treedef = jax.tree.flatten(abstract)
-    tensors = _tensors(abstract)
+    tensors = expected(abstract)
     files = _files(folder)
     names = {name for content in files.values() for name in content}
     names = {name for name in names if not name.endswith("rotary_emb.inv_freq")}  # a constant in old files
@@ -131,33 +133,63 @@ def _load(folder: epath.Path, abstract: nnx.State, shardings: Any) -> nnx.State:
     if shardings is None:
         shardings = [jax.sharding.SingleDeviceSharding(jax.local_devices()[0])] * len(leaves)
     shardings = jax.tree.leaves(shardings)
-    # For each parameter, one host buffer for each distinct part of it that this process's devices hold.
-    buffers = [
-        {
-            _bounds(index, leaf.shape): np.empty(sharding.shard_shape(leaf.shape), leaf.dtype)
-            for index in sharding.addressable_devices_indices_map(leaf.shape).values()
-        }
-        for leaf, sharding in zip(leaves, shardings, strict=True)
-    ]
+    targets = [_Target(leaf, sharding) for leaf, sharding in zip(leaves, shardings, strict=True)]
     for file in files:
         with _open(folder / file) as tensors_of_file:
             for name in tensors_of_file.keys():  # noqa: SIM118, it is no dict
                 if name in tensors:
-                    parts = buffers[tensors[name].leaf]
-                    _copy(folder / file, name, tensors_of_file.get_slice(name), tensors[name], parts)
-    for number, (leaf, sharding) in enumerate(zip(leaves, shardings, strict=True)):
-        parts, shape = buffers[number], leaf.shape
-        # The array takes the place of its host copy, which can go.
-        buffers[number] = jax.make_array_from_callback(
-            shape, sharding, lambda i, p=parts, n=shape: p[_bounds(i, n)]
+                    source, tensor = tensors_of_file.get_slice(name), tensors[name]
+                    _check(folder / file, name, source, tensor)
+                    targets[tensor.leaf].take(source, tensor)
+    return jax.tree.unflatten(treedef, [target.array() for target in targets])
+
+
+class _Target:
+    """A parameter that fills tensor by tensor, in whatever order the files have them.
+
+    Its parts lie on this process's devices from the start; the host holds one part of one tensor at a time.
+    """
+
+    def __init__(self, leaf: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding):
+        self.leaf, self.sharding = leaf, sharding
+        self.holders: dict[tuple, list[jax.Device]] = {}  # bounds of a part -> the devices that hold it
+        for device, index in sharding.addressable_devices_indices_map(leaf.shape).items():
+            self.holders.setdefault(_bounds(index, leaf.shape), []).append(device)
+        self.parts: dict[jax.Device, Array] = {}
+
+    def take(self, source: Any, tensor: _Tensor) -> None:
+        """Reads from an open tensor what the devices hold of it, and no more."""
+        for bounds, devices in self.holders.items():
+            index = tuple(slice(*b) for b in bounds)
+            if tensor.layer is not None:
+                if not bounds[0][0] <= tensor.layer < bounds[0][1]:
+                    continue
+                index = index[1:]
+            read = _read(source, index, tensor).astype(self.leaf.dtype)
+            for device in devices:
+                part = jax.device_put(read, device)
+                if tensor.layer is not None:
+                    shape = self.sharding.shard_shape(self.leaf.shape)
+                    stack = self.parts.pop(device, None)
+                    if stack is None:
+                        stack = jnp.zeros(shape, self.leaf.dtype, device=device)
+                    part = _set_layer(stack, part, tensor.layer - bounds[0][0])
+                self.parts[device] = part
+            jax.block_until_ready(part)  # otherwise the host runs ahead and holds many
+
+    def array(self) -> Array:
+        return jax.make_array_from_single_device_arrays(
+            self.leaf.shape, self.sharding, list(self.parts.values())
         )
-    return jax.tree.unflatten(treedef, buffers)
 
 
-def _copy(
-    file: epath.Path, name: str, source: Any, tensor: _Tensor, parts: Mapping[tuple, np.ndarray]
-) -> None:
-    """Copies from an open tensor into every buffer that holds some of it, reading no more than that."""
+@functools.partial(jax.jit, donate_argnums=0)
+def _set_layer(stack: Array, part: Array, layer: int) -> Array:
+    """`stack` [layers, ...] with `part` [...] at `layer`, in place."""
+    return jax.lax.dynamic_update_index_in_dim(stack, part, layer, 0)
+
+
+def _check(file: epath.Path, name: str, source: Any, tensor: _Tensor) -> None:
     if tuple(source.get_shape()) != tensor.shape:
         raise UserError(
             f"{file}: tensor {name} has shape {list(source.get_shape())}, expected {list(tensor.shape)}"
@@ -166,18 +198,15 @@ def _copy(
         raise UserError(
             f"{file}: tensor {name} is {source.get_dtype()}; only F32, F16 and BF16 are supported"
         )
-    for bounds, buffer in parts.items():
-        index = [slice(*b) for b in bounds]
-        if tensor.layer is not None:
-            if not bounds[0][0] <= tensor.layer < bounds[0][1]:
-                continue
-            buffer = buffer[tensor.layer - bounds[0][0]]
-            index = index[1:]
-        if tensor.transposed:
-            buffer[...] = source[tuple(index[::-1])].T
-        else:
-            read = source[(slice(0, 1),) * (len(tensor.shape) - len(index)) + tuple(index)]
-            buffer[...] = read.reshape(buffer.shape)
+
+
+def _read(source: Any, index: tuple[slice, ...], tensor: _Tensor) -> np.ndarray:
+    """`index` of our form of a tensor, in the file's dtype."""
+    if tensor.transposed:
+        return source[index[::-1]].T
+    ones = (slice(0, 1),) * (len(tensor.shape) - len(index))
+    read = source[ones + index]
+    return read.reshape(read.shape[len(ones) :])
 
 
 def _bounds(index: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
@@ -290,7 +319,7 @@ def _write_weights(target: epath.Path, params: nnx.State, dtype: np.dtype) -> No
     leaves = jax.tree.leaves(params)
     groups: list[list[tuple[str, _Tensor]]] = [[]]
     size = 0
-    for name, tensor in _tensors(params).items():
+    for name, tensor in expected(params).items():
         bytes_of_it = math.prod(tensor.shape) * dtype.itemsize
         if groups[-1] and size + bytes_of_it > _FILE_BYTES:
             groups.append([])
@@ -302,24 +331,44 @@ def _write_weights(target: epath.Path, params: nnx.State, dtype: np.dtype) -> No
     for number, group in enumerate(groups, start=1):
         part = f"-{number:05d}-of-{len(groups):05d}" if len(groups) > 1 else ""
         file = f"model{part}.safetensors"
-        content = {}
-        for name, tensor in group:
-            leaf = leaves[tensor.leaf]
-            value = _to_host(leaf if tensor.layer is None else leaf[tensor.layer])
-            value = value.T if tensor.transposed else value.reshape(tensor.shape)
-            content[name] = np.ascontiguousarray(value, dtype)
-            weight_map[name] = file
-        if jax.process_index() == 0:
-            safetensors.numpy.save_file(content, target / file, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys((name for name, _ in group), file)
+        _write_file(target / file, group, leaves, dtype)
     if len(groups) > 1 and jax.process_index() == 0:
         total = sum(math.prod(t.shape) for group in groups for _, t in group) * dtype.itemsize
         storage.write_json(target / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
+def _write_file(file: epath.Path, group: list[tuple[str, _Tensor]], leaves: list, dtype: np.dtype) -> None:
+    """One safetensors file: the length of its header, the header, the tensors. The library's own writer wants all
+    tensors in memory; here the host holds one."""
+    header, end = {"__metadata__": {"format": "pt"}}, 0
+    for name, tensor in group:
+        start, end = end, end + math.prod(tensor.shape) * dtype.itemsize
+        kind = {"bfloat16": "BF16", "float32": "F32"}[dtype.name]
+        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    with open(file if jax.process_index() == 0 else os.devnull, "wb") as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        for _, tensor in group:
+            stored = _as_stored(leaves[tensor.leaf], tensor.layer, tensor.transposed, tensor.shape, dtype)
+            out.write(_to_host(stored).view(np.uint8).data)
+            del stored
+
+
+@functools.partial(jax.jit, static_argnames=("transposed", "shape", "dtype"))
+def _as_stored(
+    leaf: Array, layer: int | None, transposed: bool, shape: tuple[int, ...], dtype: np.dtype
+) -> Array:
+    """The tensor of a file that `layer` of `leaf` (or all of it) is, made on the devices: an array of its own, whose copy on
+    the host, which JAX keeps beside it, goes with it."""
+    value = leaf if layer is None else jax.lax.dynamic_index_in_dim(leaf, layer, keepdims=False)
+    return (value.T if transposed else value.reshape(shape)).astype(dtype)
+
+
 def _to_host(x: Array) -> np.ndarray:
-    if isinstance(x, jax.Array) and not x.is_fully_addressable:
-        return multihost_utils.process_allgather(x, tiled=True)
-    return np.asarray(x)
+    value = x if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)
+    return np.ascontiguousarray(value)
 
 
 def _replace_folder(folder: epath.Path, write: Callable[[epath.Path], None]) -> None:

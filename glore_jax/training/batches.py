@@ -11,6 +11,9 @@ the step number alone.
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -124,6 +127,20 @@ class Batches:
             raise IndexError(step)
         layout = self._layout(step // self.plan.steps_per_epoch)[step % self.plan.steps_per_epoch]
         return assemble(self.examples, layout, self.plan.rows, self.row_length)
+
+
+def ahead(make: Callable[[int], Any], steps: Iterable[int]) -> Iterator[Any]:
+    """Yields `make(step)` for each of `steps`, in order; the next is made on a thread of the host while this one is in use.
+
+    What `make` raises is raised here, in place of its result. Closing the generator ends the thread once it has finished what it is
+    making, and makes no more; `contextlib.closing` does that however the loop over it ends.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+        futures = (thread.submit(make, step) for step in steps)
+        made = next(futures, None)
+        while made is not None:
+            result, made = made.result(), next(futures, None)
+            yield result
 
 
 def assemble(

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from glore_jax.parallel import mesh as meshes
 from glore_jax.training import metrics as measures
-from glore_jax.training.batches import Batches
+from glore_jax.training.batches import Batches, ahead
 from glore_jax.training.checkpoints import Checkpoints
 from glore_jax.training.optimizer import make_optimizer
 
@@ -113,14 +113,22 @@ def train(
     count = sum(x.size for x in jax.tree.leaves(params))
     tokens = batches.plan.rows * batches.plan.row_length
     flops = measures.training_flops(count, model_config, tokens, batches.plan.row_length)
-    log = _Log(writer, run.schedule, flops, tokens * batches.plan.fill, len(batches))
+    # All rates at once: a small computation between two steps would wait for the device to finish the first.
+    rates = np.asarray(run.schedule(np.arange(len(batches))))
+    log = _Log(writer, rates, flops, tokens * batches.plan.fill)
     start = time.monotonic()
     saved_at, pending = start, None
     bar = tqdm(total=len(batches), initial=first, desc=name, unit="step", mininterval=2.0, dynamic_ncols=True)
-    with _until_signalled() as stop, bar, _profiler(config, writer) as profile:
-        for step in range(first, len(batches)):
+    fed = ahead(lambda step: meshes.feed(batches[step], mesh), range(first, len(batches)))
+    with (
+        _until_signalled() as stop,
+        bar,
+        _profiler(config, writer) as profile,
+        contextlib.closing(fed),
+    ):
+        for step, batch in enumerate(fed, first):
             profile(step)
-            params, opt_state, metrics = run.step(params, opt_state, meshes.feed(batches[step], mesh))
+            params, opt_state, metrics = run.step(params, opt_state, batch)
             if pending is not None:  # one step late: the device is never waited for
                 bar.set_postfix_str(log(*pending))
             pending = (step, metrics)
@@ -150,14 +158,9 @@ def train(
 class _Log:
     """Reads metrics of finished steps, raises on NaN, writes TensorBoard, keeps the means of the last tenth."""
 
-    def __init__(self, writer, schedule, flops, tokens, steps):
-        self.writer, self.schedule, self.flops, self.tokens, self.steps = (
-            writer,
-            schedule,
-            flops,
-            tokens,
-            steps,
-        )
+    def __init__(self, writer, rates: np.ndarray, flops: float, tokens: float):
+        self.writer, self.rates, self.flops, self.tokens = writer, rates, flops, tokens
+        self.peak = measures.peak_flops() * jax.device_count()
         self.last, self.tail = time.monotonic(), []
 
     def __call__(self, step: int, metrics) -> str:
@@ -168,15 +171,14 @@ class _Log:
             )
         now = time.monotonic()
         seconds, self.last = now - self.last, now
-        if step >= 0.9 * self.steps:
+        if step >= 0.9 * len(self.rates):
             self.tail.append(values)
-        peak = measures.peak_flops() * jax.device_count()
         self.writer.scalars(
             values
             | {
-                "learning_rate": float(self.schedule(step)),
+                "learning_rate": float(self.rates[step]),
                 "tokens_per_second": self.tokens / seconds,
-                "model_flops_utilisation": self.flops / seconds / peak,
+                "model_flops_utilisation": self.flops / seconds / self.peak,
             },
             step,
         )

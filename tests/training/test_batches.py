@@ -1,6 +1,7 @@
 """Batches hold what went in: every example once an epoch, whole, and each target and label at its place."""
 
 import math
+import threading
 
 import hypothesis
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from glore_jax.errors import UserError
-from glore_jax.training.batches import Batches, Example, language_example, pack_into
+from glore_jax.training.batches import Batches, Example, ahead, language_example, pack_into
 
 ROW = 16
 properties = hypothesis.settings(deadline=None, max_examples=40)
@@ -158,3 +159,57 @@ def test_examples_are_checked():
         Example(tokens, ones, ones[:2])
     with pytest.raises(ValueError, match="labels must be float32, not int64"):
         Example(tokens, ones, np.ones(3, np.int64))
+
+
+# Made ahead.
+
+
+def makers() -> list[str]:
+    """Names of the running threads that make batches."""
+    return [t.name for t in threading.enumerate() if t.name.startswith("batches")]
+
+
+def test_one_is_made_while_the_one_before_is_in_use():
+    started = {step: threading.Event() for step in range(3, 7)}
+    threads = set()
+
+    def make(step):
+        threads.add(threading.current_thread())
+        started[step].set()
+        return 10 * step
+
+    made = ahead(make, range(3, 7))
+    for step in range(3, 7):
+        assert next(made) == 10 * step
+        if step < 6:
+            assert started[step + 1].wait(timeout=60)  # without being asked for
+        if step < 5:
+            assert not started[step + 2].is_set()
+    assert next(made, None) is None
+    assert len(threads) == 1 and threading.main_thread() not in threads and makers() == []
+
+
+def test_nothing_to_make():
+    assert list(ahead(lambda step: step, range(0))) == [] and makers() == []
+
+
+def test_an_error_comes_in_place_of_its_result_and_ends_the_thread():
+    asked = []
+
+    def make(step):
+        asked.append(step)
+        return 6 // (2 - step)
+
+    made = ahead(make, range(5))
+    assert [next(made), next(made)] == [3, 6]
+    with pytest.raises(ZeroDivisionError):
+        next(made)
+    assert asked == [0, 1, 2] and makers() == []
+
+
+def test_closing_makes_no_more():
+    asked = []
+    made = ahead(asked.append, range(100))
+    next(made)
+    made.close()
+    assert len(asked) <= 2 and makers() == []

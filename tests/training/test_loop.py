@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import signal
+import threading
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from tiny_llama import CONFIG, fresh
 
 from glore_jax.config import training
+from glore_jax.errors import UserError
 from glore_jax.parallel import mesh as meshes
 from glore_jax.training import loop, losses
 from glore_jax.training.batches import Batches, language_example
@@ -139,3 +141,46 @@ def test_nan_names_its_step(tmp_path):
     (first, *_) = (n for n in range(len(batches)) if np.isnan(batches[n]["weights"]).any())
     with pytest.raises(FloatingPointError, match=f"the loss is nan at step {first}: lower the learning rate"):
         train(tmp_path, batches)
+
+
+class Unreadable(Batches):
+    """The batch of step 5 cannot be made."""
+
+    def __getitem__(self, step):
+        if step == 5:
+            raise UserError("no such file")
+        return super().__getitem__(step)
+
+
+def test_an_error_in_making_a_batch_ends_the_run_at_its_step(tmp_path):
+    whole, writer = make_batches(), Events()
+    batches = Unreadable(whole.examples, batch_size=4, row_length=16, epochs=3, seed=0)
+    with pytest.raises(UserError, match="no such file"):
+        train(tmp_path, batches, writer)
+    assert list(writer.rows) == [
+        0,
+        1,
+        2,
+        3,
+    ]  # step 4 has run; its metrics would have been read one step later
+    assert not any(t.name.startswith("batches") for t in threading.enumerate())
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+class Interrupted(Batches):
+    """Ctrl-C while the batch of step 5 is being made, beside step 4."""
+
+    def __getitem__(self, step):
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().__getitem__(step)
+
+
+def test_ctrl_c_while_a_batch_is_made(tmp_path, uninterrupted):
+    batches = Interrupted(make_batches().examples, batch_size=4, row_length=16, epochs=3, seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, batches)
+    writer = Events()
+    trained = train(tmp_path, writer=writer)
+    assert min(writer.rows) in (5, 6)
+    assert same(trained.params, uninterrupted[0].params)

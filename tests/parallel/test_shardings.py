@@ -1,0 +1,106 @@
+"""Where every array of a training state lies, as committed tables: a change of layout shows as a diff of `shardings/*.txt`.
+
+UPDATE_SNAPSHOTS=1 python -m pytest tests/parallel/test_shardings.py        # writes them anew
+"""
+
+import collections
+import dataclasses
+import math
+import os
+import pathlib
+
+import jax
+import pytest
+from jax.sharding import AbstractMesh
+
+from benchmarks import pods
+from glore_jax.models import hf, llama, reward, shapes
+from glore_jax.parallel import mesh as meshes
+from glore_jax.stages import common
+from glore_jax.training import loop, losses
+
+FOLDER = pathlib.Path(__file__).parent / "shardings"
+CONFIGS = pods.CONFIGS | {"tiny": "configs/tiny.py"}
+
+
+def sizes_of(model: str) -> list[dict[str, int]]:
+    """The meshes of docs/pods.md for `model`, each once: those of training, one that divides every axis, and a host's chips that
+    generate."""
+    if model == "tiny":
+        return [{}, {"fsdp": 8}, {"fsdp": 4, "tensor": 2}]
+    found = []
+    for slice_, (topology, mesh) in pods.SLICES.items():
+        chips = math.prod(map(int, topology.split(":")[1].split("x")))
+        sizes = pods.LARGE.get(model, {}).get(slice_, mesh) or {"fsdp": chips}
+        assert math.prod(sizes.values()) == chips
+        if sizes not in found:
+            found.append(sizes)
+    return [*found, {"fsdp": 8, "tensor": 2}, {"tensor": 4}]
+
+
+def states(model: str, sizes: dict[str, int]) -> dict:
+    """{name: (parameters, optimizer state)}, as shapes with shardings, set up as the stages do."""
+    config = pods.read_config(CONFIGS[model])
+    shape = hf.read_config(common.base_folder(config)) if model == "tiny" else shapes.named(model)
+    shape = dataclasses.replace(shape, vocab_size=common.padded_vocab(config, shape.vocab_size + 1))
+    mesh = AbstractMesh(tuple(sizes.get(a, 1) for a in meshes.AXES), meshes.AXES)
+    found = {}
+    for name, module, loss, section in (
+        ("policy", llama, losses.language_loss, config.student.sft),
+        ("reward model", reward, losses.reward_loss, config.sorm.train),
+    ):
+        graphdef, params = module.abstract(shape)
+        params = meshes.placed(params, meshes.param_shardings(params, mesh))
+        found[name] = params, loop.setup(graphdef, params, loss, section, 100, mesh).opt_state
+    return found
+
+
+def placements(tree) -> dict[str, tuple[str, str]]:
+    """Name of every leaf -> (its shape, the mesh axis of each dimension)."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = ".".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+        spec = (*leaf.sharding.spec, *[None] * leaf.ndim)[: leaf.ndim]
+        axes = ",".join("+".join((a,) if isinstance(a, str) else a or "-") for a in spec)
+        found[name.removesuffix(".value")] = "x".join(map(str, leaf.shape)) or "one", axes or "-"
+    return found
+
+
+def merged(per_mesh: list[dict[str, tuple[str, str]]]) -> dict[str, tuple[str, ...]]:
+    """Name -> (shape, axes on each mesh)."""
+    (names,) = {tuple(found) for found in per_mesh}
+    return {n: (per_mesh[0][n][0], *(found[n][1] for found in per_mesh)) for n in names}
+
+
+def table(model: str) -> str:
+    """One row an array, one column a mesh. Of the optimizer state a row only for what does not lie as the parameter it belongs to."""
+    columns = sizes_of(model)
+    by_mesh = [states(model, sizes) for sizes in columns]
+    lines = ["# The mesh axis of each dimension on each mesh; - where it lies whole."]
+    for part in by_mesh[0]:
+        params, rest = (merged([placements(found[part][i]) for found in by_mesh]) for i in (0, 1))
+        beside = collections.Counter()
+        for name, row in list(rest.items()):
+            owner = next((p for p in params if name.endswith("." + p)), None)
+            if owner and params[owner] == row:
+                beside[name.removesuffix("." + owner)] += 1
+                del rest[name]
+        heads = [" ".join(f"{k}={v}" for k, v in sizes.items() if v > 1) or "one device" for sizes in columns]
+        rows = [[part, "shape", *heads], *([n, *r] for n, r in params.items())]
+        rows += [["its optimizer", "shape", *heads], *([n, *r] for n, r in rest.items())]
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        lines += ["", *("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows)]
+        lines += [f"{name}: {n} arrays, each as its parameter" for name, n in beside.items()]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("model", CONFIGS)
+def test_layout(model):
+    file, text = FOLDER / f"{model}.txt", table(model)
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        file.write_text(text)
+    assert text == file.read_text()
+
+
+def test_every_table_is_of_a_model():
+    assert {f.stem for f in FOLDER.iterdir()} == set(CONFIGS)
