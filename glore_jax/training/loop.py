@@ -13,10 +13,13 @@ from flax import nnx
 from tqdm import tqdm
 
 from glore_jax.parallel import mesh as meshes
+from glore_jax.parallel import processes
 from glore_jax.training import metrics as measures
 from glore_jax.training.batches import Batches
 from glore_jax.training.checkpoints import Checkpoints
 from glore_jax.training.optimizer import make_optimizer
+
+_SAVE, _STOP = 1, 2  # what a process may want after a step; the largest wish is granted to all
 
 
 @dataclasses.dataclass
@@ -95,7 +98,8 @@ def train(
 
     The checkpoints stay: the caller drops them once it has exported the result, so that a kill in between loses little.
 
-    `config`: a training section (see `make_optimizer`; also `save_seconds`, `profile_steps`). SIGTERM and Ctrl-C save before they end the process.
+    `config`: a training section (see `make_optimizer`; also `save_seconds`, `profile_steps`). SIGTERM and Ctrl-C save before they end
+    the process; with several processes, one of them that is signalled makes all save the same step, and end.
     Raises FloatingPointError naming the step if the loss is not finite.
     """
     run = setup(graphdef, params, loss_fn, config, len(batches), mesh)
@@ -115,7 +119,7 @@ def train(
     flops = measures.training_flops(count, model_config, tokens, batches.plan.row_length)
     log = _Log(writer, run.schedule, flops, tokens * batches.plan.fill, len(batches))
     start = time.monotonic()
-    saved_at, pending = start, None
+    saved_at, pending, agreed = start, None, processes.Agreed()
     bar = tqdm(total=len(batches), initial=first, desc=name, unit="step", mininterval=2.0, dynamic_ncols=True)
     with _until_signalled() as stop, bar, _profiler(config, writer) as profile:
         for step in range(first, len(batches)):
@@ -128,12 +132,16 @@ def train(
             done = step + 1
             if on_step and done < len(batches):
                 on_step(done, params)
-            if stop() or (time.monotonic() - saved_at > config.save_seconds and done < len(batches)):
+            due = time.monotonic() - saved_at > config.save_seconds and done < len(batches)
+            ask = agreed if done < len(batches) else agreed.last
+            wish = ask(_STOP if stop() else _SAVE if due else 0)
+            if wish:
                 checkpoints.save(done, {"params": params, "opt_state": opt_state})
                 saved_at = time.monotonic()
-                if stop():
-                    checkpoints.close()
-                    raise KeyboardInterrupt
+            if wish == _STOP:
+                checkpoints.close()
+                processes.barrier(f"{name} saved")  # who ends first ends the others
+                raise KeyboardInterrupt
         if pending is not None:
             log(*pending)
     checkpoints.close()
@@ -205,6 +213,8 @@ def _until_signalled():
     finally:
         for number, previous in old.items():
             signal.signal(number, previous)
+    if seen:  # after the last look
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
