@@ -29,7 +29,7 @@ class Lifeline:
     """The open connections of one process: of process 0 to all the others, of another to process 0."""
 
     def __init__(self, index: int, peers: dict[int, socket.socket]):
-        self.index, self.peers = index, peers
+        self.index, self.peers, self._resting = index, peers, False
         for connection in peers.values():
             connection.settimeout(None)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -40,6 +40,10 @@ class Lifeline:
     def watch(self, on_loss: Callable[[str], None]) -> None:
         """Calls `on_loss(who ended, and how)` on a thread of its own as soon as another process has ended other than well."""
         threading.Thread(target=self._watch, args=(on_loss,), name="lifeline", daemon=True).start()
+
+    def rest(self) -> None:
+        """From now on nothing is a loss."""
+        self._resting = True
 
     def leave(self, word: str = "") -> None:
         """Tells the others that this process ends: `word` says how; "" is well, and nobody minds."""
@@ -53,7 +57,7 @@ class Lifeline:
                 for key, _ in open_ends.select():
                     word = _hear(key.fileobj)
                     open_ends.unregister(key.fileobj)
-                    if word == _IN_PEACE:
+                    if word == _IN_PEACE or self._resting:
                         continue
                     loss = word or f"process {key.data} is gone: killed, or its machine is down"
                     self._send(loss)

@@ -100,6 +100,18 @@ def leave(code: int, reason: str = "") -> None:
         os._exit(code)
 
 
+def part() -> None:
+    """All have agreed to end here: waits for the others, after which nobody minds who ends first. No collective works any more."""
+    global _lifeline
+    if _lifeline:
+        _lifeline.rest()
+        _lifeline = None
+    if _several:
+        import jax
+
+        jax.distributed.shutdown()
+
+
 def may_be_an_echo() -> None:
     """To be called with an error in hand: gives the lifeline time to say that it is the echo of another process's end, and to end
     this one for that reason."""

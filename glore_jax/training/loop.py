@@ -140,7 +140,7 @@ def train(
                 saved_at = time.monotonic()
             if wish == _STOP:
                 checkpoints.close()
-                processes.barrier(f"{name} saved")  # who ends first ends the others
+                processes.part()
                 raise KeyboardInterrupt
         if pending is not None:
             log(*pending)
