@@ -3,17 +3,17 @@
 import contextlib
 import os
 import pathlib
-import socket
 import subprocess
 import sys
+
+from glore_jax.parallel.lifeline import free_port
 
 ROOT = pathlib.Path(__file__).parent.parent  # the checkout
 _QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
 def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def environment(devices: int = 1) -> dict[str, str]:
@@ -25,17 +25,17 @@ def environment(devices: int = 1) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def together(count: int, arguments, devices: int = 1, **variables: str):
-    """Starts `python *arguments(address, index)` `count` times; yields the processes, text pipes for what they print. Whatever
-    happens inside, all are gone afterwards."""
-    address = free_address()
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *map(str, arguments(address, index))],
-            env=environment(devices) | variables, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for index in range(count)
-    ]  # fmt: skip
+def together(count: int, arguments, devices: int = 1, log: pathlib.Path | None = None, **variables: str):
+    """Starts `python *arguments(address, index)` `count` times and yields the processes, text pipes for what they print; a pipe
+    holds only so much, so with `log` the output of process N goes to the end of the file `log`/N.txt instead. Whatever happens
+    inside, all are gone afterwards."""
+    address, processes = free_address(), []
+    for index in range(count):
+        with open(log / f"{index}.txt", "a") if log else contextlib.nullcontext(subprocess.PIPE) as out:
+            command = [sys.executable, *map(str, arguments(address, index))]
+            errors = subprocess.STDOUT if log else subprocess.PIPE
+            options = {"env": environment(devices) | variables, "cwd": ROOT, "text": True}
+            processes.append(subprocess.Popen(command, stdout=out, stderr=errors, **options))
     try:
         yield processes
     finally:

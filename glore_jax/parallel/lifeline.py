@@ -110,6 +110,12 @@ def roll_call(address: str, count: int, index: int, timeout: float) -> Lifeline:
     )
 
 
+def free_port() -> int:
+    """A port of this machine on which nobody listens."""
+    with socket.create_server(("", 0)) as server:
+        return server.getsockname()[1]
+
+
 def _hear_all(port: int, missing: set[int], deadline: float, timeout: float) -> dict[int, socket.socket]:
     """Listens where JAX's coordinator will listen afterwards, until every process of `missing` has reported: their connections."""
     both = socket.has_dualstack_ipv6()

@@ -7,12 +7,13 @@ what all share (manifests, reports, exports); everyone waits at a barrier before
 clock, a signal or a disk is never decided by one process for itself: `Agreed`, `all_agree`. If one ends before its time, all end.
 """
 
+import functools
 import os
 import sys
 import time
 
 from glore_jax.errors import UserError
-from glore_jax.parallel.lifeline import Lifeline, roll_call
+from glore_jax.parallel.lifeline import Lifeline, free_port, roll_call
 
 TIMEOUT = 300  # seconds; a slice whose hosts boot together is complete well before
 LOST = 3  # exit code of a process that ends because another did
@@ -40,7 +41,7 @@ def initialize(
     Raises:
       UserError: the address is malformed, the numbers do not fit, or somebody does not come in time.
     """
-    global _several, _lifeline
+    global _several
     coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
     hosts = [h for h in os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",") if h]
     if not coordinator and len(hosts) < 2:
@@ -54,8 +55,7 @@ def initialize(
     if count is not None and index is not None and not 0 <= index < count:
         raise UserError(f"process_id is {index}, num_processes is {count}: ids run from 0 to {count - 1}")
     if coordinator and count is not None and index is not None:
-        _lifeline = roll_call(coordinator, count, index, timeout)
-        _lifeline.watch(_lost)
+        _hold(roll_call(coordinator, count, index, timeout))
     import jax
 
     # JAX's own notice of pre-emption swallows SIGTERM for good, and only a training loop could ask it whether one came.
@@ -68,6 +68,10 @@ def initialize(
         reason = " ".join(str(e).split())[:300]
         raise UserError(f"{missing} came together at {where} within {timeout} s: {reason}") from e
     _several = jax.process_count() > 1
+    if _several and not _lifeline:  # only JAX knew the numbers; its coordinator has the port now
+        port = largest(free_port() if jax.process_index() == 0 else 0)
+        host = coordinator.rpartition(":")[0] if coordinator else hosts[0]
+        _hold(roll_call(f"{host}:{port}", jax.process_count(), jax.process_index(), timeout))
     return True
 
 
@@ -76,6 +80,12 @@ def _number(name: str, value: int | None, variable: str) -> int | None:
     if text and not text.isdecimal():
         raise UserError(f"{name} is {text!r}: it must be a whole number (flag --{name} or ${variable})")
     return int(text) if text else None
+
+
+def _hold(lifeline: Lifeline) -> None:
+    global _lifeline
+    _lifeline = lifeline
+    _lifeline.watch(_lost)
 
 
 def _lost(loss: str) -> None:
@@ -187,12 +197,19 @@ def _largest(number: int):
     """An int32 scalar on this process's first device, still being computed: the largest `number` of all processes."""
     import jax
     import numpy as np
+
+    each, largest_of = _maximum()
+    mine = np.full(jax.device_count(), number, np.int32)
+    return largest_of(jax.make_array_from_callback(mine.shape, each, mine.__getitem__)).addressable_data(0)
+
+
+@functools.cache
+def _maximum():
+    """(the sharding of one number on each device, the compiled largest of them)."""
+    import jax
+    import numpy as np
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
     every = Mesh(np.asarray(jax.devices()), "all")
-    mine = np.full(jax.device_count(), number, np.int32)
-    given = jax.make_array_from_callback(
-        mine.shape, NamedSharding(every, PartitionSpec("all")), mine.__getitem__
-    )
     whole = NamedSharding(every, PartitionSpec())
-    return jax.jit(jax.numpy.max, out_shardings=whole)(given).addressable_data(0)
+    return NamedSharding(every, PartitionSpec("all")), jax.jit(jax.numpy.max, out_shardings=whole)

@@ -119,7 +119,7 @@ def train(
     flops = measures.training_flops(count, model_config, tokens, batches.plan.row_length)
     log = _Log(writer, run.schedule, flops, tokens * batches.plan.fill, len(batches))
     start = time.monotonic()
-    saved_at, pending, agreed = start, None, processes.Agreed()
+    pending, agreed, due = None, processes.Agreed(), _clock(config.save_seconds)
     bar = tqdm(total=len(batches), initial=first, desc=name, unit="step", mininterval=2.0, dynamic_ncols=True)
     with _until_signalled() as stop, bar, _profiler(config, writer) as profile:
         for step in range(first, len(batches)):
@@ -132,12 +132,12 @@ def train(
             done = step + 1
             if on_step and done < len(batches):
                 on_step(done, params)
-            due = time.monotonic() - saved_at > config.save_seconds and done < len(batches)
-            ask = agreed if done < len(batches) else agreed.last
-            wish = ask(_STOP if stop() else _SAVE if due else 0)
+            wish = _STOP if stop() else _SAVE if due() and done < len(batches) else 0
+            wish = agreed(wish) if done < len(batches) else agreed.last(wish)
             if wish:
+                bar.set_postfix_str(log(*pending))  # no checkpoint of a state that is not a number
+                pending = None
                 checkpoints.save(done, {"params": params, "opt_state": opt_state})
-                saved_at = time.monotonic()
             if wish == _STOP:
                 checkpoints.close()
                 processes.part()
@@ -176,7 +176,7 @@ class _Log:
             )
         now = time.monotonic()
         seconds, self.last = now - self.last, now
-        if step >= 0.9 * self.steps:
+        if step >= min(0.9 * self.steps, self.steps - 1):
             self.tail.append(values)
         peak = measures.peak_flops() * jax.device_count()
         self.writer.scalars(
@@ -192,6 +192,20 @@ class _Log:
 
     def result(self) -> dict[str, float]:
         return {k: float(np.mean([v[k] for v in self.tail])) for k in self.tail[0]} if self.tail else {}
+
+
+def _clock(seconds: float) -> Callable[[], bool]:
+    """A function that is true once every `seconds`. Only process 0's clock counts: two that are a step apart would save twice."""
+    last = time.monotonic()
+
+    def due() -> bool:
+        nonlocal last
+        if not processes.is_main() or time.monotonic() - last <= seconds:
+            return False
+        last = time.monotonic()
+        return True
+
+    return due
 
 
 @contextlib.contextmanager

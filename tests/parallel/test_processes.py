@@ -55,10 +55,13 @@ def test_one_process_agrees_with_itself():
 
 
 _PROGRAM = """
-import sys, time
+import os, sys, time
 from glore_jax.parallel import processes
 index, count = int(sys.argv[2]), int(sys.argv[3])
-assert processes.initialize(sys.argv[1], count, index, timeout=60)
+if "MPI" in sys.argv:
+    os.environ |= {"OMPI_MCA_orte_hnp_uri": "4096.0;tcp://127.0.0.1:1", "OMPI_COMM_WORLD_SIZE": str(count),
+                   "OMPI_COMM_WORLD_RANK": str(index), "OMPI_COMM_WORLD_LOCAL_RANK": "0"}
+assert processes.initialize(sys.argv[1], *(() if "MPI" in sys.argv else (count, index)), timeout=60)
 import jax
 processes.barrier("here")
 agreed = processes.Agreed()
@@ -67,8 +70,11 @@ print(processes.index(), processes.is_main(), jax.device_count(), processes.larg
 """
 
 
-def start(count, body="processes.leave(0)"):
-    return several.together(count, lambda address, index: ("-c", _PROGRAM + body, address, index, count))
+def start(count, body="processes.leave(0)", *options):
+    def arguments(address, index):
+        return "-c", _PROGRAM + body, address, index, count, *options
+
+    return several.together(count, arguments)
 
 
 def test_two_processes_become_one_run():
@@ -104,8 +110,11 @@ def test_one_that_is_killed_ends_all_four(gone):
         assert code == processes.LOST and err.splitlines()[-1].startswith(line), err
 
 
-def test_one_that_fails_ends_the_other_with_its_reason():
-    with start(2, "if index == 1: processes.leave(2, 'error: disk full')\nprocesses.barrier('never')") as run:
+@pytest.mark.parametrize("numbers_from", ["FLAGS", "MPI"])
+def test_one_that_fails_ends_the_other_with_its_reason(numbers_from):
+    """Also where only JAX knows how many they are, from the environment that a cluster gives them."""
+    body = "if index == 1: processes.leave(2, 'error: disk full')\nprocesses.barrier('never')"
+    with start(2, body, numbers_from) as run:
         (first, _, err), (second, *_) = several.ended(run)
     assert (first, second) == (processes.LOST, 2)
     assert "glore: process 1 ended with exit code 2 (error: disk full); this process ends too. " in err

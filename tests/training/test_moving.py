@@ -35,7 +35,6 @@ def test_from_eight_devices_to_four_to_one_and_back(tmp_path, stayed):
         arguments, params = (tmp_path, sizes, jax.devices()[:count]), None
         if last:
             losses = interrupted(*arguments, stop_after=last)
-            losses[last - 1] = stayed[1][last - 1]  # saved, but not read any more
         else:
             params, losses = tiny_run.train(*arguments)
         assert_same(stayed, params, losses, range(first, last or tiny_run.STEPS))
