@@ -47,6 +47,7 @@ class Lifeline:
 
     def leave(self, word: str = "") -> None:
         """Tells the others that this process ends: `word` says how; "" is well, and nobody minds."""
+        self._resting |= bool(word)  # whoever hears it ends, and that must not change how this one does
         self._send(f"process {self.index} {' '.join(word.split())}" if word else _IN_PEACE)
 
     def _watch(self, on_loss: Callable[[str], None]) -> None:
