@@ -139,6 +139,11 @@ def check() -> None:
         )
 
 
+def alone() -> bool:
+    """Whether the run has only this process."""
+    return not _several
+
+
 def index() -> int:
     """Number of this process, 0 if it is the only one."""
     if not _several:
