@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         code, reason = 130, "interrupted; the same command goes on from here"
     if code > 1:
         command.end(reason, code)
-    processes.leave(code, reason)
+    processes.leave(code, reason.partition(";")[0])  # what went wrong; what to do about it is said here
     return code
 
 
@@ -67,9 +67,10 @@ def _verdict(e: Exception) -> tuple[int, str]:
     if isinstance(e, OSError) and e.errno == errno.ENOSPC:
         place = e.filename or FLAGS.workdir
         return 2, f"error: no space left on the disk of {place}; the same command goes on from here"
-    line = (str(e) or type(e).__name__).splitlines()[0]
-    if isinstance(e, RuntimeError) and "RESOURCE_EXHAUSTED" in str(
-        e
+    text = str(e) or type(e).__name__
+    line = text.splitlines()[0]
+    if (
+        isinstance(e, RuntimeError) and "RESOURCE_EXHAUSTED" in text
     ):  # XLA, if it gets no memory on the device
         return 2, f"error: out of device memory; try a smaller batch_size or engine.groups: {line}"
     return 1, f"{type(e).__name__}: {line}"
