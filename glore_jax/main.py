@@ -3,11 +3,12 @@
     python -m glore_jax.main --config=configs/tiny.py --workdir=runs/tiny [--config.rollout.k=4] [--stage=orm,sorm]
 
 The same command again goes on where the last one ended. Exit codes: 0 all that was asked for is done; 2 a mistake in the
-command, the config or the data, or a full disk: one line says which; 130 interrupted.
+command, the config or the data, or a full disk: one line says which; 3 another process of this run has ended; 130 interrupted.
 """
 
 import errno
 import signal
+import traceback
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -32,33 +33,47 @@ flags.DEFINE_integer("process_id", None, "which of them this is, from 0; Cloud T
 def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a pre-empted machine ends as Ctrl-C does
     try:
-        if len(argv) > 1:
-            raise UserError(f"unexpected argument {argv[1]!r}: flags have the form --name=value")
-        if FLAGS.config is None or not FLAGS.workdir:
-            raise UserError("--config=configs/NAME.py and --workdir=DIR are needed")
-        processes.initialize(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
-        pipeline.run(FLAGS.config, FLAGS.workdir, None if FLAGS.stage is None else tuple(FLAGS.stage))
-        return 0
+        code, reason = 0, ""
+        run(argv)
+    except Exception as e:
+        processes.may_be_an_echo()
+        code, reason = _verdict(e)
+        if code == 1:
+            traceback.print_exc()
     except KeyboardInterrupt:
-        return command.end("interrupted; the same command goes on from here", 130)
-    except UserError as e:
-        return command.end(f"error: {e}", 2)
-    except MemoryError:
-        return command.end("error: out of memory; try a smaller batch_size or a smaller engine.groups", 2)
-    except OSError as e:
-        if e.errno != errno.ENOSPC:
-            raise
-        return command.end(
-            f"error: no space left on the disk of {e.filename or FLAGS.workdir}; the same command goes on from here",
-            2,
-        )
-    except RuntimeError as e:  # what XLA raises if an allocation on the device fails
-        if "RESOURCE_EXHAUSTED" not in str(e):
-            raise
-        return command.end(
-            f"error: out of device memory; try a smaller batch_size or engine.groups: {str(e).splitlines()[0]}",
-            2,
-        )
+        code, reason = 130, "interrupted; the same command goes on from here"
+    if code > 1:
+        command.end(reason, code)
+    processes.leave(code, reason.partition(";")[0])  # what went wrong; what to do about it is said here
+    return code
+
+
+def run(argv: list[str]) -> None:
+    """What the flags ask for. Raises UserError for a mistake in them."""
+    if len(argv) > 1:
+        raise UserError(f"unexpected argument {argv[1]!r}: flags have the form --name=value")
+    if FLAGS.config is None or not FLAGS.workdir:
+        raise UserError("--config=configs/NAME.py and --workdir=DIR are needed")
+    processes.initialize(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+    pipeline.run(FLAGS.config, FLAGS.workdir, None if FLAGS.stage is None else tuple(FLAGS.stage))
+
+
+def _verdict(e: Exception) -> tuple[int, str]:
+    """The exit code that `e` stands for, and the line that says why; 1 for a mistake of the program."""
+    if isinstance(e, UserError):
+        return 2, f"error: {e}"
+    if isinstance(e, MemoryError):
+        return 2, "error: out of memory; try a smaller batch_size or a smaller engine.groups"
+    if isinstance(e, OSError) and e.errno == errno.ENOSPC:
+        place = e.filename or FLAGS.workdir
+        return 2, f"error: no space left on the disk of {place}; the same command goes on from here"
+    text = str(e) or type(e).__name__
+    line = text.splitlines()[0]
+    if (
+        isinstance(e, RuntimeError) and "RESOURCE_EXHAUSTED" in text
+    ):  # XLA, if it gets no memory on the device
+        return 2, f"error: out of device memory; try a smaller batch_size or engine.groups: {line}"
+    return 1, f"{type(e).__name__}: {line}"
 
 
 def cli() -> None:

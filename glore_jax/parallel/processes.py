@@ -3,19 +3,24 @@
 One process needs none of this, and then JAX is not even imported here: a run that has nothing to do ends in a second.
 
 Invariants of a run of several processes. All start the same command. All read the same work directory. Process 0 alone writes
-what all share (manifests, reports, exports); everyone waits at a barrier before it reads what process 0 wrote.
+what all share (manifests, reports, exports); everyone waits at a barrier before it reads what process 0 wrote. What depends on a
+clock, a signal or a disk is never decided by one process for itself: `Agreed`, `all_agree`. If one ends before its time, all end.
 """
 
-import contextlib
+import functools
 import os
-import socket
+import sys
 import time
 
 from glore_jax.errors import UserError
+from glore_jax.parallel.lifeline import Lifeline, free_port, roll_call
 
 TIMEOUT = 300  # seconds; a slice whose hosts boot together is complete well before
+LOST = 3  # exit code of a process that ends because another did
+ECHO = 3.0  # seconds in which the end of a process on any machine is known on all
 
 _several = False
+_lifeline: Lifeline | None = None
 
 
 def initialize(
@@ -50,9 +55,11 @@ def initialize(
     if count is not None and index is not None and not 0 <= index < count:
         raise UserError(f"process_id is {index}, num_processes is {count}: ids run from 0 to {count - 1}")
     if coordinator and count is not None and index is not None:
-        _roll_call(coordinator, count, index, timeout)
+        _hold(roll_call(coordinator, count, index, timeout))
     import jax
 
+    # JAX's own notice of pre-emption swallows SIGTERM for good, and only a training loop could ask it whether one came.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(coordinator, count, index, initialization_timeout=timeout)
     except (RuntimeError, ValueError) as e:  # JAX's run-time errors are RuntimeErrors
@@ -61,6 +68,10 @@ def initialize(
         reason = " ".join(str(e).split())[:300]
         raise UserError(f"{missing} came together at {where} within {timeout} s: {reason}") from e
     _several = jax.process_count() > 1
+    if _several and not _lifeline:  # only JAX knew the numbers; its coordinator has the port now
+        port = largest(free_port() if jax.process_index() == 0 else 0)
+        host = coordinator.rpartition(":")[0] if coordinator else hosts[0]
+        _hold(roll_call(f"{host}:{port}", jax.process_count(), jax.process_index(), timeout))
     return True
 
 
@@ -71,70 +82,51 @@ def _number(name: str, value: int | None, variable: str) -> int | None:
     return int(text) if text else None
 
 
-def _roll_call(address: str, count: int, index: int, timeout: float) -> None:
-    """Returns in every process once all `count` have reported to process 0, or raises UserError naming who did not.
+def _hold(lifeline: Lifeline) -> None:
+    global _lifeline
+    _lifeline = lifeline
+    _lifeline.watch(_lost)
 
-    JAX waits for the others too, but if one is missing it aborts the process with a stack trace that does not say which.
-    """
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    if not host or not port.isdecimal():
-        raise UserError(f"coordinator address {address!r}: needs the form HOST:PORT")
-    deadline = time.monotonic() + timeout
-    if index == 0:
-        _hear_all(int(port), set(range(1, count)), deadline, timeout)
-        return
-    trouble: Exception | str = "it closed the connection"
-    while time.monotonic() < deadline:
-        try:
-            with socket.create_connection((host, int(port)), timeout=5) as connection:
-                connection.sendall(f"{index}\n".encode())
-                connection.settimeout(max(0.1, deadline - time.monotonic()))
-                if connection.recv(2) == b"go":
-                    return
-        except OSError as e:
-            trouble = e
-        time.sleep(0.2)
-    raise UserError(
-        f"process {index} heard nothing from process 0 at {address} in {timeout} s: {trouble}; is that port open?"
+
+def _lost(loss: str) -> None:
+    """Ends this process from the lifeline's thread: its main thread may wait for the lost one for ever, deaf to everything."""
+    print(
+        f"glore: {loss}; this process ends too. The same command on all machines goes on from here",
+        file=sys.stderr,
+        flush=True,
     )
+    os._exit(LOST)
 
 
-def _hear_all(port: int, missing: set[int], deadline: float, timeout: float) -> None:
-    """Listens where JAX's coordinator will listen afterwards, until every process of `missing` has reported."""
-    both = socket.has_dualstack_ipv6()
-    try:
-        server = socket.create_server(
-            ("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both
-        )
-    except OSError as e:
-        raise UserError(
-            f"process 0 cannot listen on port {port}: {e.strerror}; choose another port in --coordinator"
-        ) from e
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(server)
-        present = []
-        while missing:
-            try:
-                server.settimeout(max(0.01, deadline - time.monotonic()))
-                connection, _ = server.accept()
-            except TimeoutError as e:
-                names = ", ".join(map(str, sorted(missing)))
-                raise UserError(
-                    f"process {names} did not report to process 0 on port {port} within {timeout} s"
-                ) from e
-            stack.enter_context(connection)
-            connection.settimeout(5)
-            try:
-                report = connection.recv(16).decode(errors="replace").strip()
-            except OSError:  # not one of ours, or it broke off; ours will try again
-                continue
-            if report.isdecimal():
-                missing.discard(int(report))
-                present.append(connection)
-        for connection in present:
-            with contextlib.suppress(OSError):
-                connection.sendall(b"go")
+def leave(code: int, reason: str = "") -> None:
+    """The end of this process: the others hear of it, and end too if `code` is not 0. Nothing happens if it is the only one.
+
+    With a `code` it does not return, for what Python does at its end would wait for the others. `reason`: one line for them.
+    """
+    if _lifeline:
+        _lifeline.leave(f"ended with exit code {code}{reason and f' ({reason})'}" if code else "")
+    if code and (_lifeline or _several):
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def part() -> None:
+    """All have agreed to end here: waits for the others, after which nobody minds who ends first. No collective works any more."""
+    global _lifeline
+    if _lifeline:
+        _lifeline.rest()
+        _lifeline = None
+    if _several:
+        import jax
+
+        jax.distributed.shutdown()
+
+
+def may_be_an_echo() -> None:
+    """To be called with an error in hand: gives the lifeline time to say that it is the echo of another process's end, and to end
+    this one for that reason."""
+    if _lifeline:
+        time.sleep(ECHO)
 
 
 def check() -> None:
@@ -145,6 +137,11 @@ def check() -> None:
         raise UserError(
             f"this machine is one of {jax.process_count()} hosts: start the same command on all of them with --coordinator=HOST:PORT"
         )
+
+
+def alone() -> bool:
+    """Whether the run has only this process."""
+    return not _several
 
 
 def index() -> int:
@@ -167,3 +164,57 @@ def barrier(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+class Agreed:
+    """The largest of the numbers that all processes give, the same for all and at the same call.
+
+    With several processes a call returns what was agreed at the call before: by then it has been computed, so nobody waits for
+    the others more than the training step itself does.
+    """
+
+    def __init__(self):
+        self._before = None
+
+    def __call__(self, number: int) -> int:
+        """`number` is not negative. 0 at the first call of several processes."""
+        if not _several:
+            return number
+        before, self._before = self._before, _largest(number)
+        return 0 if before is None else int(before)
+
+    def last(self, number: int) -> int:
+        """Waits for the agreement on this very number; also counts the call before."""
+        return max(self(number), self(0))
+
+
+def largest(number: int) -> int:
+    """The largest `number` (not negative) of all processes; waits for all."""
+    return int(_largest(number)) if _several else number
+
+
+def all_agree(yes: bool) -> bool:
+    """Whether every process says yes; waits for all."""
+    return largest(int(not yes)) == 0
+
+
+def _largest(number: int):
+    """An int32 scalar on this process's first device, still being computed: the largest `number` of all processes."""
+    import jax
+    import numpy as np
+
+    each, largest_of = _maximum()
+    mine = np.full(jax.device_count(), number, np.int32)
+    return largest_of(jax.make_array_from_callback(mine.shape, each, mine.__getitem__)).addressable_data(0)
+
+
+@functools.cache
+def _maximum():
+    """(the sharding of one number on each device, the compiled largest of them)."""
+    import jax
+    import numpy as np
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    every = Mesh(np.asarray(jax.devices()), "all")
+    whole = NamedSharding(every, PartitionSpec())
+    return NamedSharding(every, PartitionSpec("all")), jax.jit(jax.numpy.max, out_shardings=whole)

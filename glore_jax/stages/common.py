@@ -181,13 +181,7 @@ def generate(
 
     make_job(item) -> Job; to_rows(item, job) -> list of records. Parts are shared out over the processes; returns all records.
     """
-    folder, size = ctx.folder(*name.split("/")), ctx.config.engine.part_questions
-    parts = [items[i : i + size] for i in range(0, len(items), size)]
-    mine = [
-        i
-        for i in range(jax.process_index(), len(parts), jax.process_count())
-        if not storage.has_part(folder, i)
-    ]
+    folder, parts, mine = _share(ctx, name, items)
     rows: dict[int, dict[int, list[dict]]] = {i: {} for i in mine}
 
     def jobs():
@@ -221,6 +215,27 @@ def generate(
         on_main(_add_work, folder, engine.stats, sum(len(parts[i]) for i in mine))
     processes.barrier(name)
     return storage.read_records(folder)
+
+
+def in_parts(ctx, name: str, items: list, make: Callable[[list], list[dict]]) -> list[dict]:
+    """Records of `items`, one each, kept as parts under the folder `name`: what is there already is not made again.
+
+    make(some of the items) -> their records, called once. Parts are shared out over the processes; returns all records.
+    """
+    folder, parts, mine = _share(ctx, name, items)
+    rows = iter(make([item for i in mine for item in parts[i]]) if mine else ())
+    for i in mine:
+        storage.write_part(folder, i, [next(rows) for _ in parts[i]])
+    processes.barrier(name)
+    return storage.read_records(folder)
+
+
+def _share(ctx, name: str, items: list):
+    """(folder, items of each part, the parts that this process has to make)."""
+    folder, size = ctx.folder(*name.split("/")), ctx.config.engine.part_questions
+    parts = [items[i : i + size] for i in range(0, len(items), size)]
+    share = range(jax.process_index(), len(parts), jax.process_count())
+    return folder, parts, [i for i in share if not storage.has_part(folder, i)]
 
 
 def _add_work(folder, stats, items: int) -> None:

@@ -44,10 +44,10 @@ def run(ctx) -> dict:
         refined = refine(ctx, split, drafts, scored["drafts"])
         finals = score_refinements(ctx, split, refined)
         results[split] = measures.measure(ctx, problems, drafts, samples, labelled, scored, refined, finals)
-    storage.write_json(ctx.folder("evaluate", "results.json"), {s: r["figures"] for s, r in results.items()})
-    storage.write_jsonl(
-        ctx.folder("evaluate", "examples.jsonl"), [e for r in results.values() for e in r["examples"]]
-    )
+    figures = {s: r["figures"] for s, r in results.items()}
+    examples = [e for r in results.values() for e in r["examples"]]
+    common.on_main(storage.write_json, ctx.folder("evaluate", "results.json"), figures)
+    common.on_main(storage.write_jsonl, ctx.folder("evaluate", "examples.jsonl"), examples)
     return {
         s: {
             "draft": r["figures"]["draft"]["acc"],
@@ -68,17 +68,17 @@ def score_all(
 ) -> dict[str, dict[str, list[list[float]]]]:
     """{"drafts" | "samples": {reward model: probabilities per step of each record}}, kept in evaluate/SPLIT/scores."""
     out: dict[str, dict] = {"drafts": {}, "samples": {}}
+    rows = drafts + samples
     for name, parts in reward_models(ctx).items():
-        folder = ctx.folder("evaluate", split, "scores", name)
-        if not storage.has_part(folder, 0):
-            model = common.load_reward(ctx, *parts)
-            rows = drafts + samples
+
+        def make(some, name=name, parts=parts):
+            solutions = [(r["question"], r["steps"]) for r in some]
             values = rewards.score(
-                ctx, model, [(r["question"], r["steps"]) for r in rows], f"evaluate/{split} {name}"
+                ctx, common.load_reward(ctx, *parts), solutions, f"evaluate/{split} {name}"
             )
-            common.on_main(storage.write_part, folder, 0, [{"scores": [float(x) for x in v]} for v in values])
-            common.processes.barrier(f"scores {name}")
-        scores = [r["scores"] for r in storage.read_records(folder)]
+            return [{"scores": [float(x) for x in v]} for v in values]
+
+        scores = [r["scores"] for r in common.in_parts(ctx, f"evaluate/{split}/scores/{name}", rows, make)]
         out["drafts"][name], out["samples"][name] = scores[: len(drafts)], scores[len(drafts) :]
     return out
 
@@ -141,16 +141,16 @@ def refine(ctx, split: str, drafts: list[dict], scores: dict[str, list[list[floa
 
 def score_refinements(ctx, split: str, refined: list[dict]) -> list[dict[str, float]]:
     """The ORM's final score of each refinement; 0 for an empty text."""
-    folder = ctx.folder("evaluate", split, "scores", "refinements")
-    if not storage.has_part(folder, 0):
-        model = common.load_reward(ctx, "orm", "hf")
-        texts = [(r["question"], r[kind]["steps"]) for r in refined for kind in KINDS]
-        values = rewards.score(ctx, model, texts, f"evaluate/{split} refinements")
+
+    def make(some):
+        texts = [(r["question"], r[kind]["steps"]) for r in some for kind in KINDS]
+        values = rewards.score(
+            ctx, common.load_reward(ctx, "orm", "hf"), texts, f"evaluate/{split} refinements"
+        )
         finals = [float(v[-1]) if len(v) else 0.0 for v in values]
-        rows = [
+        return [
             dict(zip(KINDS, finals[i : i + len(KINDS)], strict=True))
             for i in range(0, len(finals), len(KINDS))
         ]
-        common.on_main(storage.write_part, folder, 0, rows)
-        common.processes.barrier("scores refinements")
-    return storage.read_records(folder)
+
+    return common.in_parts(ctx, f"evaluate/{split}/scores/refinements", refined, make)

@@ -27,7 +27,7 @@ def run(ctx) -> dict:
         raise UserError(
             "refiner: no question has both a right and a wrong sample, so there is nothing to pair; sample more"
         )
-    storage.write_part(ctx.folder("refiner", "pairs"), 0, pairs)
+    common.on_main(storage.write_part, ctx.folder("refiner", "pairs"), 0, pairs)
     base, prefix = common.load_base(ctx), c.attention == "prefix"
     examples = [
         language_example(

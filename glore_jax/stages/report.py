@@ -3,6 +3,7 @@
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.models import hf
+from glore_jax.parallel import processes
 from glore_jax.report import tables, write
 
 NEEDS = ("student", "sample", "rollout", "orm", "sorm", "refiner", "evaluate")
@@ -10,6 +11,10 @@ CONFIG = ("name", "task.name", "report")
 
 
 def run(ctx) -> dict:
+    return make(ctx) if processes.is_main() else {}
+
+
+def make(ctx) -> dict:
     c = ctx.config
     figures = storage.read_json(ctx.folder("evaluate", "results.json"))
     main, *others = figures

@@ -130,7 +130,7 @@ def fine_tune(ctx, r: int, data: list[dict], dev) -> dict:
     ctx.say(
         f"student: round {r} has {acc:.3f} greedy accuracy on {len(rows)} dev questions ({len(examples)} solutions)"
     )
-    storage.write_jsonl(ctx.folder("student", f"round-{r}", "data.jsonl"), data)
+    common.on_main(storage.write_jsonl, ctx.folder("student", f"round-{r}", "data.jsonl"), data)
     show_drafts(ctx, name, rows, trained.steps)
     return {
         "round": r, "acc": acc, "n": len(rows), "examples": len(examples), "too_long": too_long,

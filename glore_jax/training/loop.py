@@ -13,10 +13,13 @@ from flax import nnx
 from tqdm import tqdm
 
 from glore_jax.parallel import mesh as meshes
+from glore_jax.parallel import processes
 from glore_jax.training import metrics as measures
 from glore_jax.training.batches import Batches, ahead
 from glore_jax.training.checkpoints import Checkpoints
 from glore_jax.training.optimizer import make_optimizer
+
+_SAVE, _STOP = 1, 2  # what a process may want after a step; the largest wish is granted to all
 
 
 @dataclasses.dataclass
@@ -95,7 +98,8 @@ def train(
 
     The checkpoints stay: the caller drops them once it has exported the result, so that a kill in between loses little.
 
-    `config`: a training section (see `make_optimizer`; also `save_seconds`, `profile_steps`). SIGTERM and Ctrl-C save before they end the process.
+    `config`: a training section (see `make_optimizer`; also `save_seconds`, `profile_steps`). SIGTERM and Ctrl-C save before they end
+    the process; with several processes, one of them that is signalled makes all save the same step, and end.
     Raises FloatingPointError naming the step if the loss is not finite.
     """
     run = setup(graphdef, params, loss_fn, config, len(batches), mesh)
@@ -117,7 +121,7 @@ def train(
     rates = np.asarray(run.schedule(np.arange(len(batches))))
     log = _Log(writer, rates, flops, tokens * batches.plan.fill)
     start = time.monotonic()
-    saved_at, pending = start, None
+    pending, agreed, due = None, processes.Agreed(), _clock(config.save_seconds)
     bar = tqdm(total=len(batches), initial=first, desc=name, unit="step", mininterval=2.0, dynamic_ncols=True)
     fed = ahead(lambda step: meshes.feed(batches[step], mesh), range(first, len(batches)))
     with (
@@ -136,12 +140,16 @@ def train(
             done = step + 1
             if on_step and done < len(batches):
                 on_step(done, params)
-            if stop() or (time.monotonic() - saved_at > config.save_seconds and done < len(batches)):
+            wish = _STOP if stop() else _SAVE if due() and done < len(batches) else 0
+            wish = agreed(wish) if done < len(batches) else agreed.last(wish)
+            if wish:
+                bar.set_postfix_str(log(*pending))  # no checkpoint of a state that is not a number
+                pending = None
                 checkpoints.save(done, {"params": params, "opt_state": opt_state})
-                saved_at = time.monotonic()
-                if stop():
-                    checkpoints.close()
-                    raise KeyboardInterrupt
+            if wish == _STOP:
+                checkpoints.close()
+                processes.part()
+                raise KeyboardInterrupt
         if pending is not None:
             log(*pending)
     checkpoints.close()
@@ -171,7 +179,7 @@ class _Log:
             )
         now = time.monotonic()
         seconds, self.last = now - self.last, now
-        if step >= 0.9 * len(self.rates):
+        if step >= min(0.9 * len(self.rates), len(self.rates) - 1):
             self.tail.append(values)
         self.writer.scalars(
             values
@@ -186,6 +194,20 @@ class _Log:
 
     def result(self) -> dict[str, float]:
         return {k: float(np.mean([v[k] for v in self.tail])) for k in self.tail[0]} if self.tail else {}
+
+
+def _clock(seconds: float) -> Callable[[], bool]:
+    """A function that is true once every `seconds`. Only process 0's clock counts: two that are a step apart would save twice."""
+    last = time.monotonic()
+
+    def due() -> bool:
+        nonlocal last
+        if not processes.is_main() or time.monotonic() - last <= seconds:
+            return False
+        last = time.monotonic()
+        return True
+
+    return due
 
 
 @contextlib.contextmanager
@@ -207,6 +229,8 @@ def _until_signalled():
     finally:
         for number, previous in old.items():
             signal.signal(number, previous)
+    if seen:  # after the last look
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

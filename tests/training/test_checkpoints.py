@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import several
 from jax.sharding import NamedSharding, PartitionSpec
 
 from glore_jax.errors import UserError
+from glore_jax.parallel import processes
 from glore_jax.parallel.mesh import make_mesh
 from glore_jax.training.checkpoints import Checkpoints
 
@@ -78,6 +80,82 @@ def test_torn_checkpoint(two_saves, tear):
         assert restore(two_saves) == (0, None, None)
     finally:
         logging.disable(logging.NOTSET)
+
+
+_READER = """
+import sys, jax
+from jax.sharding import NamedSharding, PartitionSpec
+from glore_jax.parallel import mesh, processes
+processes.initialize(sys.argv[2], 2, int(sys.argv[3]), timeout=60)
+import orbax.checkpoint as ocp
+from glore_jax.training.checkpoints import Checkpoints
+restore = ocp.StandardCheckpointHandler.restore
+
+def refuse(handler, directory, args):
+    if processes.index() == 1 and directory.parent.name == "6":
+        raise OSError(5, "Input/output error")
+    return restore(handler, directory, args=args)
+
+ocp.StandardCheckpointHandler.restore = refuse
+rows = NamedSharding(mesh.make_mesh(1, 2, 1), PartitionSpec("fsdp"))
+whole = NamedSharding(rows.mesh, PartitionSpec())
+struct = jax.ShapeDtypeStruct
+wanted = {"params": {"w": struct((64, 8), "float32", sharding=rows)}, "opt_state": (struct((), "int32", sharding=whole),)}
+checkpoints = Checkpoints(sys.argv[1], keep=2)
+step, found = checkpoints.restore(wanted)
+shard = found["params"]["w"].addressable_data(0)
+print(step, shard.shape, float(shard[0, 0]))
+checkpoints.save(6, found)  # the step is free again
+checkpoints.close()
+processes.leave(0)
+"""
+
+
+def test_one_process_that_cannot_read_makes_both_go_back(two_saves):
+    def arguments(address, index):
+        return "-c", _READER, two_saves, address, index
+
+    with several.together(2, arguments) as run:
+        ends = several.ended(run)
+    assert [(code, out.splitlines()[-1]) for code, out, _ in ends] == [(0, "3 (32, 8) 3.0")] * 2, ends
+    assert "cannot be read (by another process)" in ends[0][2] and "Input/output error" in ends[1][2]
+    assert restore(two_saves) == (6, 3.0, 3)
+
+
+_WRITER = """
+import resource, sys
+from glore_jax.parallel import mesh, processes
+processes.initialize(sys.argv[2], 2, int(sys.argv[3]), timeout=60)
+import jax
+from jax.sharding import NamedSharding, PartitionSpec
+from glore_jax.errors import UserError
+from glore_jax.training.checkpoints import Checkpoints
+rows = NamedSharding(mesh.make_mesh(1, 2, 1), PartitionSpec("fsdp"))
+large = jax.jit(lambda key: jax.random.normal(key, (1024, 1024)), out_shardings=rows)(jax.random.key(0))
+if processes.index() == 1:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, -1))
+checkpoints = Checkpoints(sys.argv[1], keep=2)
+checkpoints.save(9, {"w": large})
+try:
+    checkpoints.close()
+except UserError as error:
+    processes.leave(2, str(error))
+"""
+
+
+def test_one_process_that_cannot_write_ends_both(two_saves):
+    """The others would wait for its part of the checkpoint, and it for them."""
+
+    def arguments(address, index):
+        return "-c", _WRITER, two_saves, address, index
+
+    with several.together(2, arguments) as run:
+        ends = several.ended(run)
+    assert [code for code, *_ in ends] == [processes.LOST, 2], ends
+    assert (
+        "process 1 ended with exit code 2 (cannot write the checkpoint under " in ends[0][2].splitlines()[-1]
+    )
+    assert restore(two_saves) == (6, 6.0, 6)
 
 
 def test_nothing_saved(tmp_path):

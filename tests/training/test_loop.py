@@ -134,13 +134,16 @@ def test_killed_run_goes_on_bit_for_bit(tmp_path, uninterrupted):
     assert same(trained.params, uninterrupted[0].params)
 
 
-def test_nan_names_its_step(tmp_path):
+def test_nan_names_its_step_and_is_not_saved(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(loop.Checkpoints, "save", lambda self, step, state: saved.append(step))
     examples = make_batches().examples
     bad = dataclasses.replace(examples[3], weights=np.full(8, np.nan, np.float32))
     batches = make_batches([*examples[:3], bad, *examples[4:]])
     (first, *_) = (n for n in range(len(batches)) if np.isnan(batches[n]["weights"]).any())
     with pytest.raises(FloatingPointError, match=f"the loss is nan at step {first}: lower the learning rate"):
-        train(tmp_path, batches)
+        train(tmp_path, batches, config=section(save_seconds=0.0))
+    assert saved == list(range(1, first + 1))  # never the state that it leaves behind
 
 
 class Unreadable(Batches):

@@ -1,0 +1,51 @@
+"""Real processes on this machine that are one run: started together, and nobody waits for ever."""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+
+from glore_jax.parallel.lifeline import free_port
+
+ROOT = pathlib.Path(__file__).parent.parent  # the checkout
+_QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+
+def free_address() -> str:
+    return f"127.0.0.1:{free_port()}"
+
+
+def environment(devices: int = 1) -> dict[str, str]:
+    """Of a process with so many fake devices, whatever this process has."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "TPU_"))}
+    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    flags = f"--xla_force_host_platform_device_count={devices} {_QUICK}"
+    return own | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "NPROC": "16"}
+
+
+@contextlib.contextmanager
+def together(count: int, arguments, devices: int = 1, log: pathlib.Path | None = None, **variables: str):
+    """Starts `python *arguments(address, index)` `count` times and yields the processes, text pipes for what they print; a pipe
+    holds only so much, so with `log` the output of process N goes to the end of the file `log`/N.txt instead. Whatever happens
+    inside, all are gone afterwards."""
+    address, processes = free_address(), []
+    for index in range(count):
+        with open(log / f"{index}.txt", "a") if log else contextlib.nullcontext(subprocess.PIPE) as out:
+            command = [sys.executable, *map(str, arguments(address, index))]
+            errors = subprocess.STDOUT if log else subprocess.PIPE
+            options = {"env": environment(devices) | variables, "cwd": ROOT, "text": True}
+            processes.append(subprocess.Popen(command, stdout=out, stderr=errors, **options))
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()  # SIGTERM would only be a notice
+        for process in processes:
+            process.communicate()
+
+
+def ended(processes) -> list[tuple[int, str, str]]:
+    """(exit code, stdout, stderr) of each, once all have ended."""
+    outputs = [process.communicate(timeout=300) for process in processes]
+    return [(p.returncode, out, err) for p, (out, err) in zip(processes, outputs)]

@@ -1,0 +1,79 @@
+"""A training run of twelve steps of the tiny LLaMA, on any mesh. As a program, one process of it:
+
+    python tiny_run.py FOLDER DATA,FSDP,TENSOR ADDRESS COUNT INDEX
+
+Process 1 gets SIGTERM after step 5, and only process 0's clock says that it is time to save. Ends with exit code 130.
+"""
+
+import os
+import pathlib
+import signal
+import sys
+
+from glore_jax.parallel import processes
+
+STEPS, SIGNALLED = 12, 5
+
+
+class Events:
+    """In place of the TensorBoard writer: the losses by step."""
+
+    events = None
+
+    def __init__(self):
+        self.losses = {}
+
+    def scalars(self, values, step):
+        assert step not in self.losses
+        self.losses[step] = values["loss"]
+
+
+def train(folder, sizes, devices=None, stop_after=None, save_seconds=600.0):
+    """(parameters, losses by step) of what was missing of the run in `folder`, on a mesh of those sizes.
+
+    This process gets SIGTERM after `stop_after` steps; KeyboardInterrupt then has the losses as its argument.
+    """
+    import jax
+    from tiny_llama import CONFIG, fresh
+
+    from glore_jax.config import training
+    from glore_jax.parallel import mesh as meshes
+    from glore_jax.training import loop, losses
+    from glore_jax.training.batches import Batches, language_example
+
+    graphdef, params = fresh(seed=1)
+    mesh = meshes.make_mesh(*sizes, devices)
+    params = jax.device_put(jax.tree.map(lambda x: x * 0.2, params), meshes.param_shardings(params, mesh))
+    config, writer = training(1e-2, 1e-3, 8, 6), Events()
+    config.save_seconds = save_seconds
+    examples = [language_example([5 + i], [6 + i + j for j in range(7)]) for i in range(16)]
+    batches = Batches(examples, batch_size=8, row_length=16, epochs=6, seed=0, row_multiple=8)
+    assert len(batches) == STEPS
+
+    def on_step(step, params):
+        if step == stop_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        trained = loop.train(
+            graphdef, params, batches, losses.language_loss, config, CONFIG, mesh=mesh, folder=pathlib.Path(folder), name="tiny",
+            writer=writer, on_step=on_step,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(writer.losses) from None
+    return trained.params, writer.losses
+
+
+if __name__ == "__main__":
+    folder, sizes, address, count, index = sys.argv[1:]
+    processes.initialize(address, int(count), int(index))
+    first = index == "0"
+    try:
+        train(
+            folder,
+            [int(n) for n in sizes.split(",")],
+            stop_after=None if first else SIGNALLED,
+            save_seconds=0.0 if first else 1e9,
+        )
+    except KeyboardInterrupt:
+        processes.leave(130, "interrupted")
