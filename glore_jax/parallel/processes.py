@@ -70,7 +70,9 @@ def initialize(
     _several = jax.process_count() > 1
     if _several and not _lifeline:  # only JAX knew the numbers; its coordinator has the port now
         port = largest(free_port() if jax.process_index() == 0 else 0)
-        host = coordinator.rpartition(":")[0] if coordinator else hosts[0]
+        # Several slices: each lists its own hosts only, and process 0 is where they look for each other.
+        named = coordinator or os.environ.get("MEGASCALE_COORDINATOR_ADDRESS") or f"{hosts[0]}:"
+        host = named.rpartition(":")[0] or named
         _hold(roll_call(f"{host}:{port}", jax.process_count(), jax.process_index(), timeout))
     return True
 
@@ -90,8 +92,8 @@ def _hold(lifeline: Lifeline) -> None:
 
 def _lost(loss: str) -> None:
     """Ends this process from the lifeline's thread: its main thread may wait for the lost one for ever, deaf to everything."""
-    print(
-        f"glore: {loss}; this process ends too. The same command on all machines goes on from here",
+    print(  # on a line of its own, whatever a progress bar has written
+        f"\nglore: {loss}; this process ends too. The same command on all machines goes on from here",
         file=sys.stderr,
         flush=True,
     )
