@@ -97,7 +97,7 @@ def smoke(c: ConfigDict) -> ConfigDict:
     c.model.unroll_layers = False
     c.engine.groups, c.engine.siblings, c.engine.part_questions = 4, 4, 8
     for section in (c.student.ei, c.sample, c.rollout, c.refiner, c.evaluate):
-        section.max_new = 96
+        section.max_new = 144
     c.rollout.k, c.evaluate.label_k, c.sample.k, c.student.ei.k, c.evaluate.k = 4, 4, 4, 4, 4
     for section in (c.student.sft, c.orm.train, c.sorm.train, c.refiner.train):
         section.batch_size, section.row_length, section.epochs = 8, 512, 1
