@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 import optax
 
-from glore_jax.models import attention
+from glore_jax.models import kernels
 
 
-def attend_for(batch):
-    """The attention of packed rows; positions in a `prefix` see each other both ways."""
-    return attention.causal(batch["segments"], prefix_mask=batch["prefix"])
+def attend_for(model, batch):
+    """The attention of packed rows; positions in a `prefix`, if the batch has one, see each other both ways."""
+    return kernels.causal(model, batch["segments"], prefix_mask=batch.get("prefix"))
 
 
 def _mean(values, weights):
@@ -17,7 +17,7 @@ def _mean(values, weights):
 
 def language_loss(model, batch):
     """Mean over weighted targets of -log p(target). Returns (loss, metrics), all float32 scalars."""
-    hidden, _ = model(batch["tokens"], batch["positions"], attend_for(batch))
+    hidden, _ = model(batch["tokens"], batch["positions"], attend_for(model, batch))
     logits = model.logits(hidden)
     nll = optax.softmax_cross_entropy_with_integer_labels(logits, batch["targets"])
     right = (logits.argmax(-1) == batch["targets"]).astype(jnp.float32)
@@ -28,7 +28,7 @@ def language_loss(model, batch):
 
 def reward_loss(model, batch):
     """Binary cross-entropy of the value logit at weighted positions against labels in 0..1 (paper section 2, appendix F)."""
-    logits, _ = model(batch["tokens"], batch["positions"], attend_for(batch))
+    logits, _ = model(batch["tokens"], batch["positions"], attend_for(model, batch))
     loss = _mean(optax.sigmoid_binary_cross_entropy(logits, batch["labels"]), batch["weights"])
     right = ((logits > 0) == (batch["labels"] > 0.5)).astype(jnp.float32)
     return loss, {
