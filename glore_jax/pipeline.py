@@ -29,8 +29,8 @@ from glore_jax.stages.context import Context
 
 # Config fields, at any depth, that change how fast, where or how safely a stage runs, but not what comes out of it.
 IGNORED = frozenset(
-    {"mesh", "engine", "round_steps", "save_seconds", "profile_steps", "remat", "unroll_layers", "tfds_dir"}
-)
+    {"mesh", "engine", "round_steps", "save_seconds", "profile_steps", "remat", "unroll_layers", "kernel", "tfds_dir"}
+)  # fmt: skip
 # Fields that say how the work of a stage is cut into parts: free once it is done, fixed while some of its parts exist.
 LAYOUT = ("engine.part_questions",)
 # A work directory belongs to one of these; another needs another directory.

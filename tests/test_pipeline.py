@@ -104,7 +104,7 @@ def test_a_changed_field_makes_what_depends_on_it_stale(run, override, stale):
 @pytest.mark.parametrize(
     "override",
     [dict(mesh__tensor=2), dict(engine__groups=4), dict(engine__part_questions=9), dict(student__sft__save_seconds=5.0),
-     dict(model__remat="none"), dict(student__sft__profile_steps=(3, 5))],
+     dict(model__remat="none"), dict(model__kernel="xla"), dict(student__sft__profile_steps=(3, 5))],
 )  # fmt: skip
 def test_fields_of_speed_make_nothing_stale(run, override):
     run()

@@ -156,6 +156,7 @@ class Llama(nnx.Module):
       remat: what the backward pass recomputes: "none", "full" (all), "dots" (all but the weight products).
       unroll: write the layers out in the program instead of scanning them: a tenth faster to train on a CPU,
         where the scan copies what the backward pass keeps; large models take far longer to compile that way.
+      kernel: for who makes `attend` (`kernels.py`): what to make it of, or None for plain XLA. The model itself only keeps it.
     """
 
     def __init__(
@@ -167,10 +168,12 @@ class Llama(nnx.Module):
         param_dtype: Any = jnp.float32,
         remat: str = "none",
         unroll: bool = False,
+        kernel: Any = None,
     ):
         if remat not in _REMAT:
             raise ValueError(f"remat must be one of {sorted(_REMAT)}, found {remat!r}")
         self.config, self.dtype, self.remat, self.unroll = config, jnp.dtype(dtype), remat, unroll
+        self.kernel = kernel
         d, vocab = config.hidden_size, config.vocab_size
         self.embedding = param(normal(INIT_STD), rngs, (vocab, d), param_dtype, ("vocab", "embed"))
 
@@ -265,7 +268,7 @@ def init(
       config: sizes.
       seed: an integer, or a typed random key (so that the call can be jitted with `out_shardings`).
       module: the class to make.
-      options: `dtype`, `param_dtype`, `remat`, `unroll`, as for `Llama`.
+      options: `dtype`, `param_dtype`, `remat`, `unroll`, `kernel`, as for `Llama`.
     """
     make = jax.jit(lambda key: nnx.state(module(config, rngs=nnx.Rngs(params=key), **options)))
     params = make(jax.random.key(seed) if isinstance(seed, int) else seed)

@@ -31,6 +31,10 @@ class RewardModel(nnx.Module):
         self.weight = param(nnx.initializers.zeros, rngs, (config.hidden_size,), param_dtype, ("norm",))
         self.bias = param(nnx.initializers.zeros, rngs, (1,), param_dtype, ("norm",))
 
+    @property
+    def kernel(self) -> Any:
+        return self.backbone.kernel
+
     def __call__(
         self, tokens: Array, positions: Array, attend: Attend, cache: Any = None
     ) -> tuple[Array, Any]:

@@ -4,8 +4,8 @@ XLA's own `cost_analysis` counts the body of a loop once, however often it runs.
 lies in a loop counts as often as the loop turns (`known_trip_count`, which XLA writes down for every scan). A loop that ends by
 its data (the decode loop) counts as often as the caller says.
 
-    flops        2 x multiply-adds of `dot` and `convolution` (what XLA:TPU makes of a dot), also inside fusions. Elementwise work and
-                 custom kernels are not seen.
+    flops        2 x multiply-adds of `dot` and `convolution` (what XLA:TPU makes of a dot), also inside fusions. Elementwise work is
+                 not seen, and of custom kernels only splash attention (`kernel_cost.py`).
     bytes        each instruction reads its operands and writes its result; a fusion is one instruction. A slice of a larger array
                  counts as the slice, an update in place as the update, and what lies in on-chip memory (`S(1)`) not at all.
     collectives  by kind: how many run, and the bytes of the larger of operand and result. One that XLA:TPU spreads over
@@ -21,6 +21,8 @@ import dataclasses
 import functools
 import math
 import re
+
+from glore_jax.parallel import kernel_cost
 
 _ITEM = {"pred": 1, "c64": 8, "c128": 16, "token": 0, "opaque": 0}
 _ARRAY = re.compile(r"\b([a-z]+\d*\w*)\[([\d,<= ]*)\](\{[^{}]*\})?")
@@ -134,7 +136,8 @@ def parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str]:
     """({computation: {name: instruction}}, name of the entry) of an HLO module's text."""
     computations: dict[str, dict[str, Instruction]] = {}
     entry, current = "", None
-    for line in text.splitlines():
+    # What kernels write down for profilers stands on lines of its own amid an instruction.
+    for line in re.sub(r'\n(?="|\}\})', " ", text).splitlines():
         if current is None or not line.startswith(" "):
             header = _COMPUTATION.match(line)
             if header:
@@ -214,6 +217,10 @@ class _Walk:
         else:
             if kind in COLLECTIVES:
                 self.collective(where, i, kind, cost)
+                return
+            kernel = kernel_cost.splash(i, [self.computations[where][o] for o in i.operands])
+            if kernel:
+                cost.add(Cost(*kernel))
                 return
             if i.opcode == "fusion":
                 self.inside(i.called[0], cost)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from glore_jax.models import attention
+from glore_jax.models import kernels
 from glore_jax.sampling import cache as caching
 from glore_jax.sampling import keys, tokens
 
@@ -42,9 +42,8 @@ def prefill(graphdef, params, state, trunks, lengths, groups, shelves, bidirecti
     segments = (positions < lengths[:, None]).astype(jnp.int32)
     layers = [None] * model.config.num_layers if isinstance(state["cache"], list) else None
     prefix = segments > 0 if bidirectional else None
-    _, keys_values = model(
-        trunks, positions, attention.causal(segments, prefix_mask=prefix, keep_kv=True), layers
-    )
+    attend = kernels.causal(model, segments, prefix_mask=prefix, keep_kv=True)
+    _, keys_values = model(trunks, positions, attend, layers)
     return state | {"cache": caching.put_trunks(state["cache"], keys_values, groups, shelves)}
 
 

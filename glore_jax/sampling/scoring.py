@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding
 from tqdm import tqdm
 
 from glore_jax.errors import UserError
-from glore_jax.models import attention
+from glore_jax.models import kernels
 from glore_jax.parallel import mesh as meshes
 
 ROWS = 16  # solutions in one call
@@ -23,7 +23,8 @@ def values(graphdef, params, tokens, lengths):
     """Probabilities float32 [B, T] of a RewardModel at every token."""
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
     segments = (positions < lengths[:, None]).astype(jnp.int32)
-    logits, _ = nnx.merge(graphdef, params)(tokens, positions, attention.causal(segments))
+    model = nnx.merge(graphdef, params)
+    logits, _ = model(tokens, positions, kernels.causal(model, segments))
     return jax.nn.sigmoid(logits)
 
 

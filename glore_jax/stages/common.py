@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from glore_jax import storage
 from glore_jax.errors import UserError
-from glore_jax.models import hf, llama, reward
+from glore_jax.models import hf, kernels, llama, reward
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.tokenizer import BAD, Tokenizer
 from glore_jax.parallel import mesh as meshes
@@ -48,10 +48,20 @@ def base_folder(config):
     return storage.path(config.model.base)
 
 
-def options(config, training: bool) -> dict:
-    """Keyword arguments of a model for training or for inference."""
-    m = config.model
-    return {"dtype": m.dtype, "remat": m.remat if training else "none", "unroll": m.unroll_layers}
+def mesh_of(ctx, training: bool):
+    """All devices to train, this process's own for inference."""
+    return ctx.mesh if training else ctx.local_mesh
+
+
+def options(ctx, config: LlamaConfig, training: bool) -> dict:
+    """Keyword arguments of a model of `config` for training or for inference."""
+    m = ctx.config.model
+    return {
+        "dtype": m.dtype,
+        "remat": m.remat if training else "none",
+        "unroll": m.unroll_layers,
+        "kernel": kernels.choose(m.kernel, config, mesh_of(ctx, training)),
+    }
 
 
 def padded_vocab(config, size: int) -> int:
@@ -67,11 +77,11 @@ def load_base(ctx) -> Model:
     if tokenizer.bad_id is None:
         tokenizer = tokenizer.with_token(BAD)
     size = padded_vocab(c, max(tokenizer.vocab_size, config.vocab_size))
-    shapes = llama.abstract(config, **options(c, True))[1]
+    shapes = llama.abstract(config, **options(ctx, config, True))[1]
     params = hf.load_policy_params(folder, config, shardings=meshes.param_shardings(shapes, ctx.mesh))
     if size != config.vocab_size:
         params, config = hf.grow_vocab(params, config, size)
-    graphdef, shapes = llama.abstract(config, **options(c, True))
+    graphdef, shapes = llama.abstract(config, **options(ctx, config, True))
     params = jax.device_put(params, meshes.param_shardings(shapes, ctx.mesh))
     return Model(graphdef, params, config, tokenizer, Prompts(tokenizer, c.task.prompt))
 
@@ -90,8 +100,8 @@ def load_reward(ctx, *parts: str) -> Model:
 def _load(ctx, module, load, parts, training: bool) -> Model:
     folder, c = ctx.folder(*parts), ctx.config
     config, tokenizer = hf.read_config(folder), Tokenizer.load(folder)
-    graphdef, shapes = module.abstract(config, **options(c, training))
-    mesh = ctx.mesh if training else ctx.local_mesh
+    graphdef, shapes = module.abstract(config, **options(ctx, config, training))
+    mesh = mesh_of(ctx, training)
     dtype = "float32" if training else c.model.dtype
     params = load(folder, config, dtype=dtype, shardings=meshes.param_shardings(shapes, mesh))
     return Model(graphdef, params, config, tokenizer, Prompts(tokenizer, c.task.prompt))

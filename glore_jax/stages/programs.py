@@ -66,7 +66,10 @@ def build(name: str, config, shape: LlamaConfig, topology: str, assumed: Assumed
     if name == "reward":
         return _training(ctx, shape, reward, losses.reward_loss, config.sorm.train, assumed.tokens)
     if name == "refiner":
-        return _training(ctx, shape, llama, losses.language_loss, config.refiner.train, 2 * assumed.tokens)
+        prefix = config.refiner.attention == "prefix"
+        return _training(
+            ctx, shape, llama, losses.language_loss, config.refiner.train, 2 * assumed.tokens, prefix
+        )
     if name == "score":
         return _score(ctx, shape, assumed)
     engine = _engine(ctx, shape, ids, assumed)
@@ -75,8 +78,8 @@ def build(name: str, config, shape: LlamaConfig, topology: str, assumed: Assumed
 
 def _model(ctx, shape: LlamaConfig, module, training: bool):
     """(graphdef, shapes of the parameters) as `stages/common.py` loads them."""
-    graphdef, shapes = module.abstract(shape, **common.options(ctx.config, training))
-    mesh = ctx.mesh if training else ctx.local_mesh
+    graphdef, shapes = module.abstract(shape, **common.options(ctx, shape, training))
+    mesh = common.mesh_of(ctx, training)
     dtype = jnp.float32 if training else jnp.dtype(ctx.config.model.dtype)
     cast = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), shapes)
     return graphdef, meshes.placed(cast, meshes.param_shardings(shapes, mesh))
@@ -86,14 +89,16 @@ def _count(params) -> int:
     return sum(x.size for x in jax.tree.leaves(params))
 
 
-def _training(ctx, shape: LlamaConfig, module, loss_fn, section, tokens: int) -> Program:
+def _training(
+    ctx, shape: LlamaConfig, module, loss_fn, section, tokens: int, prefix: bool = False
+) -> Program:
     graphdef, params = _model(ctx, shape, module, True)
     setup = loop.setup(graphdef, params, loss_fn, section, STEPS, ctx.mesh)
     multiple = ctx.mesh.shape["data"] * ctx.mesh.shape["fsdp"]
     length = common.row_length_of(section, shape)
     rows = -(-section.batch_size * tokens // length // multiple) * multiple
     labels = np.zeros(1, np.float32) if loss_fn is losses.reward_loss else None
-    example = batches.Example(np.zeros(1, np.int32), np.ones(1, np.float32), labels)
+    example = batches.Example(np.zeros(1, np.int32), np.ones(1, np.float32), labels, int(prefix))
     batch = batches.assemble([example], [], rows, length)
     whole = NamedSharding(ctx.mesh, meshes.BATCH)
     batch = meshes.placed(batch, dict.fromkeys(batch, whole))

@@ -31,7 +31,7 @@ def train_reward(ctx, name: str, items: list[tuple[str, list, list, list]], sect
         raise UserError(f"{name} has no training solutions: sample more per question, or balance less")
     policy = common.load_policy(ctx, "student", "hf", training=True)
     examples = [reward_example(policy.prompts, *item) for item in items]
-    graphdef, shapes = reward.abstract(policy.config, **common.options(ctx.config, True))
+    graphdef, shapes = reward.abstract(policy.config, **common.options(ctx, policy.config, True))
     params = jax.device_put(
         reward.from_policy(policy.params, policy.config), meshes.param_shardings(shapes, ctx.mesh)
     )

@@ -75,7 +75,7 @@ class Batches:
     """`batches[n]` is the batch of step n, a dict of arrays [rows, row_length]:
 
     tokens, positions, segments int32; targets int32 (the next token), weights float32 (of predicting `targets`, or of `labels`);
-    labels float32 for reward models; prefix bool, True inside a bidirectional prefix.
+    labels float32 for reward models; prefix bool, True inside a bidirectional prefix, only if some example has one.
 
     Raises UserError if an example is longer than `row_length` (truncate and count before) or nothing carries weight.
     """
@@ -149,7 +149,9 @@ def assemble(
     """The arrays of one batch; `layout[r]` lists the examples of row r."""
     shape, reward = (rows, row_length), examples[0].labels is not None
     out = {k: np.zeros(shape, np.int32) for k in ("tokens", "targets", "positions", "segments")}
-    out |= {"weights": np.zeros(shape, np.float32), "prefix": np.zeros(shape, bool)}
+    out["weights"] = np.zeros(shape, np.float32)
+    if any(e.prefix for e in examples):
+        out["prefix"] = np.zeros(shape, bool)
     if reward:
         out["labels"] = np.zeros(shape, np.float32)
     for r, row in enumerate(layout):
@@ -160,7 +162,8 @@ def assemble(
             here, before = slice(start, start + n), slice(start, start + n - 1)
             out["tokens"][r, here], out["segments"][r, here] = e.tokens, segment
             out["positions"][r, here] = np.arange(n)
-            out["prefix"][r, start : start + e.prefix] = True
+            if e.prefix:
+                out["prefix"][r, start : start + e.prefix] = True
             if reward:
                 out["labels"][r, here], out["weights"][r, here] = e.labels, e.weights
             else:  # the prediction of token i is made at i - 1

@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 import optax
 
-from glore_jax.models import attention
+from glore_jax.models import kernels
 
 
-def attend_for(batch):
-    """The attention of packed rows; positions in a `prefix` see each other both ways."""
-    return attention.causal(batch["segments"], prefix_mask=batch["prefix"])
+def attend_for(model, batch):
+    """The attention of packed rows; positions in a `prefix`, if the batch has one, see each other both ways."""
+    return kernels.causal(model, batch["segments"], prefix_mask=batch.get("prefix"))
 
 
 def _mean(values, weights):
@@ -17,7 +17,7 @@ def _mean(values, weights):
 
 def language_loss(model, batch):
     """Mean over weighted targets of -log p(target). Returns (loss, metrics), all float32 scalars."""
-    hidden, _ = model(batch["tokens"], batch["positions"], attend_for(batch))
+    hidden, _ = model(batch["tokens"], batch["positions"], attend_for(model, batch))
     return _language(model.logits(hidden), batch)
 
 
@@ -31,7 +31,7 @@ def _language(logits, batch):
 
 def reward_loss(model, batch):
     """Binary cross-entropy of the value logit at weighted positions against labels in 0..1 (paper section 2, appendix F)."""
-    logits, _ = model(batch["tokens"], batch["positions"], attend_for(batch))
+    logits, _ = model(batch["tokens"], batch["positions"], attend_for(model, batch))
     return _reward(logits, batch["labels"], batch["weights"])
 
 
@@ -53,9 +53,11 @@ def joint_loss(model, batch, depth: int = 0, share: float = 0.0):
     attended to from a higher one: that a token is not the one to be expected must be seen early, or no later token learns of it.
     """
     if not share:
-        hidden, _ = model.backbone(batch["tokens"], batch["positions"], attend_for(batch))
+        hidden, _ = model.backbone(batch["tokens"], batch["positions"], attend_for(model, batch))
         return _joint(model, hidden, batch)
-    early, hidden = model.backbone.hidden_at(batch["tokens"], batch["positions"], attend_for(batch), depth)
+    early, hidden = model.backbone.hidden_at(
+        batch["tokens"], batch["positions"], attend_for(model, batch), depth
+    )
     foretaste, _ = _joint(model, early, batch)
     loss, metrics = _joint(model, hidden, batch)
     return loss + share * foretaste, metrics

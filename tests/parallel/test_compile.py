@@ -1,5 +1,6 @@
 """The command: what it prints and writes, and one line for every mistake. With libtpu, tiny programs for described slices."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -126,6 +127,23 @@ def test_for_a_slice(topology, config, monkeypatch):
         assert figures["fits"] and figures["unaliased_bytes"] == 0 and figures["unsharded"] == []
         assert "gathers_as_all_reduce" not in figures["collectives"]
     assert found["student"]["open_loops"] == 0 and found["rollout"]["open_loops"] == 1
+
+
+def test_splash_attention_for_a_slice(config, monkeypatch):
+    """The kernel compiles under a mesh that divides rows and heads, and its products are seen."""
+    pytest.importorskip("libtpu")
+    monkeypatch.setitem(shapes.SHAPES, "small", dataclasses.replace(CONFIG, head_dim=128, max_positions=1024))
+    config.mesh.fsdp, config.mesh.tensor = 2, 2
+    config.refiner.train.row_length, config.refiner.train.batch_size = 1024, 16
+    flops = []
+    for attention in ("causal", "prefix"):
+        config.refiner.attention = attention
+        found = command.compile_all(config, "v5e:2x2", ["refiner"], "small", 512, lambda line: None)
+        assert found["programs"]["refiner"]["fits"] and found["programs"]["refiner"]["unaliased_bytes"] == 0
+        flops.append(found["programs"]["refiner"]["flops"])
+    # Of 2 layers, 16 rows, 4 heads: a second call of the kernels, for the whole square, of 2 + 2 + 4 + 3 products.
+    square = 2 * 2 * 16 * 4 * 1024**2 * 128 / 4
+    assert flops[1] - flops[0] == 11 * square
 
 
 def test_too_large_for_a_slice(config, monkeypatch):

@@ -139,8 +139,8 @@ def test_what_is_longer_than_a_row_is_counted(ctx):
 def test_options_of_training_do_not_reach_inference(ctx):
     ctx.config.model.remat = "full"
     assert (
-        common.options(ctx.config, True)["remat"] == "full"
-        and common.options(ctx.config, False)["remat"] == "none"
+        common.options(ctx, CONFIG, True)["remat"] == "full"
+        and common.options(ctx, CONFIG, False)["remat"] == "none"
     )
 
 

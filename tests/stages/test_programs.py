@@ -1,5 +1,7 @@
 """The described programs are those that the stages run, and on fake devices they cost what their mathematics asks for."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from jax.sharding import PartitionSpec
 from tiny_llama import CONFIG, Characters, fresh
 
 from glore_jax.errors import UserError
+from glore_jax.models import attention, kernels
 from glore_jax.parallel import chips, measure
 from glore_jax.sampling import device, scoring
 from glore_jax.sampling.engine import Engine
@@ -68,6 +71,27 @@ def test_forward_programs(name, function, slices, config):
     program = programs.build(name, config, CONFIG, "v5e:2x4", programs.Assumed(32))
     assert program.function is function
     assert measured(name, config)["unaliased_bytes"] == 0
+
+
+@pytest.mark.parametrize("name", [n for n in programs.NAMES if n != "rollout"])
+def test_every_program_attends_by_the_kernel_of_its_devices(name, slices, config, monkeypatch):
+    made = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Kernel:
+        mesh: object
+
+        def causal(self, segment_ids, prefix_mask=None, keep_kv=False):
+            made.append((self.mesh, prefix_mask is not None))
+            return attention.causal(segment_ids, prefix_mask=prefix_mask, keep_kv=keep_kv)
+
+    monkeypatch.setattr(
+        kernels, "choose", lambda kernel, shape, mesh: Kernel(mesh) if kernel == "auto" else None
+    )
+    config.refiner.attention = "prefix"
+    program = programs.build(name, config, CONFIG, "v5e:2x4", programs.Assumed(32))
+    program.function.trace(*program.arguments)
+    assert made == [(program.mesh, name == "refiner")]
 
 
 def test_the_engine_is_described_as_it_is_made():

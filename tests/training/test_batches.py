@@ -89,10 +89,20 @@ def test_targets_stay_inside_their_example(lengths, batch_size):
             # The prediction of target token j stands at j - 1; nothing is predicted at the last token.
             expected = [float(j + 1 >= source) for j in range(n - 1)] + [0.0]
             np.testing.assert_array_equal(batch["weights"][r, s], expected)
-            np.testing.assert_array_equal(batch["prefix"][r, s], np.arange(n) < source)
+            if "prefix" in batch:
+                np.testing.assert_array_equal(batch["prefix"][r, s], np.arange(n) < source)
             accounted[r, s] = True
         for name, array in batch.items():
             assert not array[~accounted].any(), name
+
+
+def test_a_prefix_is_in_every_batch_or_in_none():
+    """One program serves all batches, and without a prefix it is a simpler one."""
+    plain, one = language_example([3, 4], [5]), language_example([3, 4], [5], prefix=True)
+    for examples, found in (([plain] * 3, [False] * 3), ([plain, one, plain], [True] * 3)):
+        batches = Batches(examples, batch_size=1, row_length=ROW, epochs=1, seed=0)
+        assert ["prefix" in batches[step] for step in range(3)] == found
+        assert sum(batches[step]["prefix"].sum() for step in range(3) if any(found)) == 2 * any(found)
 
 
 @properties
