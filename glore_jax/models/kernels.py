@@ -4,7 +4,7 @@
 attention (`jax.experimental.pallas.ops.tpu.splash_attention`) keeps a block of them on the chip and skips the blocks above the
 diagonal; from 512 tokens on it moves less, below that all scores stay on the chip anyway. docs/pods.md has figures.
 
-On GPUs it is XLA too: cuDNN's fused attention takes lengths of rows, and packed rows only as a [T, T] bias.
+On GPUs it is XLA too: cuDNN's fused attention takes the lengths of rows, and packed rows only as a mask of [T, T].
 
 Shapes as in `llama.py`.
 """
