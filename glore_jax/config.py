@@ -45,7 +45,7 @@ def default() -> ConfigDict:
             dtype="bfloat16",  # compute; parameters are trained in float32
             remat="full",
             unroll_layers=False,
-            kernel="auto",  # attention of training, scoring and prefill: "xla", or "splash" (TPUs); auto is the faster of what can run
+            kernel="auto",  # attention of training, scoring and prefill: "xla", or "splash" (TPUs); auto: splash where it can run
             vocab_multiple=128,  # the embedding is padded to it after [BAD] is added, so that it can be sharded
         )
     )

@@ -69,9 +69,7 @@ def _verdict(e: Exception) -> tuple[int, str]:
         return 2, f"error: no space left on the disk of {place}; the same command goes on from here"
     text = str(e) or type(e).__name__
     line = text.splitlines()[0]
-    if (
-        isinstance(e, RuntimeError) and "RESOURCE_EXHAUSTED" in text
-    ):  # XLA, if it gets no memory on the device
+    if isinstance(e, RuntimeError) and "RESOURCE_EXHAUSTED" in text:  # XLA gets no memory on the device
         return 2, f"error: out of device memory; try a smaller batch_size or engine.groups: {line}"
     return 1, f"{type(e).__name__}: {line}"
 

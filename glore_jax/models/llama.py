@@ -211,8 +211,7 @@ class Llama(nnx.Module):
         if isinstance(cache, list):
             cache_out = []
             for i, layer_cache in enumerate(cache):
-                apart = isinstance(self.layers, nnx.List)
-                own = nnx.state(self.layers[i]) if apart else jax.tree.map(lambda w: w[i], weights)  # noqa: B023
+                own = weights[i] if isinstance(weights, list) else jax.tree.map(lambda w: w[i], weights)  # noqa: B023
                 x, layer_out = layer(x, (own, layer_cache))
                 cache_out.append(layer_out)
         else:
@@ -231,7 +230,7 @@ class Llama(nnx.Module):
         return self.norm(early), self.norm(x)
 
     def _start(self, tokens: Array, positions: Array, attend: Attend) -> tuple[Array, Callable, Any]:
-        """(embedded tokens, a layer as a function to scan, the weights of the layers)."""
+        """(embedded tokens, a layer as a function to scan, the weights of the layers: stacked, or a list if they are apart)."""
         if tokens.shape[1] > self.config.max_positions:
             raise ValueError(
                 f"rows of {tokens.shape[1]} tokens exceed max_positions {self.config.max_positions}"
@@ -240,8 +239,10 @@ class Llama(nnx.Module):
         cos, sin = rope_angles(self.config, positions)
 
         # lax.scan over the split state: nnx.scan would also stack the unchanged weights as an output.
-        apart = isinstance(self.layers, nnx.List)
-        graphdef, weights = nnx.split(self.layers[0] if apart else self.layers)
+        if isinstance(self.layers, nnx.List):
+            graphdef, weights = nnx.graphdef(self.layers[0]), [nnx.state(own) for own in self.layers]
+        else:
+            graphdef, weights = nnx.split(self.layers)
 
         def layer(x: Array, inputs: tuple[Any, Any]) -> tuple[Array, Any]:
             layer_weights, layer_cache = inputs

@@ -71,7 +71,7 @@ def initialize(
     if _several and not _lifeline:  # only JAX knew the numbers; its coordinator has the port now
         port = largest(free_port() if jax.process_index() == 0 else 0)
         # Several slices: each lists its own hosts only, and process 0 is where they look for each other.
-        named = coordinator or os.environ.get("MEGASCALE_COORDINATOR_ADDRESS") or f"{hosts[0]}:"
+        named = coordinator or os.environ.get("MEGASCALE_COORDINATOR_ADDRESS") or hosts[0]
         host = named.rpartition(":")[0] or named
         _hold(roll_call(f"{host}:{port}", jax.process_count(), jax.process_index(), timeout))
     return True

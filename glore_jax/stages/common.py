@@ -92,6 +92,13 @@ def load_policy(ctx, *parts: str, training: bool = False) -> Model:
     return _load(ctx, llama, hf.load_policy_params, parts, training)
 
 
+def publish(ctx, stage: str, name: str, dtype: str) -> Model:
+    """Makes the policy `STAGE/NAME/hf` the result of its stage, `STAGE/hf`, with weights in `dtype`."""
+    model = load_policy(ctx, stage, name, "hf", training=True)
+    hf.save_policy(ctx.folder(stage, "hf"), model.config, model.params, model.tokenizer, dtype)
+    return model
+
+
 def load_reward(ctx, *parts: str) -> Model:
     """A reward model that a stage exported, over this process's devices."""
     return _load(ctx, reward, hf.load_reward_params, parts, False)

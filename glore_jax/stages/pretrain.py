@@ -25,9 +25,8 @@ from glore_jax.errors import UserError
 from glore_jax.models import hf, reward
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.tokenizer import BAD, Tokenizer
-from glore_jax.parallel import mesh as meshes
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import common, student
+from glore_jax.stages import common, rewards, student
 from glore_jax.tasks.chains import corpus, splits
 from glore_jax.tasks.chains.task import difficulty_of, to_problem
 from glore_jax.training import batches as batching
@@ -164,17 +163,16 @@ def run(ctx) -> dict:
     tokenizer = make_tokenizer(difficulty_of(config.difficulty))
     size = -(-tokenizer.vocab_size // 32) * 32
     model_config = LlamaConfig(vocab_size=size, **config.model.to_dict())
-    _, fresh = common.init_sharded(reward.init, model_config, config.seed, ctx.mesh, unroll=True)
-    first = ctx.step("read", lambda: study(ctx, "read", config.read, fresh, model_config, tokenizer))
+
+    def study(name: str, graphdef, params, drafts=()):
+        return ctx.step(name, lambda: read(ctx, name, graphdef, params, model_config, tokenizer, drafts))
+
+    start = common.init_sharded(reward.init, model_config, config.seed, ctx.mesh, unroll=True)
+    first = study("read", *start)
     drafts = write_drafts(ctx, config)
-    policy = common.load_policy(ctx, "pretrain", "read", "hf", training=True).params
-    _, shapes = reward.abstract(model_config, unroll=True)
-    start = jax.device_put(reward.from_policy(policy, model_config), meshes.param_shardings(shapes, ctx.mesh))
-    second = ctx.step(
-        "review", lambda: study(ctx, "review", config.review, start, model_config, tokenizer, drafts)
-    )
-    model = common.load_policy(ctx, "pretrain", "review", "hf", training=True)
-    hf.save_policy(ctx.folder("pretrain", "hf"), model.config, model.params, tokenizer, "bfloat16")
+    start = rewards.fresh(ctx, common.load_policy(ctx, "pretrain", "read", "hf", training=True))
+    second = study("review", *start, drafts)
+    model = common.publish(ctx, "pretrain", "review", "bfloat16")
     return {
         "read": first,
         "review": second,
@@ -184,10 +182,10 @@ def run(ctx) -> dict:
     }
 
 
-def study(ctx, name: str, section, params, model_config, tokenizer, drafts=()) -> dict:
-    """One reading of the corpus; leaves `pretrain/NAME/hf`, without the value head."""
+def read(ctx, name: str, graphdef, params, model_config, tokenizer, drafts) -> dict:
+    """One reading of the corpus, as `config.pretrain.NAME` says; leaves `pretrain/NAME/hf`, without the value head."""
+    section = ctx.config.pretrain[name]
     batches = CorpusBatches(tokenizer, section, ctx.config.pretrain.difficulty, drafts)
-    graphdef, _ = reward.abstract(model_config, unroll=True)
     loss = functools.partial(losses.joint_loss, depth=section.depth, share=section.share)
     folder = f"pretrain/{name}"
 

@@ -25,16 +25,20 @@ def reward_example(prompts, question: str, steps, labels, weights) -> Example:
     return Example(np.asarray(tokens, np.int32), weight_row, label_row)
 
 
+def fresh(ctx, policy: common.Model):
+    """(graphdef, params) of a reward model that starts from `policy`, for training: every parameter over the global mesh."""
+    graphdef, shapes = reward.abstract(policy.config, **common.options(ctx, policy.config, True))
+    params = reward.from_policy(policy.params, policy.config)
+    return graphdef, jax.device_put(params, meshes.param_shardings(shapes, ctx.mesh))
+
+
 def train_reward(ctx, name: str, items: list[tuple[str, list, list, list]], section, target: str) -> dict:
     """Fine-tunes the student with a value head on (question, steps, labels, weights) items; leaves the folder `target`."""
     if not items:
         raise UserError(f"{name} has no training solutions: sample more per question, or balance less")
     policy = common.load_policy(ctx, "student", "hf", training=True)
     examples = [reward_example(policy.prompts, *item) for item in items]
-    graphdef, shapes = reward.abstract(policy.config, **common.options(ctx, policy.config, True))
-    params = jax.device_put(
-        reward.from_policy(policy.params, policy.config), meshes.param_shardings(shapes, ctx.mesh)
-    )
+    graphdef, params = fresh(ctx, policy)
     batches, too_long = common.make_batches(ctx, examples, section, policy.config)
     trained = common.fit(ctx, name, graphdef, params, batches, losses.reward_loss, section, policy.config)
     hf.save_reward(

@@ -29,10 +29,7 @@ def run(ctx) -> dict:
         data = data + ctx.step(f"found-{r}", lambda: {"rows": explore(ctx, r, data, train)})["rows"]  # noqa: B023
         rounds.append(ctx.step(f"round-{r}", lambda: fine_tune(ctx, r, data, dev)))  # noqa: B023
     best = max(range(len(rounds)), key=lambda r: rounds[r]["acc"])
-    model = common.load_policy(ctx, "student", f"round-{best}", "hf", training=True)
-    hf.save_policy(
-        ctx.folder("student", "hf"), model.config, model.params, model.tokenizer, ctx.config.model.dtype
-    )
+    common.publish(ctx, "student", f"round-{best}", ctx.config.model.dtype)
     return {"rounds": rounds, "best": best, "acc": rounds[best]["acc"]}
 
 

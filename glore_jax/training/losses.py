@@ -52,12 +52,10 @@ def joint_loss(model, batch, depth: int = 0, share: float = 0.0):
     A `share` of the same loss is taken after the first `depth` layers already. Only what stands in a lower layer can be
     attended to from a higher one: that a token is not the one to be expected must be seen early, or no later token learns of it.
     """
+    read = batch["tokens"], batch["positions"], attend_for(model, batch)
     if not share:
-        hidden, _ = model.backbone(batch["tokens"], batch["positions"], attend_for(model, batch))
-        return _joint(model, hidden, batch)
-    early, hidden = model.backbone.hidden_at(
-        batch["tokens"], batch["positions"], attend_for(model, batch), depth
-    )
+        return _joint(model, model.backbone(*read)[0], batch)
+    early, hidden = model.backbone.hidden_at(*read, depth)
     foretaste, _ = _joint(model, early, batch)
     loss, metrics = _joint(model, hidden, batch)
     return loss + share * foretaste, metrics

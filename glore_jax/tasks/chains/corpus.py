@@ -18,6 +18,8 @@ the problem, so that later on it reads drafts that it wrote (`Draft`). Only trai
 to the corpus or to one split by the hash of its question (`splits.py`).
 """
 
+import dataclasses
+import functools
 import itertools
 import random
 import re
@@ -41,22 +43,23 @@ _PIECE = re.compile(r"[0-9]| ?[A-Za-z]+|[^A-Za-z0-9]")  # no token of the tokeni
 class Part(NamedTuple):
     text: str
     weight: float  # share of its text in the language model's loss
-    right: float | None = (
-        None  # 1 where all work up to here is right, 0 after a slip, None where nothing is claimed
-    )
+    # 1 where all work up to here is right, 0 after a slip, None where nothing is claimed
+    right: float | None = None
 
 
 Document = list[Part]
 
 
-class Draft(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Draft:
     """What a model wrote as the solution of a problem."""
 
     chain: Chain
     lines: tuple[str, ...]
 
-    @property
+    @functools.cached_property
     def first_wrong(self) -> int | None:
+        """Index of the first line that is not right by the strict reading, None if there is none."""
         truth = step_truth(list(self.lines), self.chain.claims, self.chain.gold, strict=True)
         return None if all(truth) else truth.index(False)
 

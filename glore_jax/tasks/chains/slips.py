@@ -6,13 +6,10 @@ in one step, from which the steps after it go on; or an answer given before its 
 
 import dataclasses
 import random
-import re
 
 from glore_jax.tasks.chains.generate import Chain, Step, render_step
 
 _FLIP = {"+": "-", "-": "+", "*": "/", "/": "*"}
-
-
 _KINDS = {"amount": 0.4, "result": 0.25, "operator": 0.15, "early": 0.12, "number": 0.08}
 
 
@@ -31,8 +28,7 @@ def _early(chain: Chain, at: int) -> tuple[str, ...] | None:
     """The result of the step before `at` as the answer."""
     if at == 0:
         return None
-    before = chain.solution()[:at]
-    return (*before, "#### " + re.search(r">>([0-9]+)", before[-1])[1])
+    return (*chain.solution()[:at], f"#### {chain.facts[chain.steps[at - 1].claim]}")
 
 
 def _render_with_slip(chain: Chain, at: int, kind: str, rng: random.Random) -> tuple[str, ...] | None:
