@@ -1,11 +1,16 @@
-"""The real command on a few questions, and all that it takes to run it again."""
+"""The real command on a few questions, all that it takes to run it again, and to compare what came out."""
 
+import json
+import math
 import os
 import pathlib
 import subprocess
 import sys
 
+from glore_jax import storage
+
 ROOT = pathlib.Path(__file__).parent.parent  # the checkout
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile
 
 # Two steps a problem and few samples; hot enough that a good base errs, with worked solutions so that a bad one has right ones.
 _FIELDS = {
@@ -29,16 +34,16 @@ FLAGS = [
 ]
 
 
+def keeping(cache: pathlib.Path) -> dict[str, str]:
+    """Environment variables with which every program that a process compiles stays in `cache` for the next one."""
+    return {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+
 def start(
     module: str, *arguments: str, cache: pathlib.Path, log, errors=subprocess.STDOUT
 ) -> subprocess.Popen:
-    """`python -m glore_jax.MODULE` on one device; every program that it compiles stays in `cache` for the next process."""
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    """`python -m glore_jax.MODULE` on one device, its programs kept in `cache`."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": QUICK} | keeping(cache)
     command = [sys.executable, "-m", f"glore_jax.{module}", *arguments]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=errors)
 
@@ -47,3 +52,33 @@ def start_run(workdir: pathlib.Path, cache: pathlib.Path, log) -> subprocess.Pop
     return start(
         "main", "--config=configs/tiny.py:smoke", f"--workdir={workdir}", *FLAGS, cache=cache, log=log
     )
+
+
+def parts(workdir):
+    return sorted(str(p.relative_to(workdir)) for p in workdir.rglob("*.parquet"))
+
+
+def same(a, b) -> bool:
+    """Equal, but for the last digits of floats: the neighbours in a batch differ after a restart."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-5)
+    return a == b
+
+
+def assert_same_records(one: pathlib.Path, other: pathlib.Path) -> None:
+    """Both work directories have the same parts, none empty, with the same records."""
+    names = parts(one)
+    assert parts(other) == names and len(names) > 20
+    for name in names:
+        part = [storage.read_part((w / name).parent, int(name[-13:-8])) for w in (one, other)]
+        assert part[0] and same(*part), name
+
+
+def figures(workdir):
+    report = json.loads((workdir / "report" / "report.json").read_text())
+    del report["seconds"], report["cost"]["seconds"]
+    return report

@@ -6,10 +6,9 @@ import pathlib
 import subprocess
 import sys
 
-from glore_jax.parallel.lifeline import free_port
+from finished_run import QUICK, ROOT
 
-ROOT = pathlib.Path(__file__).parent.parent  # the checkout
-_QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+from glore_jax.parallel.lifeline import free_port
 
 
 def free_address() -> str:
@@ -20,7 +19,7 @@ def environment(devices: int = 1) -> dict[str, str]:
     """Of a process with so many fake devices, whatever this process has."""
     own = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "TPU_"))}
     path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
-    flags = f"--xla_force_host_platform_device_count={devices} {_QUICK}"
+    flags = f"--xla_force_host_platform_device_count={devices} {QUICK}"
     return own | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "NPROC": "16"}
 
 

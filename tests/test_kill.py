@@ -1,14 +1,11 @@
 """A run that is killed again and again ends with the files of one that was left alone."""
 
 import json
-import math
 import signal
 import time
 
 import finished_run
 import pytest
-
-from glore_jax import storage
 
 # A file of the work directory whose appearance is the moment of a kill: the student, parts of rollouts, the evaluation.
 MOMENTS = (
@@ -34,27 +31,8 @@ def killed(finished, tmp_path_factory):
     return folder / "work"
 
 
-def parts(workdir):
-    return sorted(str(p.relative_to(workdir)) for p in workdir.rglob("*.parquet"))
-
-
-def same(a, b) -> bool:
-    """Equal, but for the last digits of floats: the neighbours in a batch differ after a restart."""
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, float) and isinstance(b, float):
-        return math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-5)
-    return a == b
-
-
 def test_records_are_those_of_an_undisturbed_run(finished, killed):
-    names = parts(finished)
-    assert parts(killed) == names and len(names) > 20
-    for name in names:
-        part = [storage.read_part((w / name).parent, int(name[-13:-8])) for w in (finished, killed)]
-        assert part[0] and same(*part), name
+    finished_run.assert_same_records(finished, killed)
 
 
 def test_models_are_those_of_an_undisturbed_run(finished, killed):
@@ -63,14 +41,8 @@ def test_models_are_those_of_an_undisturbed_run(finished, killed):
         assert weights[0] == weights[1], stage
 
 
-def figures(workdir):
-    report = json.loads((workdir / "report" / "report.json").read_text())
-    del report["seconds"], report["cost"]["seconds"]
-    return report
-
-
 def test_report_has_the_figures_of_an_undisturbed_run(finished, killed):
-    assert same(figures(finished), figures(killed))
+    assert finished_run.same(*map(finished_run.figures, (finished, killed)))
 
 
 def test_every_stage_says_that_it_is_done(killed):

@@ -7,7 +7,7 @@ import time
 import finished_run
 import pytest
 import several
-from test_kill import figures, parts, same
+from finished_run import figures, same
 
 from glore_jax import storage
 from glore_jax.parallel import processes
@@ -20,10 +20,7 @@ def pair(finished, tmp_path_factory):
     """The work directory of the run of two; what they printed is in `0.txt` and `1.txt` beside it."""
     folder = tmp_path_factory.mktemp("pair")
     flags = ["--config=configs/tiny.py:smoke", f"--workdir={folder / 'work'}", *finished_run.FLAGS]
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(finished.parent / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    cache = finished_run.keeping(finished.parent / "compiled")
 
     def arguments(address, index):
         joining = (f"--coordinator={address}", "--num_processes=2", f"--process_id={index}")
@@ -45,11 +42,7 @@ def pair(finished, tmp_path_factory):
 
 
 def test_records_are_those_of_one_process(finished, pair):
-    names = parts(finished)
-    assert parts(pair) == names and len(names) > 20
-    for name in names:
-        part = [storage.read_part((w / name).parent, int(name[-13:-8])) for w in (finished, pair)]
-        assert part[0] and same(*part), name
+    finished_run.assert_same_records(finished, pair)
 
 
 def losses(workdir):

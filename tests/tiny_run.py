@@ -16,16 +16,27 @@ STEPS, SIGNALLED = 12, 5
 
 
 class Events:
-    """In place of the TensorBoard writer: the losses by step."""
+    """In place of the TensorBoard writer: `rows`, what was written by step."""
 
     events = None
 
     def __init__(self):
-        self.losses = {}
+        self.rows = {}
 
     def scalars(self, values, step):
-        assert step not in self.losses
-        self.losses[step] = values["loss"]
+        assert step not in self.rows
+        self.rows[step] = values
+
+    @property
+    def losses(self):
+        return {step: values["loss"] for step, values in self.rows.items()}
+
+
+def counting():
+    """Sixteen examples: 5 6 7 8 ... from anywhere."""
+    from glore_jax.training.batches import language_example
+
+    return [language_example([5 + i], [6 + i + j for j in range(7)]) for i in range(16)]
 
 
 def train(folder, sizes, devices=None, stop_after=None, save_seconds=600.0):
@@ -39,15 +50,14 @@ def train(folder, sizes, devices=None, stop_after=None, save_seconds=600.0):
     from glore_jax.config import training
     from glore_jax.parallel import mesh as meshes
     from glore_jax.training import loop, losses
-    from glore_jax.training.batches import Batches, language_example
+    from glore_jax.training.batches import Batches
 
     graphdef, params = fresh(seed=1)
     mesh = meshes.make_mesh(*sizes, devices)
     params = jax.device_put(jax.tree.map(lambda x: x * 0.2, params), meshes.param_shardings(params, mesh))
     config, writer = training(1e-2, 1e-3, 8, 6), Events()
     config.save_seconds = save_seconds
-    examples = [language_example([5 + i], [6 + i + j for j in range(7)]) for i in range(16)]
-    batches = Batches(examples, batch_size=8, row_length=16, epochs=6, seed=0, row_multiple=8)
+    batches = Batches(counting(), batch_size=8, row_length=16, epochs=6, seed=0, row_multiple=8)
     assert len(batches) == STEPS
 
     def on_step(step, params):

@@ -10,25 +10,13 @@ import jax
 import numpy as np
 import pytest
 from tiny_llama import CONFIG, fresh
+from tiny_run import Events, counting
 
 from glore_jax.config import training
 from glore_jax.errors import UserError
 from glore_jax.parallel import mesh as meshes
 from glore_jax.training import loop, losses
-from glore_jax.training.batches import Batches, language_example
-
-
-class Events:
-    """In place of the TensorBoard writer."""
-
-    events = None
-
-    def __init__(self):
-        self.rows = {}
-
-    def scalars(self, values, step):
-        assert step not in self.rows
-        self.rows[step] = values
+from glore_jax.training.batches import Batches
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,9 +41,8 @@ def section(**changes):
 
 
 def make_batches(examples=None, epochs=3):
-    """Counting: 5 6 7 8 ... from anywhere; 16 examples, four steps an epoch."""
-    examples = examples or [language_example([5 + i], [6 + i + j for j in range(7)]) for i in range(16)]
-    return Batches(examples, batch_size=4, row_length=16, epochs=epochs, seed=0)
+    """Four steps an epoch."""
+    return Batches(examples or counting(), batch_size=4, row_length=16, epochs=epochs, seed=0)
 
 
 def train(folder, batches=None, writer=None, **options):
