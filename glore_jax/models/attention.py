@@ -1,7 +1,7 @@
 """Who sees whom: makers of the `attend` function that `llama.py` asks for, in plain XLA.
 
-These are the reference for every faster kernel and serve training, scoring and prefill. Decoding over caches
-is the rollout engine's own `attend`.
+These are the reference for every faster kernel (`kernels.py`) and serve training, scoring and prefill where there is none.
+Decoding over caches is the rollout engine's own `attend`.
 
 Shapes as in `llama.py`: B rows, T tokens, H query heads, K key/value heads, G = H / K, C head_dim.
 """
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from glore_jax.models.llama import Array, Attend
 
 _MASKED = -1e30  # finite, so that even a score sum with it stays free of NaN
+_BLOCK, _BLOCKS = 64, 8  # fewest queries of a block, most blocks of a row
 
 
 def causal(
@@ -45,7 +46,7 @@ def causal(
     if prefix_mask is not None:
         visible |= prefix_mask[:, None, :] & prefix_mask[:, :, None]
     visible &= segment_ids[:, None, :] == segment_ids[:, :, None]
-    return masked(visible, keep_kv)
+    return masked(visible, keep_kv, triangular=positions is None and prefix_mask is None)
 
 
 def prefix_lm(
@@ -68,8 +69,15 @@ def prefix_lm(
     return causal(segment_ids, positions, prefix_mask, keep_kv)
 
 
-def masked(visible: Array, keep_kv: bool = False) -> Attend:
-    """Attention under a mask: bool [B or 1, T, T], [b, t, s] = query t sees key s, and each sees some."""
+def masked(visible: Array, keep_kv: bool = False, triangular: bool = False) -> Attend:
+    """Attention under a mask: bool [B or 1, T, T], [b, t, s] = query t sees key s, and each sees some.
+
+    triangular: no query sees a key behind its own place. Then the queries go block by block, each with the keys up to its end:
+
+        queries 0   x x                     x is computed, and masked
+                1   x x x x                 the rest is not
+                2   x x x x x x
+    """
     bias = jnp.where(visible, 0.0, _MASKED)[:, None, None]  # [B, 1, 1, T, T], made once for all layers
 
     def attend(q: Array, k: Array, v: Array, layer_cache: None) -> tuple[Array, tuple[Array, Array] | None]:
@@ -77,16 +85,28 @@ def masked(visible: Array, keep_kv: bool = False) -> Attend:
         batch, length, heads, width = q.shape
         kv_heads = k.shape[2]
         groups = heads // kv_heads
-        # The G query heads that share a key/value head become rows of one product, [G*T, C] x [C, T]; k and v
+        # The G query heads that share a key/value head become rows of one product, [G*block, C] x [C, T]; k and v
         # are never repeated. Batch axes first: XLA's CPU backend is slow at products it has to transpose.
         q = (q * width**-0.5).reshape(batch, length, kv_heads, groups, width)
-        q = q.transpose(0, 2, 3, 1, 4).reshape(batch, kv_heads, groups * length, width)
+        q = q.transpose(0, 2, 3, 1, 4)
         k_bkct, v_bktc = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
-        scores = jnp.matmul(q, k_bkct, preferred_element_type=jnp.float32)
-        scores = scores.reshape(batch, kv_heads, groups, length, length) + bias
-        weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-        out = jnp.matmul(weights.reshape(batch, kv_heads, groups * length, length), v_bktc)
-        out = out.reshape(batch, kv_heads, groups, length, width).transpose(0, 3, 1, 2, 4)
+        block = max(_BLOCK, -(-length // _BLOCKS)) if triangular else length
+        out = []
+        for start in range(0, length, block):
+            end = min(start + block, length)
+            seen = end if triangular else length
+            rows = q[:, :, :, start:end].reshape(batch, kv_heads, -1, width)
+            scores = jnp.matmul(rows, k_bkct[..., :seen], preferred_element_type=jnp.float32)
+            scores = scores.reshape(batch, kv_heads, groups, -1, seen) + bias[..., start:end, :seen]
+            # The softmax's division comes after the product: of C numbers a query instead of one for each key.
+            most = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
+            weights = jnp.exp(scores - most)
+            total = weights.sum(axis=-1, keepdims=True)
+            weights = weights.astype(v.dtype).reshape(batch, kv_heads, -1, seen)
+            mixed = jnp.matmul(weights, v_bktc[:, :, :seen], preferred_element_type=jnp.float32)
+            mixed = mixed.reshape(batch, kv_heads, groups, end - start, width) / total
+            out.append(mixed.astype(v.dtype))
+        out = jnp.concatenate(out, axis=3).transpose(0, 3, 1, 2, 4)
         return out.reshape(batch, length, heads, width), (k, v) if keep_kv else None
 
     return attend

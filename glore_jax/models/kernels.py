@@ -1,8 +1,8 @@
 """Attention of training, scoring and prefill by the fastest means of the chips: a fused kernel on TPUs, plain XLA elsewhere.
 
-`attention.py` is the reference. Of it XLA:TPU makes products that write the scores of all heads, [B, H, T, T], to memory. Splash
-attention (`jax.experimental.pallas.ops.tpu.splash_attention`) keeps a block of them on the chip and skips the blocks above the
-diagonal; from 512 tokens on it moves less, below that all scores stay on the chip anyway. docs/pods.md has figures.
+`attention.py` is the reference. Of it XLA:TPU makes products that write the scores of all heads to memory. Splash attention
+(`jax.experimental.pallas.ops.tpu.splash_attention`) keeps a block of them on the chip. In short rows all scores stay on the chip
+anyway, and the kernel only keeps XLA from leaving the rest there too. docs/pods.md has figures.
 
 On GPUs it is XLA too: cuDNN's fused attention takes the lengths of rows, and packed rows only as a mask of [T, T].
 
@@ -54,13 +54,17 @@ def causal(model: Any, segment_ids: Array, prefix_mask: Array | None = None, kee
 
 @dataclasses.dataclass(frozen=True)
 class Splash:
-    """Splash attention on the chips of `mesh`, each with its own rows and heads. interpret: emulate it, on any device."""
+    """Splash attention on the chips of `mesh`, each with its own rows and heads; in rows of less than `shortest` tokens plain XLA.
+    interpret: emulate it, on any device."""
 
     mesh: AbstractMesh
     interpret: bool = False
+    shortest: int = 512
 
     def causal(self, segment_ids: Array, prefix_mask: Array | None = None, keep_kv: bool = False) -> Attend:
         """As `attention.causal`; "before" goes by the place in the row."""
+        if segment_ids.shape[1] < self.shortest:
+            return attention.causal(segment_ids, prefix_mask=prefix_mask, keep_kv=keep_kv)
         masks = (segment_ids,) if prefix_mask is None else (segment_ids, prefix_mask)
 
         def attend(

@@ -92,6 +92,26 @@ def test_matches_a_plain_loop(kv_heads):
     np.testing.assert_allclose(out, expected, atol=2e-6)
 
 
+def test_blocks_of_queries_change_nothing():
+    """150 tokens go in blocks of 64, 64 and 22; outputs and gradients are those of the whole square."""
+    segments = np.repeat([[1, 2, 0], [3, 3, 3]], [70, 61, 19], axis=1)
+    before = np.tri(150, dtype=bool)[None]
+    whole = attention.masked(jnp.asarray(before & (segments[:, :, None] == segments[:, None])))
+    weights = draw(3, 2, 150, 4, 8)
+    arrays = draw(0, 2, 150, 4, 8), draw(1, 2, 150, 2, 8), draw(2, 2, 150, 2, 8)
+
+    def value(attend):
+        def loss(q, k, v):
+            out, _ = attend(q, k, v, None)
+            return jnp.sum(out * weights), out
+
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))(*arrays)
+
+    found, expected = value(attention.causal(jnp.asarray(segments))), value(whole)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected)):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
 def test_keep_kv_gives_them_back():
     q, k, v = draw(0, 1, 4, 2, 4), draw(1, 1, 4, 1, 4), draw(2, 1, 4, 1, 4)
     segments = jnp.ones((1, 4), jnp.int32)

@@ -47,7 +47,7 @@ def test_agrees_with_the_reference(prefixed, kv_heads):
     arrays = [draw(i, 2, LENGTH, 4 if i == 0 else kv_heads, WIDTH) for i in range(3)]
     (_, expected), gradients = run(attention.causal)(*arrays)
     spread = NamedSharding(mesh, PartitionSpec("fsdp"))
-    (_, found), found_gradients = run(kernels.Splash(mesh.abstract_mesh, interpret=True).causal)(
+    (_, found), found_gradients = run(kernels.Splash(mesh.abstract_mesh, interpret=True, shortest=0).causal)(
         *(jax.device_put(x, spread) for x in arrays)
     )
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -56,7 +56,7 @@ def test_agrees_with_the_reference(prefixed, kv_heads):
 
 
 def test_keep_kv_gives_them_back():
-    kernel = kernels.Splash(meshes.single_device_mesh().abstract_mesh, interpret=True)
+    kernel = kernels.Splash(meshes.single_device_mesh().abstract_mesh, interpret=True, shortest=0)
     q, kv = draw(0, 1, 128, 2, WIDTH), draw(1, 1, 128, 1, WIDTH)
     attend = kernel.causal(jnp.ones((1, 128), jnp.int32), keep_kv=True)
     out, (k, v) = jax.jit(lambda q, kv: attend(q, kv, kv + 1, None))(q, kv)
@@ -65,6 +65,16 @@ def test_keep_kv_gives_them_back():
     np.testing.assert_allclose(
         out[:, 0], np.repeat(kv[:, 0] + 1, 2, axis=1), atol=1e-6
     )  # it sees only itself
+
+
+def test_short_rows_are_left_to_xla():
+    # Without `interpret` the kernel itself cannot run here.
+    kernel = kernels.Splash(meshes.single_device_mesh().abstract_mesh)
+    q, kv, segments = draw(0, 1, 128, 2, WIDTH), draw(1, 1, 128, 1, WIDTH), jnp.ones((1, 128), jnp.int32)
+    found, _ = jax.jit(lambda q, kv: kernel.causal(segments)(q, kv, kv, None))(q, kv)
+    np.testing.assert_array_equal(
+        found, jax.jit(lambda q, kv: attention.causal(segments)(q, kv, kv, None)[0])(q, kv)
+    )
 
 
 def on(platform):
