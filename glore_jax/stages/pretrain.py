@@ -78,6 +78,12 @@ class CorpusBatches:
         (self.newline,) = tokenizer.encode("\n")
         self.wrong = [d for d in drafts if d.first_wrong is not None]
         self.right = [d for d in drafts if d.first_wrong is None]
+        asked = {kind for b in config.batches.values() for kind, _ in b.kinds}
+        if asked.intersection(corpus.KINDS_OF_DRAFTS) and not (self.right and self.wrong):
+            raise UserError(
+                f"the base wrote {len(self.right)} right and {len(self.wrong)} wrong drafts; a review needs both: "
+                "raise pretrain.read.steps or pretrain.drafts.problems"
+            )
         base = difficulty_of(difficulty)
         self.difficulty = {
             name: dataclasses.replace(base, steps=tuple(b.steps)) for name, b in config.batches.items()

@@ -196,6 +196,8 @@ def test_own_drafts_are_read_in_the_wanted_shares(tokenizer):
             elif weights.any():
                 wrong.append(not labels[weights > 0].all())
     assert redone > 10 and 0.3 < np.mean(wrong) < 0.7
+    with pytest.raises(UserError, match="the base wrote 10 right and 0 wrong drafts"):
+        pretrain.CorpusBatches(tokenizer, config, DIFFICULTY, drafts[::4])
 
 
 def test_only_chains_have_a_base_of_their_own():
