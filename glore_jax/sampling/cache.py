@@ -157,6 +157,14 @@ def attend_over(start, cut, age, column):
         def by_slot(x):
             return x.reshape(groups, heads, slots, shared, -1).transpose(0, 2, 1, 3, 4)
 
+        # A product with a single row is no product to XLA's CPU backend but a loop, which it fuses with what follows and then runs
+        # anew for every element of it; in bfloat16 that took ten times as long. A second row, a copy, keeps it a product.
+        rows = 2 if shared == 1 and q.dtype != jnp.float32 else 1
+
+        def by_block(equation, x, y):
+            x = jnp.repeat(x, rows, axis=3)
+            return jnp.einsum(equation, x, y, preferred_element_type=jnp.float32)[:, :, :, :shared]
+
         at = jnp.arange(layer["trunk_k"].shape[-1]) - start[:, :, None]
         seen = jnp.repeat((at >= 0) & (at < cut[:, :, None]), shared, axis=1)[:, None]
         on_trunk = jnp.matmul(by_group(q), layer["trunk_k"], preferred_element_type=jnp.float32)
@@ -166,7 +174,7 @@ def attend_over(start, cut, age, column):
         for block in layer["suffix"]:
             since = column - first - jnp.arange(block["k"].shape[-2])
             seen = ((since > 0) & (since <= age[:, :, None]))[:, :, None, None]
-            scores = jnp.einsum("gskqc,gsknc->gskqn", q, block["k"], preferred_element_type=jnp.float32)
+            scores = by_block("gskqc,gsknc->gskqn", q, block["k"])
             on_suffix.append(jnp.where(seen, scores, _MASKED))
             first += block["k"].shape[-2]
         on_self = jnp.sum(q.astype(jnp.float32) * k.astype(jnp.float32), -1, keepdims=True)
@@ -182,8 +190,7 @@ def attend_over(start, cut, age, column):
         for block, scores in zip(layer["suffix"], on_suffix, strict=True):
             weights = jnp.exp(scores - top)
             total += weights.sum(-1, keepdims=True)
-            weights = weights.astype(v.dtype)
-            out += jnp.einsum("gskqn,gsknc->gskqc", weights, block["v"], preferred_element_type=jnp.float32)
+            out += by_block("gskqn,gsknc->gskqc", weights.astype(v.dtype), block["v"])
         weights = jnp.exp(on_self - top)
         out = (out + weights * v) / (total + weights)
         return out.astype(v.dtype).reshape(groups * slots, 1, heads * shared, width), {"k": k, "v": v}

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -74,6 +75,20 @@ def test_a_slot_sees_its_trunk_and_its_own_suffix(now, listed):
         keys = [*trunk_k[shelf, g, : CUTS[g, f]], *(suffix_k[t, g, f, :, 0] for t in own), k[i, 0]]
         values = [*trunk_v[shelf, g, : CUTS[g, f]], *(suffix_v[t, g, f, :, 0] for t in own), v[i, 0]]
         np.testing.assert_allclose(found[i, 0], explicit(q[i, 0], keys, values), atol=1e-5)
+
+
+@pytest.mark.parametrize("query_heads", [2, 6], ids="{} query heads".format)
+def test_bfloat16_is_float32_rounded(query_heads):
+    store, _, _, column = history(5, True)
+    q = draw(GROUPS * SLOTS, 1, query_heads, 4, seed=5)
+    k, v = draw(2, GROUPS * SLOTS, 1, 2, 4, seed=6)
+    age = np.full((GROUPS, SLOTS), 3, np.int32)
+    attend = cache.attend_over(SHELF * TRUNK, CUTS, age, column)
+    brief = [jax.tree.map(lambda x: x.astype(jnp.bfloat16), x) for x in (q, k, v, layer_of(store))]
+    exact = [jax.tree.map(lambda x: x.astype(jnp.float32), x) for x in brief]
+    (found, kept), (expected, _) = attend(*brief), attend(*exact)
+    assert found.dtype == kept["k"].dtype == jnp.bfloat16
+    np.testing.assert_allclose(found.astype(jnp.float32), expected, atol=0.02)
 
 
 def test_a_large_score_does_not_overflow():

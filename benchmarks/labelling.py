@@ -1,0 +1,134 @@
+"""Time to label: from the drafts on disk to their step labels on disk, by this package or by vLLM, as one line of JSON.
+
+    python -m benchmarks.labelling --config=configs/tiny.py --workdir=runs/tiny --out=/tmp/labels [--drafts=500]
+    python -m benchmarks.labelling --engine=vllm --config=configs/tiny.py --workdir=runs/tiny --out=/tmp/labels-vllm
+
+Reads the student and the samples of a work directory; the records go to `--out`. `--schedule` is the config's (`backward`) here and
+`full` for vLLM, which gets all prefixes of all drafts at once, shares their keys and values by its prefix cache, and stops at
+end-of-sequence. Cuts, prompts, grading and labels are the same code for both. `seconds` are wall-clock after a warm-up on the
+first drafts; `cpu_seconds` processor time. vLLM is imported only if asked for: install this package beside it.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import time
+
+from benchmarks.schedules import compare, read_config
+from glore_jax import storage
+from glore_jax.labels.stepwise import SCHEDULES
+from glore_jax.sampling.jobs import Completion
+from glore_jax.stages import common, labelling, rollout
+from glore_jax.stages.context import Context
+
+
+@dataclasses.dataclass
+class Work:
+    forks: int = 0
+    tokens: int = 0
+
+
+class Vllm:
+    """Runs jobs that say at once which forks they want; a job asks for all rollouts of a prefix."""
+
+    def __init__(self, folder: str, tokenizer, positions: int, dtype: str):
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "4")
+        import vllm
+
+        self.vllm, self.tokenizer, self.stats = vllm, tokenizer, Work()
+        self.llm = vllm.LLM(
+            model=folder, skip_tokenizer_init=True, dtype=dtype, max_model_len=positions, enable_prefix_caching=True
+        )  # fmt: skip
+
+    def run(self, jobs, sampling):
+        self.llm.reset_prefix_cache()
+        jobs, asked = list(jobs), []
+        for job in jobs:
+            cuts = {}
+            for fork in job.waiting:
+                cuts.setdefault(fork.at, []).append(fork)
+            asked += [(job, at, forks) for at, forks in cuts.items()]
+        params = [
+            self.vllm.SamplingParams(
+                temperature=sampling.temperature, max_tokens=sampling.max_new, n=len(forks), detokenize=False,
+                stop_token_ids=[self.tokenizer.eos_id],
+            )
+            for _, _, forks in asked
+        ]  # fmt: skip
+        prompts = [{"prompt_token_ids": job.trunk[:at]} for job, at, _ in asked]
+        for (job, _, forks), made in zip(
+            asked, self.llm.generate(prompts, params, use_tqdm=False), strict=True
+        ):
+            for fork, one in zip(forks, made.outputs, strict=True):
+                tokens, ended = list(one.token_ids), one.finish_reason == "stop"
+                self.stats.forks, self.stats.tokens = self.stats.forks + 1, self.stats.tokens + len(tokens)
+                if ended and tokens[-1] == self.tokenizer.eos_id:
+                    tokens = tokens[:-1]
+                job.done(fork, Completion(tuple(tokens), self.tokenizer.decode(tokens), 0.0, ended))
+        yield from jobs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--engine", choices=("glore", "vllm"), default="glore")
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--workdir", required=True)
+    parser.add_argument("--out", required=True, help="folder for the label records")
+    parser.add_argument("--drafts", type=int, default=500)
+    parser.add_argument("--schedule", choices=SCHEDULES)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="instead of config.model.dtype")
+    parser.add_argument("--against", help="--out of another run: on which share of steps the labels differ")
+    flags = parser.parse_args()
+
+    config = read_config(flags.config)
+    config.model.dtype = flags.dtype or config.model.dtype
+    schedule = flags.schedule or ("full" if flags.engine == "vllm" else config.rollout.schedule)
+    if flags.engine == "vllm" and schedule != "full":
+        parser.error("vllm gets all prefixes at once: --schedule=full")
+    ctx, c = Context(config, flags.workdir), config.rollout
+    model = common.load_policy(ctx, "student", "hf")
+
+    def read_jobs():
+        samples = storage.read_records(ctx.folder("sample", "records"))
+        drafts = [d for d in rollout.choose_drafts(samples, c.drafts_per_question, config.seed) if d["steps"]]
+        jobs = [
+            labelling.LabelJob(ctx.task, model.prompts, d, c.k, schedule, c.consistency)
+            for d in drafts[: flags.drafts]
+        ]
+        if len(jobs) < flags.drafts:
+            parser.error(f"{flags.workdir} has {len(jobs)} drafts, not {flags.drafts}")
+        return jobs
+
+    if flags.engine == "vllm":
+        folder = str(ctx.folder("student", "hf"))
+        engine = Vllm(folder, model.tokenizer, model.config.max_positions, config.model.dtype)
+    else:
+        engine = common.make_engine(ctx, model, [j.trunk for j in read_jobs()], c.max_new, c.k)
+    sampling = common.sampling_of(c)
+    list(engine.run(read_jobs()[:64], sampling))
+
+    before, start, cpu = dataclasses.replace(engine.stats), time.perf_counter(), time.process_time()
+    records = [job.record() for job in engine.run(read_jobs(), sampling)]
+    storage.write_part(flags.out, 0, sorted(records, key=lambda r: (r["question_id"], r["sample_id"])))
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+
+    line = {
+        "engine": flags.engine, "dtype": config.model.dtype, "schedule": schedule, "drafts": len(records), "k": c.k,
+        "rollouts": engine.stats.forks - before.forks, "tokens": engine.stats.tokens - before.tokens,
+        "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2),
+    }  # fmt: skip
+    if flags.against:
+        one, other = (
+            {(r["question_id"], r["sample_id"]): r for r in storage.read_records(folder)}
+            for folder in (flags.out, flags.against)
+        )
+        line["disagreement"] = round(compare(one, other)["disagreement"], 4)
+    print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
