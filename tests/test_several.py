@@ -1,5 +1,6 @@
-"""A run of two processes, one of which is killed, ends with the files of a run of one process that was left alone."""
+"""A run of two processes, one of which is killed, goes on with four and ends with the files of a run of one that was left alone."""
 
+import functools
 import json
 import signal
 import time
@@ -16,17 +17,17 @@ MOMENT = "orm/plain/checkpoints"  # appears when a training is about to begin, i
 
 
 @pytest.fixture(scope="module")
-def pair(finished, tmp_path_factory):
-    """The work directory of the run of two; what they printed is in `0.txt` and `1.txt` beside it."""
-    folder = tmp_path_factory.mktemp("pair")
+def several_run(finished, tmp_path_factory):
+    """The work directory of the run; what process N printed is in `N.txt` beside it."""
+    folder = tmp_path_factory.mktemp("several")
     flags = ["--config=configs/tiny.py:smoke", f"--workdir={folder / 'work'}", *finished_run.FLAGS]
     cache = finished_run.keeping(finished.parent / "compiled")
 
-    def arguments(address, index):
-        joining = (f"--coordinator={address}", "--num_processes=2", f"--process_id={index}")
+    def arguments(count, address, index):
+        joining = (f"--coordinator={address}", f"--num_processes={count}", f"--process_id={index}")
         return "-m", "glore_jax.main", *flags, *joining
 
-    with several.together(2, arguments, log=folder, **cache) as run:
+    with several.together(2, functools.partial(arguments, 2), log=folder, **cache) as run:
         while all(p.poll() is None for p in run) and not (folder / "work" / MOMENT).exists():
             time.sleep(0.002)
         run[1].kill()
@@ -35,14 +36,14 @@ def pair(finished, tmp_path_factory):
     assert codes == [processes.LOST, -signal.SIGKILL] and "Traceback" not in text, text
     line = "glore: process 1 is gone: killed, or its machine is down; this process ends too. "
     assert text.splitlines()[-1].startswith(line), text
-    with several.together(2, arguments, log=folder, **cache) as run:
+    with several.together(4, functools.partial(arguments, 4), log=folder, **cache) as run:
         codes = [p.wait() for p in run]
-    assert codes == [0, 0], (folder / "0.txt").read_text() + (folder / "1.txt").read_text()
+    assert codes == [0] * 4, "".join((folder / f"{i}.txt").read_text() for i in range(4))
     return folder / "work"
 
 
-def test_records_are_those_of_one_process(finished, pair):
-    finished_run.assert_same_records(finished, pair)
+def test_records_are_those_of_one_process(finished, several_run):
+    finished_run.assert_same_records(finished, several_run)
 
 
 def losses(workdir):
@@ -54,12 +55,12 @@ def losses(workdir):
     return [t["loss"] for t in trained]
 
 
-def test_losses_and_figures_are_those_of_one_process(finished, pair):
-    assert len(losses(pair)) == 5 and same(losses(pair), losses(finished))
-    assert same(figures(pair), figures(finished))
+def test_losses_and_figures_are_those_of_one_process(finished, several_run):
+    assert len(losses(several_run)) == 5 and same(losses(several_run), losses(finished))
+    assert same(figures(several_run), figures(finished))
 
 
-def test_both_processes_generated(pair):
-    """Half of the parts each; process 0 says how many questions it had."""
-    work = storage.read_json(pair / "evaluate" / "test" / "samples" / "work.json")
+def test_the_processes_shared_what_was_generated(several_run):
+    """A part each, as far as there are some; process 0 says how many questions it had."""
+    work = storage.read_json(several_run / "evaluate" / "test" / "samples" / "work.json")
     assert work["items"] == 4  # of 6, in parts of 4
