@@ -11,22 +11,18 @@ first drafts; `cpu_seconds` processor time. vLLM is imported only if asked for: 
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import time
 
-from benchmarks.schedules import compare, read_config
+from benchmarks.pods import read_config
+from benchmarks.schedules import by_draft, compare, make_jobs, read_drafts
 from glore_jax import storage
 from glore_jax.labels.stepwise import SCHEDULES
-from glore_jax.sampling.jobs import Completion
-from glore_jax.stages import common, labelling, rollout
+from glore_jax.sampling.engine import Completion, Stats
+from glore_jax.stages import common
 from glore_jax.stages.context import Context
-
-
-@dataclasses.dataclass
-class Work:
-    forks: int = 0
-    tokens: int = 0
 
 
 class Vllm:
@@ -37,19 +33,19 @@ class Vllm:
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "4")
         import vllm
 
-        self.vllm, self.tokenizer, self.stats = vllm, tokenizer, Work()
+        self.vllm, self.tokenizer, self.stats = vllm, tokenizer, Stats()
         self.llm = vllm.LLM(
             model=folder, skip_tokenizer_init=True, dtype=dtype, max_model_len=positions, enable_prefix_caching=True
         )  # fmt: skip
 
     def run(self, jobs, sampling):
         self.llm.reset_prefix_cache()
-        jobs, asked = list(jobs), []
-        for job in jobs:
-            cuts = {}
-            for fork in job.waiting:
-                cuts.setdefault(fork.at, []).append(fork)
-            asked += [(job, at, forks) for at, forks in cuts.items()]
+        jobs = list(jobs)
+        asked = [
+            (job, at, list(forks))
+            for job in jobs
+            for at, forks in itertools.groupby(job.waiting, key=lambda fork: fork.at)
+        ]
         params = [
             self.vllm.SamplingParams(
                 temperature=sampling.temperature, max_tokens=sampling.max_new, n=len(forks), detokenize=False,
@@ -62,10 +58,10 @@ class Vllm:
             asked, self.llm.generate(prompts, params, use_tqdm=False), strict=True
         ):
             for fork, one in zip(forks, made.outputs, strict=True):
-                tokens, ended = list(one.token_ids), one.finish_reason == "stop"
+                tokens = list(one.token_ids)
                 self.stats.forks, self.stats.tokens = self.stats.forks + 1, self.stats.tokens + len(tokens)
-                if ended and tokens[-1] == self.tokenizer.eos_id:
-                    tokens = tokens[:-1]
+                ended = tokens[-1] == self.tokenizer.eos_id
+                tokens = tokens[: len(tokens) - ended]
                 job.done(fork, Completion(tuple(tokens), self.tokenizer.decode(tokens), 0.0, ended))
         yield from jobs
 
@@ -93,23 +89,18 @@ def main() -> None:
     model = common.load_policy(ctx, "student", "hf")
 
     def read_jobs():
-        samples = storage.read_records(ctx.folder("sample", "records"))
-        drafts = [d for d in rollout.choose_drafts(samples, c.drafts_per_question, config.seed) if d["steps"]]
-        jobs = [
-            labelling.LabelJob(ctx.task, model.prompts, d, c.k, schedule, c.consistency)
-            for d in drafts[: flags.drafts]
-        ]
-        if len(jobs) < flags.drafts:
-            parser.error(f"{flags.workdir} has {len(jobs)} drafts, not {flags.drafts}")
-        return jobs
+        return make_jobs(ctx, model, read_drafts(ctx, flags.drafts), schedule)
 
+    first = read_jobs()
+    if len(first) < flags.drafts:
+        parser.error(f"{flags.workdir} has {len(first)} drafts, not {flags.drafts}")
     if flags.engine == "vllm":
         folder = str(ctx.folder("student", "hf"))
         engine = Vllm(folder, model.tokenizer, model.config.max_positions, config.model.dtype)
     else:
-        engine = common.make_engine(ctx, model, [j.trunk for j in read_jobs()], c.max_new, c.k)
+        engine = common.make_engine(ctx, model, [job.trunk for job in first], c.max_new, c.k)
     sampling = common.sampling_of(c)
-    list(engine.run(read_jobs()[:64], sampling))
+    list(engine.run(first[:64], sampling))
 
     before, start, cpu = dataclasses.replace(engine.stats), time.perf_counter(), time.process_time()
     records = [job.record() for job in engine.run(read_jobs(), sampling)]
@@ -122,10 +113,7 @@ def main() -> None:
         "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2),
     }  # fmt: skip
     if flags.against:
-        one, other = (
-            {(r["question_id"], r["sample_id"]): r for r in storage.read_records(folder)}
-            for folder in (flags.out, flags.against)
-        )
+        one, other = (by_draft(storage.read_records(folder)) for folder in (flags.out, flags.against))
         line["disagreement"] = round(compare(one, other)["disagreement"], 4)
     print(json.dumps(line), flush=True)
 

@@ -8,21 +8,31 @@ label is not that of `full`. `seconds` are wall-clock from drafts in memory to l
 
 import argparse
 import dataclasses
-import importlib.util
 import json
 import time
 
+from benchmarks.pods import read_config
 from glore_jax import storage
 from glore_jax.labels.stepwise import SCHEDULES
 from glore_jax.stages import common, labelling, rollout
 from glore_jax.stages.context import Context
 
 
-def read_config(file: str):
-    spec = importlib.util.spec_from_file_location("config", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
+def read_drafts(ctx: Context, count: int) -> list[dict]:
+    """The first `count` drafts with a step that stage `rollout` would label, read from the work directory."""
+    samples = storage.read_records(ctx.folder("sample", "records"))
+    drafts = rollout.choose_drafts(samples, ctx.config.rollout.drafts_per_question, ctx.config.seed)
+    return [d for d in drafts if d["steps"]][:count]
+
+
+def make_jobs(ctx: Context, model, drafts: list[dict], schedule: str) -> list[labelling.LabelJob]:
+    c = ctx.config.rollout
+    return [labelling.LabelJob(ctx.task, model.prompts, d, c.k, schedule, c.consistency) for d in drafts]
+
+
+def by_draft(records) -> dict[tuple, dict]:
+    """Label records by the draft that they label, as `compare` takes them."""
+    return {(r["question_id"], r["sample_id"]): r for r in records}
 
 
 def compare(labels: dict, reference: dict) -> dict:
@@ -54,16 +64,13 @@ def main() -> None:
             config.engine[field] = getattr(flags, field)
     ctx, c = Context(config, flags.workdir), config.rollout
     model = common.load_policy(ctx, "student", "hf")
-    samples = storage.read_records(ctx.folder("sample", "records"))
-    drafts = [d for d in rollout.choose_drafts(samples, c.drafts_per_question, config.seed) if d["steps"]]
-    drafts = drafts[: flags.drafts]
+    drafts = read_drafts(ctx, flags.drafts)
 
     def label(engine, drafts, schedule):
-        jobs = [labelling.LabelJob(ctx.task, model.prompts, d, c.k, schedule, c.consistency) for d in drafts]
-        done = engine.run(jobs, common.sampling_of(c))
-        return {(r["question_id"], r["sample_id"]): r for r in (job.record() for job in done)}
+        done = engine.run(make_jobs(ctx, model, drafts, schedule), common.sampling_of(c))
+        return by_draft(job.record() for job in done)
 
-    trunks = [labelling.LabelJob(ctx.task, model.prompts, d, c.k, "full", True).trunk for d in drafts]
+    trunks = [job.trunk for job in make_jobs(ctx, model, drafts, "full")]
     engine = common.make_engine(ctx, model, trunks, c.max_new, c.k)
     label(engine, drafts[: 2 * engine.groups * engine.shelves], "full")
     labels = {}
