@@ -54,12 +54,12 @@ def main() -> None:
     parser.add_argument("--workdir", required=True)
     parser.add_argument("--drafts", type=int, default=500)
     parser.add_argument("--schedules", default=",".join(SCHEDULES))
-    for field in ("groups", "siblings", "shelves", "round_steps"):
+    for field in ("groups", "siblings", "shelves", "round_steps", "lanes"):
         parser.add_argument(f"--{field}", type=int, help=f"instead of config.engine.{field}")
     flags = parser.parse_args()
 
     config = read_config(flags.config)
-    for field in ("groups", "siblings", "shelves", "round_steps"):
+    for field in ("groups", "siblings", "shelves", "round_steps", "lanes"):
         if getattr(flags, field) is not None:
             config.engine[field] = getattr(flags, field)
     ctx, c = Context(config, flags.workdir), config.rollout
@@ -72,7 +72,7 @@ def main() -> None:
 
     trunks = [job.trunk for job in make_jobs(ctx, model, drafts, "full")]
     engine = common.make_engine(ctx, model, trunks, c.max_new, c.k)
-    label(engine, drafts[: 2 * engine.groups * engine.shelves], "full")
+    label(engine, drafts[:64], "full")
     labels = {}
     for schedule in sorted(flags.schedules.split(","), key=lambda s: s != "full"):
         before, start, cpu = dataclasses.replace(engine.stats), time.perf_counter(), time.process_time()

@@ -60,6 +60,7 @@ def default() -> ConfigDict:
             cache_bytes=0,  # keys and values a device may hold; 0 = room for the numbers above, else these are derived from it
             round_steps=16,
             tensor=1,
+            lanes=0,  # engines side by side on one CPU device; 0 = one a core
             part_questions=256,
         )
     )
@@ -105,16 +106,23 @@ def default() -> ConfigDict:
             schedule="backward",  # equal labels to "full" for fewer rollouts; "bisect" is approximate
             consistency=True,  # a verifying trace must use the prefix's last result
             drafts_per_question=4,  # [not stated]
+            solved_only=True,  # only questions that some sample solves: where none does, a failure says little about a step; [not stated]
             questions=0,
         )
     )
-    c.orm = ConfigDict(dict(train=training(2e-6, 2e-7, 256, 1), balanced=True, per_question=0, repeats=True))
-    c.sorm = ConfigDict(dict(train=training(2e-6, 2e-7, 256, 1), balance=True))
+    # likelihood: the value counts how likely the model itself finds the solution (models/reward.py); [not stated]
+    c.orm = ConfigDict(
+        dict(
+            train=training(2e-6, 2e-7, 256, 1), balanced=True, per_question=0, repeats=True, likelihood=False
+        )
+    )
+    c.sorm = ConfigDict(dict(train=training(2e-6, 2e-7, 256, 1), balance=True, likelihood=False))
     c.refiner = ConfigDict(
         dict(
             train=training(2e-5, 2e-7, 128, 1),
             attention="causal",  # or "prefix": bidirectional over the source
             per_question=8,  # pairs of each kind
+            turn=1.0,  # weight of the token at which a target leaves its draft; [not stated]
             failed_continuations=False,  # local drafts also from failed rollouts (paper figure 1)
             max_new=300,
         )
@@ -142,10 +150,12 @@ _AT_LEAST = {
     **dict.fromkeys(
         ("vocab_multiple", "groups", "siblings", "shelves", "round_steps", "part_questions", "patience"), 1
     ),
-    **dict.fromkeys(("rounds", "questions", "per_question", "drafts_per_question", "warmup", "top_k"), 0),
+    **dict.fromkeys(
+        ("rounds", "questions", "per_question", "drafts_per_question", "warmup", "top_k", "lanes"), 0
+    ),
     **dict.fromkeys(("min_lr", "weight_decay", "dev_size", "examples", "cache_bytes"), 0),
 }
-_ABOVE_ZERO = ("temperature", "lr", "clip", "muon_scale", "top_p")
+_ABOVE_ZERO = ("temperature", "lr", "clip", "muon_scale", "top_p", "turn")
 _SHARES = ("threshold", "top_p", "distractors", "shuffle", "branch", "share")
 _CHOICES = {
     "schedule": ("backward", "full", "bisect"),

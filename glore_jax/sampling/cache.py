@@ -21,6 +21,9 @@ and the steps are counted from the next, without moving a byte (keys carry their
               .  .  .  .  |  .  s  s  s  |  s  n  .  .          step 9
     becomes   .  s  s  s  |  s  n  .  .  |                      step 5
 
+Keys of a suffix block lie as [B, C], or turned, as [C, B], in a `listed` store: XLA's CPU backend takes two to three times as long for
+a product that it has to turn one side of, while a TPU stores a column of [C, B] by writing all of it again.
+
 Shapes: L layers, G groups, F slots a group, K key/value heads, Q query heads that share one, C head width, T trunk columns (all
 shelves of a group), B columns a block.
 """
@@ -31,6 +34,7 @@ import jax.numpy as jnp
 from glore_jax.parallel import mesh as meshes
 
 _MASKED = -1e30
+_COLUMNS = {"k": -2, "v": -2, "k_turned": -1}  # the axis of a block along which its columns lie
 
 
 def suffix_blocks(max_new: int) -> tuple[int, int]:
@@ -46,10 +50,9 @@ def empty(config, groups: int, slots: int, trunk: int, blocks: int, block: int, 
     heads, width = config.num_kv_heads, config.head_dim
 
     def layer():
-        suffix = [
-            {n: jnp.zeros((groups, slots, heads, block, width), dtype) for n in ("k", "v")}
-            for _ in range(blocks)
-        ]
+        tall, wide = (groups, slots, heads, block, width), (groups, slots, heads, width, block)
+        keys = {"k_turned": jnp.zeros(wide, dtype)} if listed else {"k": jnp.zeros(tall, dtype)}
+        suffix = [jax.tree.map(jnp.copy, keys) | {"v": jnp.zeros(tall, dtype)} for _ in range(blocks)]
         return {
             "trunk_k": jnp.zeros((groups, heads, width, trunk), dtype),
             "trunk_v": jnp.zeros((groups, heads, trunk, width), dtype),
@@ -121,18 +124,34 @@ def put_trunks(cache, keys_values, groups, shelves):
     return jax.vmap(put)(cache, keys_values)
 
 
+def columns(block) -> int:
+    """How many columns a block of `split` has."""
+    return _layers(block)[0]["v"].shape[-2]
+
+
 def get_column(block, column):
-    """The keys and values [..., 1, C] in column `column` of the block of every layer."""
-    return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, column, 1, axis=-2), block)
+    """{"k", "v"}: the keys and values [..., 1, C] in column `column` of the block of every layer."""
+
+    def get(one):
+        found = {n: jax.lax.dynamic_slice_in_dim(x, column, 1, _COLUMNS[n]) for n, x in one.items()}
+        return {n.removesuffix("_turned"): x.mT if n == "k_turned" else x for n, x in found.items()}
+
+    return [get(one) for one in block] if isinstance(block, list) else get(block)
 
 
 def put_column(block, keys_values, column):
-    """Stores one token a slot, keys and values [..., 1, C], in column `column` of the block of every layer."""
-    return jax.tree.map(
-        lambda x, new: jax.lax.dynamic_update_slice_in_dim(x, new.astype(x.dtype), column, axis=-2),
-        block,
-        keys_values,
-    )
+    """Stores one token a slot, {"k", "v"} [..., 1, C], in column `column` of the block of every layer."""
+
+    def put(one, new):
+        new = {n: new["k"].mT if n == "k_turned" else new[n] for n in one}
+        return {
+            n: jax.lax.dynamic_update_slice_in_dim(x, new[n].astype(x.dtype), column, _COLUMNS[n])
+            for n, x in one.items()
+        }
+
+    if isinstance(block, list):
+        return [put(one, new) for one, new in zip(block, keys_values, strict=True)]
+    return put(block, keys_values)
 
 
 def attend_over(start, cut, age, column):
@@ -172,11 +191,11 @@ def attend_over(start, cut, age, column):
 
         on_suffix, first = [], 0
         for block in layer["suffix"]:
-            since = column - first - jnp.arange(block["k"].shape[-2])
+            since = column - first - jnp.arange(block["v"].shape[-2])
             seen = ((since > 0) & (since <= age[:, :, None]))[:, :, None, None]
-            scores = by_block("gskqc,gsknc->gskqn", q, block["k"])
-            on_suffix.append(jnp.where(seen, scores, _MASKED))
-            first += block["k"].shape[-2]
+            keys = block["k_turned"] if "k_turned" in block else block["k"].mT
+            on_suffix.append(jnp.where(seen, by_block("gskqc,gskcn->gskqn", q, keys), _MASKED))
+            first += block["v"].shape[-2]
         on_self = jnp.sum(q.astype(jnp.float32) * k.astype(jnp.float32), -1, keepdims=True)
 
         top = jnp.maximum(on_self, by_slot(on_trunk.max(-1, keepdims=True)))

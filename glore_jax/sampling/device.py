@@ -98,7 +98,7 @@ def decode_round(
     groups, slots, longest = state["out"].shape
     cache = state["cache"]
     read, written = caching.split(cache, used)
-    full = (used - 1) * jax.tree.leaves(written)[0].shape[-2]
+    full = (used - 1) * caching.columns(written)
 
     def newest(s):
         """The column, in the block that is written, of the token before this step's; any where there is none."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.resources
+import os
 from collections.abc import Callable, Sequence
 
 import jax
@@ -17,6 +18,7 @@ from glore_jax.parallel import mesh as meshes
 from glore_jax.parallel import processes
 from glore_jax.sampling import keys, room
 from glore_jax.sampling.engine import Engine, Fork, Job
+from glore_jax.sampling.lanes import Lanes
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.tasks.prompts import Prompts
 from glore_jax.training import batches as batching
@@ -101,13 +103,14 @@ def publish(ctx, stage: str, name: str, dtype: str) -> Model:
 
 def load_reward(ctx, *parts: str) -> Model:
     """A reward model that a stage exported, over this process's devices."""
-    return _load(ctx, reward, hf.load_reward_params, parts, False)
+    asked = hf.read_reward_options(ctx.folder(*parts))
+    return _load(ctx, reward, hf.load_reward_params, parts, False, **asked)
 
 
-def _load(ctx, module, load, parts, training: bool) -> Model:
+def _load(ctx, module, load, parts, training: bool, **asked) -> Model:
     folder, c = ctx.folder(*parts), ctx.config
     config, tokenizer = hf.read_config(folder), Tokenizer.load(folder)
-    graphdef, shapes = module.abstract(config, **options(ctx, config, training))
+    graphdef, shapes = module.abstract(config, **options(ctx, config, training), **asked)
     mesh = mesh_of(ctx, training)
     dtype = "float32" if training else c.model.dtype
     params = load(folder, config, dtype=dtype, shardings=meshes.param_shardings(shapes, mesh))
@@ -165,9 +168,10 @@ def drop_checkpoints(ctx, name: str) -> None:
 
 
 def make_engine(
-    ctx, model: Model, trunks: Sequence[list[int]], max_new: int, per_trunk: int, **options
-) -> Engine:
-    """An engine with room for `trunks`; each group has as many slots as a trunk has forks at a time. `options`: see `Engine`.
+    ctx, model: Model, trunks: Sequence[list[int]], max_new: int, per_trunk: int, lanes: int = 0, **options
+) -> Engine | Lanes:
+    """An engine with room for `trunks`, or several that share the groups (`lanes_of`); each group has as many slots as a trunk has
+    forks at a time. `options`: see `Engine`.
 
     UserError if `engine.cache_bytes` is too small for a single fork.
     """
@@ -184,15 +188,35 @@ def make_engine(
     )  # fmt: skip
     if e.cache_bytes:
         wanted = room.derive(e.cache_bytes, wanted, model.config, ctx.config.model.dtype, len(trunks))
-    return Engine(
-        model.graphdef, model.params, model.config, model.tokenizer,
-        groups=wanted.groups, slots=wanted.slots, shelves=wanted.shelves, max_trunk=wanted.max_trunk, max_new=max_new,
-        round_steps=e.round_steps, mesh=ctx.local_mesh, **{"seed": ctx.config.seed} | options,
-    )  # fmt: skip
+    count = min(lanes or lanes_of(e.lanes, ctx.local_mesh), wanted.groups)
+    engines = [
+        Engine(
+            model.graphdef, model.params, model.config, model.tokenizer,
+            groups=-(-wanted.groups // count), slots=wanted.slots, shelves=wanted.shelves, max_trunk=wanted.max_trunk,
+            max_new=max_new, round_steps=e.round_steps, mesh=ctx.local_mesh, **{"seed": ctx.config.seed} | options,
+        )
+        for _ in range(count)
+    ]  # fmt: skip
+    return engines[0] if count == 1 else Lanes(engines)
+
+
+def lanes_of(asked: int, mesh) -> int:
+    """Engines side by side: as many as asked for; 0 is one a core of a CPU (at most 4), and one on any other device or on several,
+    where two threads could start collectives in different orders."""
+    if mesh.size > 1 or mesh.devices.flat[0].platform != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return asked or min(cores, 4)
 
 
 def generate(
-    ctx, name: str, items: list, engine: Engine, sampling: Sampling, make_job: Callable, to_rows: Callable
+    ctx,
+    name: str,
+    items: list,
+    engine: Engine | Lanes,
+    sampling: Sampling,
+    make_job: Callable,
+    to_rows: Callable,
 ) -> list[dict]:
     """Runs one job an item and keeps its rows in parts under the folder `name`; a restart goes on after the last whole part.
 

@@ -64,7 +64,10 @@ def build(name: str, config, shape: LlamaConfig, topology: str, assumed: Assumed
     if name == "student":
         return _training(ctx, shape, llama, losses.language_loss, config.student.sft, assumed.tokens)
     if name == "reward":
-        return _training(ctx, shape, reward, losses.reward_loss, config.sorm.train, assumed.tokens)
+        asked = {"likelihood": config.sorm.likelihood}
+        return _training(
+            ctx, shape, reward, losses.reward_loss, config.sorm.train, assumed.tokens, asked=asked
+        )
     if name == "refiner":
         prefix = config.refiner.attention == "prefix"
         return _training(
@@ -76,9 +79,9 @@ def build(name: str, config, shape: LlamaConfig, topology: str, assumed: Assumed
     return _rollout(ctx, engine) if name == "rollout" else _prefill(ctx, engine)
 
 
-def _model(ctx, shape: LlamaConfig, module, training: bool):
+def _model(ctx, shape: LlamaConfig, module, training: bool, asked: dict | None = None):
     """(graphdef, shapes of the parameters) as `stages/common.py` loads them."""
-    graphdef, shapes = module.abstract(shape, **common.options(ctx, shape, training))
+    graphdef, shapes = module.abstract(shape, **common.options(ctx, shape, training), **asked or {})
     mesh = common.mesh_of(ctx, training)
     dtype = jnp.float32 if training else jnp.dtype(ctx.config.model.dtype)
     cast = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), shapes)
@@ -90,9 +93,16 @@ def _count(params) -> int:
 
 
 def _training(
-    ctx, shape: LlamaConfig, module, loss_fn, section, tokens: int, prefix: bool = False
+    ctx,
+    shape: LlamaConfig,
+    module,
+    loss_fn,
+    section,
+    tokens: int,
+    prefix: bool = False,
+    asked: dict | None = None,
 ) -> Program:
-    graphdef, params = _model(ctx, shape, module, True)
+    graphdef, params = _model(ctx, shape, module, True, asked)
     setup = loop.setup(graphdef, params, loss_fn, section, STEPS, ctx.mesh)
     multiple = ctx.mesh.shape["data"] * ctx.mesh.shape["fsdp"]
     length = common.row_length_of(section, shape)
@@ -110,10 +120,12 @@ def _training(
 
 
 def _score(ctx, shape: LlamaConfig, assumed: Assumed) -> Program:
-    graphdef, params = _model(ctx, shape, reward, False)
+    graphdef, params = _model(ctx, shape, reward, False, {"likelihood": ctx.config.orm.likelihood})
     rows, width = scoring.batch_shape(scoring.ROWS, assumed.tokens, shape, ctx.local_mesh)
     sharding = NamedSharding(ctx.local_mesh, meshes.BATCH)
-    arrays = [jax.ShapeDtypeStruct(s, jnp.int32, sharding=sharding) for s in ((rows, width), (rows,))]
+    arrays = [
+        jax.ShapeDtypeStruct(s, jnp.int32, sharding=sharding) for s in ((rows, width), (rows,), (rows,))
+    ]
     flops = metrics.training_flops(_count(params), shape, rows * width, width) / 3  # the forward pass
     return Program(
         scoring.values, (graphdef, params, *arrays), (), params, flops, ctx.local_mesh, f"{rows} rows of {width} tokens"
@@ -124,7 +136,7 @@ def _engine(ctx, shape: LlamaConfig, ids: _Ids, assumed: Assumed):
     graphdef, params = _model(ctx, shape, llama, False)
     model = common.Model(graphdef, params, shape, ids, None)
     c = ctx.config.rollout
-    return common.make_engine(ctx, model, [range(assumed.tokens)] * QUESTIONS, c.max_new, c.k)
+    return common.make_engine(ctx, model, [range(assumed.tokens)] * QUESTIONS, c.max_new, c.k, lanes=1)
 
 
 def _rollout(ctx, engine) -> Program:

@@ -1,0 +1,68 @@
+"""Engines side by side write what one writes, and end together."""
+
+import threading
+
+import pytest
+from tiny_llama import CONFIG, Characters, fresh
+
+from glore_jax.sampling.engine import Engine, Fork, Job
+from glore_jax.sampling.lanes import Lanes
+from glore_jax.sampling.tokens import Sampling
+
+DRAWN = Sampling(1.0, max_new=12)
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return fresh()
+
+
+def engines(policy, count):
+    sizes = dict(groups=2, slots=2, max_trunk=16, max_new=12, round_steps=5)
+    return [Engine(*policy, CONFIG, Characters(), **sizes) for _ in range(count)]
+
+
+def jobs(count=9):
+    return [
+        Job(f"q{i}", [0, *range(3, 6 + i % 7)], [Fork(3, rollout=r) for r in range(5)]) for i in range(count)
+    ]
+
+
+def texts(found):
+    return {(j.question_id, f): c.tokens for j in found for f, c in j.completions.items()}
+
+
+def test_lanes_share_the_jobs_and_write_what_one_engine_writes(policy):
+    lanes, (one,) = Lanes(engines(policy, 2)), engines(policy, 1)
+    assert texts(lanes.run(jobs(), DRAWN)) == texts(one.run(jobs(), DRAWN))
+    counts = [e.stats.forks for e in lanes.engines]
+    assert sum(counts) == lanes.stats.forks == 45 and min(counts) > 0
+    for name in ("tokens", "prefill_tokens"):
+        assert getattr(lanes.stats, name) == getattr(one.stats, name)
+    assert lanes.stats.seconds == max(e.stats.seconds for e in lanes.engines)
+
+
+def test_an_error_in_one_lane_ends_all(policy):
+    class Broken(Job):
+        def done(self, fork, completion):
+            raise RuntimeError("cannot grade")
+
+    with pytest.raises(RuntimeError, match="cannot grade"):
+        list(Lanes(engines(policy, 2)).run([*jobs(3), Broken("b", [0, 3], [Fork(2)]), *jobs(50)], DRAWN))
+    assert not [t for t in threading.enumerate() if t.name.startswith("lane")]
+
+
+def test_who_stops_listening_stops_the_lanes(policy):
+    drawn = iter(endless := jobs(2000))
+    run = Lanes(engines(policy, 2)).run(drawn, DRAWN)
+    assert next(run) in endless
+    run.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("lane")]
+    assert next(drawn, None) is not None  # most were never begun
+
+
+def test_rounds_of_all_lanes_are_reported(policy):
+    seen = []
+    lanes = Lanes(engines(policy, 2))
+    list(lanes.run(jobs(), DRAWN, lambda stats: seen.append(stats.rounds)))
+    assert len(seen) == lanes.stats.rounds and max(seen) == lanes.stats.rounds
