@@ -66,7 +66,7 @@ class Rewarder:
 
     def __init__(self, folder, dtype: str = "float32", template: str = "{question}\n"):
         self.config, self.tokenizer = hf.read_config(folder), Tokenizer.load(folder)
-        self.graphdef, _ = reward.abstract(self.config, dtype=dtype)
+        self.graphdef, _ = reward.abstract(self.config, dtype=dtype, **hf.read_reward_options(folder))
         self.params = hf.load_reward_params(folder, self.config, dtype=dtype)
         self.prompts = Prompts(self.tokenizer, template)
 

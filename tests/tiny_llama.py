@@ -47,9 +47,12 @@ def fresh(config=CONFIG, seed=0, module=llama, **options):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def forward(graphdef, params, tokens, prefix=None):
-    """Logits float32 [B, T, ...] of whole rows of a policy or a reward model; `prefix` bool [B, T] sees both ways."""
+def forward(graphdef, params, tokens, prefix=None, solution=None):
+    """Logits float32 [B, T, ...] of whole rows of a policy or a reward model; `prefix` bool [B, T] sees both ways, `solution` counts
+    for a reward model with likelihood."""
     model = nnx.merge(graphdef, params)
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-    out, _ = model(tokens, positions, attention.causal(jnp.ones_like(tokens), prefix_mask=prefix))
-    return model.logits(out) if isinstance(model, llama.Llama) else out
+    attend = attention.causal(jnp.ones_like(tokens), prefix_mask=prefix)
+    if isinstance(model, llama.Llama):
+        return model.logits(model(tokens, positions, attend)[0])
+    return model(tokens, positions, attend, solution=solution)[0]

@@ -35,6 +35,7 @@ from glore_jax.models.llama import Array
 from glore_jax.models.tokenizer import Tokenizer
 
 INDEX = "model.safetensors.index.json"
+_LIKELIHOOD = "value_counts_likelihood"  # key of config.json, ours
 _FILE_BYTES = 5_000_000_000  # a weight file is closed before it grows beyond this
 
 # Our path -> (tensor name, transposed). Hugging Face keeps kernels as [out, in], and each layer by itself.
@@ -53,6 +54,7 @@ _NAMES = {
     "layers/mlp/down": ("model.layers.{}.mlp.down_proj.weight", True),
     "weight": ("score.weight", False),  # [D] here, [num_labels = 1, D] there
     "bias": ("score.bias", False),
+    "scale": ("score.likelihood", False),
 }
 
 
@@ -114,7 +116,13 @@ def load_reward_params(
 ) -> nnx.State:
     """Parameters of a one-label `LlamaForTokenClassification` folder, shaped as `reward.init` gives them.
     Arguments and errors as for `load_policy_params`."""
-    return _load(storage.path(folder), reward.abstract(config, param_dtype=dtype)[1], shardings)
+    shapes = reward.abstract(config, param_dtype=dtype, **read_reward_options(folder))[1]
+    return _load(storage.path(folder), shapes, shardings)
+
+
+def read_reward_options(folder: epath.PathLike) -> dict[str, bool]:
+    """Arguments of `RewardModel` that `folder/config.json` asks for."""
+    return {"likelihood": bool(storage.read_json(storage.path(folder) / "config.json").get(_LIKELIHOOD))}
 
 
 def _load(folder: epath.Path, abstract: nnx.State, shardings: Any) -> nnx.State:
@@ -286,13 +294,15 @@ def save_reward(
     dtype: str = "bfloat16",
 ) -> None:
     """Like `save_policy`, for reward parameters: transformers loads it as `LlamaForTokenClassification` with
-    one label, whose logit at a token is the model's."""
+    one label, whose logit at a token is the model's; of a model with `likelihood`, the part that is read from the hidden state."""
     one_label = {
         "architectures": ["LlamaForTokenClassification"],
         "id2label": {"0": "correct"},
         "label2id": {"correct": 0},
         "classifier_dropout": 0.0,
     }
+    if "scale" in params:
+        one_label[_LIKELIHOOD] = True
     _save(folder, {**config.to_hf(), **one_label}, params, tokenizer, dtype)
 
 

@@ -19,12 +19,14 @@ _BUCKET = 64  # row lengths are rounded up to it, so that few programs are compi
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def values(graphdef, params, tokens, lengths):
-    """Probabilities float32 [B, T] of a RewardModel at every token."""
+def values(graphdef, params, tokens, sources, lengths):
+    """Probabilities float32 [B, T] of a RewardModel at every token of texts int32 [B, T] of `lengths` int32 [B], of which the first
+    `sources` int32 [B] are the question."""
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
     segments = (positions < lengths[:, None]).astype(jnp.int32)
     model = nnx.merge(graphdef, params)
-    logits, _ = model(tokens, positions, kernels.causal(model, segments))
+    solution = segments * (positions >= sources[:, None])
+    logits, _ = model(tokens, positions, kernels.causal(model, segments), solution=solution)
     return jax.nn.sigmoid(logits)
 
 
@@ -38,7 +40,7 @@ def score_steps(
     graphdef,
     params,
     config,
-    items: Sequence[tuple[list[int], list[int]]],
+    items: Sequence[tuple[list[int], list[int], int]],
     *,
     mesh,
     rows: int = ROWS,
@@ -46,12 +48,12 @@ def score_steps(
 ) -> list[np.ndarray]:
     """Scores of solutions, in the order given.
 
-    items: (tokens, ends); `ends[i]` counts the tokens up to and including step i (question included), so step i is read at
-    `ends[i] - 1`. Returns float32 [steps] arrays of probabilities. UserError if a solution exceeds the model's context.
+    items: (tokens, ends, source); `ends[i]` counts the tokens up to and including step i (question included), so step i is read at
+    `ends[i] - 1`; `source` counts those of the question. Returns float32 [steps] arrays of probabilities. UserError if a solution exceeds the model's context.
     """
     if not items:
         return []
-    longest = max(len(tokens) for tokens, _ in items)
+    longest = max(len(tokens) for tokens, *_ in items)
     if longest > config.max_positions:
         raise UserError(
             f"a solution of {longest} tokens exceeds the model's context of {config.max_positions}"
@@ -64,13 +66,12 @@ def score_steps(
     ):
         part = order[start : start + rows]
         _, width = batch_shape(rows, len(items[part[-1]][0]), config, mesh)
-        tokens, lengths = np.zeros((rows, width), np.int32), np.ones(rows, np.int32)
+        tokens, (sources, lengths) = np.zeros((rows, width), np.int32), np.ones((2, rows), np.int32)
         for row, i in enumerate(part):
-            tokens[row, : len(items[i][0])], lengths[row] = items[i][0], len(items[i][0])
-        sharding = NamedSharding(mesh, meshes.BATCH)
-        found = np.asarray(
-            values(graphdef, params, jax.device_put(tokens, sharding), jax.device_put(lengths, sharding))
-        )
+            text, _, sources[row] = items[i]
+            tokens[row, : len(text)], lengths[row] = text, len(text)
+        arrays = jax.device_put((tokens, sources, lengths), NamedSharding(mesh, meshes.BATCH))
+        found = np.asarray(values(graphdef, params, *arrays))
         for row, i in enumerate(part):
             out[i] = found[row, np.asarray(items[i][1], np.int64) - 1]
     return out

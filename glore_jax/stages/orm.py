@@ -20,5 +20,5 @@ def train(ctx, variant: str) -> dict:
     records = orm_records(samples, variant == "balanced", c.per_question, ctx.config.seed, c.repeats)
     items = [(r["question"], r["steps"], r["labels"], [1.0] * len(r["labels"])) for r in records]
     return rewards.train_reward(
-        ctx, f"orm/{variant}", items, c.train, "orm/hf" if variant == "plain" else "orm/balanced_hf"
+        ctx, f"orm/{variant}", items, c, "orm/hf" if variant == "plain" else "orm/balanced_hf"
     )

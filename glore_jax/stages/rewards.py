@@ -18,29 +18,33 @@ def reward_example(prompts, question: str, steps, labels, weights) -> Example:
         raise ValueError(
             f"{len(steps)} steps, {len(labels)} labels, {len(weights)} weights of one solution: {question[:60]!r}"
         )
-    tokens, ends = prompts.scored(question, steps)
+    tokens, ends, source = prompts.scored(question, steps)
     at = np.asarray(ends, np.int64) - 1
     label_row, weight_row = np.zeros((2, len(tokens)), np.float32)
     label_row[at], weight_row[at] = labels, weights
-    return Example(np.asarray(tokens, np.int32), weight_row, label_row)
+    return Example(np.asarray(tokens, np.int32), weight_row, label_row, source=source)
 
 
-def fresh(ctx, policy: common.Model):
+def fresh(ctx, policy: common.Model, likelihood: bool = False):
     """(graphdef, params) of a reward model that starts from `policy`, for training: every parameter over the global mesh."""
-    graphdef, shapes = reward.abstract(policy.config, **common.options(ctx, policy.config, True))
-    params = reward.from_policy(policy.params, policy.config)
+    options = common.options(ctx, policy.config, True)
+    graphdef, shapes = reward.abstract(policy.config, likelihood=likelihood, **options)
+    params = reward.from_policy(policy.params, policy.config, likelihood=likelihood)
     return graphdef, jax.device_put(params, meshes.param_shardings(shapes, ctx.mesh))
 
 
 def train_reward(ctx, name: str, items: list[tuple[str, list, list, list]], section, target: str) -> dict:
-    """Fine-tunes the student with a value head on (question, steps, labels, weights) items; leaves the folder `target`."""
+    """Fine-tunes the student with a value head on (question, steps, labels, weights) items, as `section` says (`train`, `likelihood`);
+    leaves the folder `target`."""
     if not items:
         raise UserError(f"{name} has no training solutions: sample more per question, or balance less")
     policy = common.load_policy(ctx, "student", "hf", training=True)
     examples = [reward_example(policy.prompts, *item) for item in items]
-    graphdef, params = fresh(ctx, policy)
-    batches, too_long = common.make_batches(ctx, examples, section, policy.config)
-    trained = common.fit(ctx, name, graphdef, params, batches, losses.reward_loss, section, policy.config)
+    graphdef, params = fresh(ctx, policy, section.likelihood)
+    batches, too_long = common.make_batches(ctx, examples, section.train, policy.config)
+    trained = common.fit(
+        ctx, name, graphdef, params, batches, losses.reward_loss, section.train, policy.config
+    )
     hf.save_reward(
         ctx.folder(*target.split("/")),
         policy.config,

@@ -22,5 +22,5 @@ def run(ctx) -> dict:
         raise UserError(
             "sorm: no prefix length has both good and bad steps, so nothing is left after balancing; label more drafts"
         )
-    counts = rewards.train_reward(ctx, "sorm/train", items, c.train, "sorm/hf")
+    counts = rewards.train_reward(ctx, "sorm/train", items, c, "sorm/hf")
     return counts | {"balance": balance_counts(records, weights)}

@@ -58,12 +58,13 @@ class Prompts:
             ends.append(len(tokens))
         return tokens, ends
 
-    def scored(self, question: str, steps) -> tuple[list[int], list[int]]:
-        """(tokens, ends) of what a reward model reads: question and steps, every step closed by its newline, the last one too,
-        so that all are read at the same kind of token. `ends[i]` counts the tokens up to and including step i."""
+    def scored(self, question: str, steps) -> tuple[list[int], list[int], int]:
+        """(tokens, ends, source) of what a reward model reads: question and steps, every step closed by its newline, the last one too,
+        so that all are read at the same kind of token. `ends[i]` counts the tokens up to and including step i, `source` those of
+        the question."""
         prompt = self.question(question)
         tokens, ends = self.solution(steps, ended=False)
-        return prompt + tokens, [len(prompt) + end for end in ends]
+        return prompt + tokens, [len(prompt) + end for end in ends], len(prompt)
 
     def refine(self, question: str, draft, bad: int | None) -> list[int]:
         """The refiner's source. `bad` is the index of the first wrong step (0 = start of the draft), None for no mark."""

@@ -26,12 +26,14 @@ class Example:
 
     tokens: int32 [n]. weights: float32 [n], the weight of predicting token i (language model), or of the label at i (reward model).
     labels: float32 [n] in 0..1 for reward models, else None. prefix: tokens that see each other both ways (prefix attention).
+    source: tokens before the solution (reward models).
     """
 
     tokens: np.ndarray
     weights: np.ndarray
     labels: np.ndarray | None = None
     prefix: int = 0
+    source: int = 0
 
     def __post_init__(self):
         if len(self.tokens) != len(self.weights) or (
@@ -75,7 +77,8 @@ class Batches:
     """`batches[n]` is the batch of step n, a dict of arrays [rows, row_length]:
 
     tokens, positions, segments int32; targets int32 (the next token), weights float32 (of predicting `targets`, or of `labels`);
-    labels float32 for reward models; prefix bool, True inside a bidirectional prefix, only if some example has one.
+    labels float32 and solution int32 (1 at the tokens of the solution) for reward models; prefix bool, True inside a bidirectional
+    prefix, only if some example has one.
 
     Raises UserError if an example is longer than `row_length` (truncate and count before) or nothing carries weight.
     """
@@ -153,7 +156,7 @@ def assemble(
     if any(e.prefix for e in examples):
         out["prefix"] = np.zeros(shape, bool)
     if reward:
-        out["labels"] = np.zeros(shape, np.float32)
+        out["labels"], out["solution"] = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
     for r, row in enumerate(layout):
         start = 0
         for segment, index in enumerate(row, 1):
@@ -166,6 +169,7 @@ def assemble(
                 out["prefix"][r, start : start + e.prefix] = True
             if reward:
                 out["labels"][r, here], out["weights"][r, here] = e.labels, e.weights
+                out["solution"][r, start + e.source : start + n] = 1
             else:  # the prediction of token i is made at i - 1
                 out["targets"][r, before], out["weights"][r, before] = e.tokens[1:], e.weights[1:]
             start += n

@@ -31,7 +31,8 @@ def _language(logits, batch):
 
 def reward_loss(model, batch):
     """Binary cross-entropy of the value logit at weighted positions against labels in 0..1 (paper section 2, appendix F)."""
-    logits, _ = model(batch["tokens"], batch["positions"], attend_for(model, batch))
+    read = batch["tokens"], batch["positions"], attend_for(model, batch)
+    logits, _ = model(*read, solution=batch["solution"])
     return _reward(logits, batch["labels"], batch["weights"])
 
 

@@ -1,5 +1,7 @@
 """The reward model: parity with token classification, start from a policy, head."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,6 +56,62 @@ def test_from_policy(tiny, fresh, run, tie):
     assert not np.array_equal(
         random["weight"][...], reward.from_policy(policy, config, seed=2, std=0.1)["weight"][...]
     )
+
+
+# A question of two tokens and a solution of four, twice in a row, then padding.
+TOKENS = np.array([[5, 9, 11, 3, 7, 2, 6, 8, 1, 4, 12, 10, 0, 0]], np.int32)
+POSITIONS = np.array([[0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5, 0, 0]], np.int32)
+SEGMENTS = np.array([[1] * 6 + [2] * 6 + [0] * 2], np.int32)
+SOLUTION = np.array([[0, 0, 1, 1, 1, 1] * 2 + [0, 0]], np.int32)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def read(graphdef, params, solution=SOLUTION):
+    """(logits, hidden states, vocabulary logits) of the packed row."""
+    model, attend = nnx.merge(graphdef, params), attention.causal(jnp.asarray(SEGMENTS))
+    hidden, _ = model.backbone(TOKENS, POSITIONS, attend)
+    logits, _ = model(TOKENS, POSITIONS, attend, solution=solution)
+    return logits, model.value(hidden), model.backbone.logits(hidden)
+
+
+@pytest.mark.parametrize("tie", [False, True])
+def test_the_likelihood_of_the_solution_before_a_token_counts(tiny, fresh, tie):
+    graphdef, params = fresh(tiny(tie_embeddings=tie), module=reward, likelihood=True)
+    logits, value, words = (np.asarray(x, np.float64)[0] for x in read(graphdef, params))
+    logp = words - np.log(np.exp(words).sum(-1, keepdims=True))
+    expected = np.zeros(12)
+    for text in (0, 6):
+        for at in range(
+            2, 6
+        ):  # a token of the solution: all those before it count, the question and the token itself do not
+            expected[text + at] = sum(logp[text + t - 1, TOKENS[0, text + t]] for t in range(2, at))
+    scale = float(params["scale"][0])
+    np.testing.assert_allclose(logits[:12] - value[:12], scale * expected, atol=1e-4)
+    assert np.abs(expected[5] - expected[4]) > 0.1 and scale != 1
+    whole = read(graphdef, params, np.ones_like(SOLUTION))[0][0]
+    assert not np.allclose(whole[:12], logits[:12])
+
+
+@pytest.mark.parametrize("tie", [False, True])
+def test_a_fresh_model_with_likelihood_says_what_the_policy_knows(tiny, fresh, tie):
+    config = tiny(tie_embeddings=tie)
+    _, policy = fresh(config)
+    graphdef, shapes = reward.abstract(config, likelihood=True)
+    params = reward.from_policy(policy, config, likelihood=True)
+    assert jax.tree.structure(params) == jax.tree.structure(shapes)
+    assert ("head" in params["backbone"]) == (not tie)
+    logits, value, _ = read(graphdef, params)
+    assert not np.any(value) and np.all(np.diff(logits[0, 2:6]) < 0)
+
+
+def test_the_likelihood_is_kept_in_a_folder(tiny, fresh, tmp_path, tokenizer):
+    for likelihood, tie in ((True, False), (True, True), (False, False)):
+        config, folder = tiny(tie_embeddings=tie), tmp_path / f"{likelihood} {tie}"
+        graphdef, params = fresh(config, module=reward, likelihood=likelihood)
+        hf.save_reward(folder, config, params, tokenizer, "float32")
+        assert hf.read_reward_options(folder) == {"likelihood": likelihood}
+        loaded = hf.load_reward_params(folder, config)
+        np.testing.assert_allclose(read(graphdef, loaded)[0], read(graphdef, params)[0], atol=1e-6)
 
 
 def test_from_policy_keeps_bfloat16(tiny, fresh):

@@ -10,9 +10,9 @@ from glore_jax.parallel import mesh as meshes
 from glore_jax.sampling.scoring import score_steps
 
 
-@pytest.fixture(scope="module")
-def model():
-    return fresh(module=reward)
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "likelihood"])
+def model(request):
+    return fresh(module=reward, likelihood=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +22,8 @@ def items():
     out = []
     for length in (70, 5, 33, 64, 65, 12, 40):
         ends = sorted({*rng.integers(1, length, 3).tolist(), length})
-        out.append((rng.integers(0, 60, length).tolist(), ends))
-    return [*out, (out[1][0], [])]
+        out.append((rng.integers(0, 60, length).tolist(), ends, length // 3))
+    return [*out, (out[1][0], [], 1)]
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +31,12 @@ def expected(model, items):
     rows = (
         np.random.default_rng(1).integers(0, 60, (len(items), 80)).astype(np.int32)
     )  # what follows must not matter
-    for row, (tokens, _) in zip(rows, items, strict=True):
+    for row, (tokens, *_) in zip(rows, items, strict=True):
         row[: len(tokens)] = tokens
-    probability = 1 / (1 + np.exp(-np.asarray(forward(*model, rows), np.float64)))
-    return [p[np.asarray(ends, int) - 1] for p, (_, ends) in zip(probability, items, strict=True)]
+    sources = np.array([source for *_, source in items])
+    logits = forward(*model, rows, solution=np.arange(80) >= sources[:, None])
+    probability = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+    return [p[np.asarray(ends, int) - 1] for p, (_, ends, _) in zip(probability, items, strict=True)]
 
 
 @pytest.mark.parametrize("rows, order, devices", [(3, 1, 1), (16, -1, 1), (3, -1, 8)])
@@ -53,4 +55,4 @@ def test_nothing_to_score(model):
 
 def test_too_long(model, items):
     with pytest.raises(UserError, match="161 tokens exceeds the model's context of 160"):
-        score_steps(*model, CONFIG, [*items, ([5] * 161, [161])], mesh=meshes.single_device_mesh())
+        score_steps(*model, CONFIG, [*items, ([5] * 161, [161], 2)], mesh=meshes.single_device_mesh())

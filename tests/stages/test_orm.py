@@ -49,7 +49,7 @@ def test_every_step_has_the_label_of_the_final_answer(ctx, trained):
         ("b?", [0.0], [1.0]),  # the sample without any step is left out
     ]
     assert [len(steps) for _, steps, *_ in items] == [2, 2, 2, 2, 1]
-    assert (section, target) == (ctx.config.orm.train, "orm/hf")
+    assert (section, target) == (ctx.config.orm, "orm/hf")
 
 
 @pytest.mark.parametrize("balanced", [True, False])

@@ -27,7 +27,7 @@ def train(ctx, monkeypatch):
     asked = []
 
     def train_reward(ctx, name, items, section, target):
-        assert (name, section, target) == ("sorm/train", ctx.config.sorm.train, "sorm/hf")
+        assert (name, section, target) == ("sorm/train", ctx.config.sorm, "sorm/hf")
         asked.append(items)
         return {"solutions": len(items)}
 

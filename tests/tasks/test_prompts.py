@@ -70,8 +70,9 @@ def test_question():
 @hypothesis.given(steps=st.lists(a_step, max_size=5))
 def test_scored(steps):
     """A reward model reads each step, the last one too, at the newline that closes it."""
-    tokens, ends = PROMPTS.scored("2+3?", steps)
+    tokens, ends, source = PROMPTS.scored("2+3?", steps)
     question = PROMPTS.question("2+3?")
+    assert source == len(question)
     assert tokens == question + PROMPTS.solution(steps, ended=False)[0]
     newline = TOKENIZER.encode("\n")[0]
     assert ends == [i + 1 for i, t in enumerate(tokens) if t == newline and i >= len(question)]

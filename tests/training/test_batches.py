@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from glore_jax.errors import UserError
-from glore_jax.training.batches import Batches, Example, ahead, language_example, pack_into
+from glore_jax.training.batches import Batches, Example, ahead, assemble, language_example, pack_into
 
 ROW = 16
 properties = hypothesis.settings(deadline=None, max_examples=40)
@@ -121,6 +121,15 @@ def test_labels_stand_at_their_token(lengths, batch_size):
             batch["labels"][at], (batch["tokens"][at] / 4096).astype(np.float32)
         )  # fractions survive
         assert not batch["labels"][~at].any()
+
+
+def test_the_solution_of_a_text_is_marked():
+    examples = [
+        Example(np.arange(n, dtype=np.int32), np.ones(n, np.float32), np.ones(n, np.float32), source=s)
+        for n, s in ((5, 2), (4, 3), (3, 0))
+    ]
+    batch = assemble(examples, [[0, 1], [2]], 2, 10)
+    np.testing.assert_array_equal(batch["solution"], [[0, 0, 1, 1, 1, 0, 0, 0, 1, 0], [1, 1, 1, *[0] * 7]])
 
 
 def test_a_restart_needs_only_the_step():

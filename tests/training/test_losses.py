@@ -13,7 +13,11 @@ from glore_jax.training import losses
 from glore_jax.training.batches import Example, assemble, language_example
 
 ROW = 24
-LOSS = {"policy": (llama, losses.language_loss), "reward": (reward, losses.reward_loss)}
+LOSS = {
+    "policy": (llama, losses.language_loss, {}),
+    "reward": (reward, losses.reward_loss, {}),
+    "likelihood": (reward, losses.reward_loss, {"likelihood": True}),
+}
 
 
 def examples(kind, prefix=False):
@@ -27,7 +31,12 @@ def examples(kind, prefix=False):
         else:
             weights = (np.arange(n) % 3 == 1).astype(np.float32)
             out.append(
-                Example(tokens.astype(np.int32), weights, (rng.random(n) * weights).astype(np.float32))
+                Example(
+                    tokens.astype(np.int32),
+                    weights,
+                    (rng.random(n) * weights).astype(np.float32),
+                    source=n // 3,
+                )
             )
     return out
 
@@ -35,8 +44,8 @@ def examples(kind, prefix=False):
 @pytest.fixture(scope="module", params=LOSS)
 def setting(request):
     """(kind, params, function (params, batch) -> ((loss, metrics), gradient))."""
-    module, loss_fn = LOSS[request.param]
-    graphdef, params = fresh(module=module)
+    module, loss_fn, options = LOSS[request.param]
+    graphdef, params = fresh(module=module, **options)
     value = jax.jit(jax.value_and_grad(lambda p, batch: loss_fn(nnx.merge(graphdef, p), batch), has_aux=True))
     return request.param, graphdef, params, value
 
@@ -49,7 +58,8 @@ def test_by_hand(setting):
     for e in items:
         row = np.zeros((1, ROW), np.int32)
         row[0, : len(e.tokens)] = e.tokens
-        out = np.asarray(forward(graphdef, params, row), np.float64)[0, : len(e.tokens)]
+        solution = None if kind == "policy" else np.arange(ROW)[None] >= e.source
+        out = np.asarray(forward(graphdef, params, row, solution=solution), np.float64)[0, : len(e.tokens)]
         for t in range(len(e.tokens)):
             if kind == "policy" and t:  # logits at t - 1 predict token t
                 z = out[t - 1]
@@ -57,7 +67,7 @@ def test_by_hand(setting):
                 right.append(z.argmax() == e.tokens[t])
                 counted.append(e.weights[t] == 1)
                 weights.append(e.weights[t])
-            elif kind == "reward":  # the logit at t is the value of what ends at t
+            elif kind != "policy":  # the logit at t is the value of what ends at t
                 p = 1 / (1 + np.exp(-out[t]))
                 terms.append(-(e.labels[t] * np.log(p) + (1 - e.labels[t]) * np.log(1 - p)))
                 right.append((p > 0.5) == (e.labels[t] > 0.5))
@@ -67,7 +77,7 @@ def test_by_hand(setting):
     assert float(metrics["loss"]) == float(loss) and loss.dtype == np.float32
     accuracy = metrics["token_accuracy" if kind == "policy" else "label_accuracy"]
     assert float(accuracy) == pytest.approx(np.mean(np.asarray(right)[np.asarray(counted)]))
-    if kind == "reward":
+    if kind != "policy":
         labels = np.concatenate([e.labels[e.weights > 0] for e in items])
         assert float(metrics["label_mean"]) == pytest.approx(labels.mean(), rel=1e-5)
 
@@ -96,7 +106,7 @@ def test_padding_has_no_influence(setting):
     changed = batch | {
         k: np.where(padding, junk, batch[k]).astype(np.int32) for k in ("tokens", "targets", "positions")
     }
-    if kind == "reward":
+    if kind != "policy":
         changed["labels"] = np.where(padding, 1.0, batch["labels"]).astype(np.float32)
     (other, _), other_grads = value(params, changed)
     assert float(other) == float(loss)
