@@ -295,17 +295,25 @@ def label_truth(results: Mapping) -> Table:
     title = "Rollout labels against the truth"
     if number(results, "label_truth.acc") is None:
         return Table(title, note=left_out(["rollout labels against the truth"], "label_truth"))
-    n = count(number(results, "label_truth.n"))
-    rows = [
-        ("Labels that agree", rate(number(results, "label_truth.acc")), n, f"{paper.LABEL_AGREEMENT:.2f}"),
-        ("Wrong prefixes labelled good", rate(number(results, "label_truth.false_positive")), n, NONE),
-        ("Right prefixes labelled bad", rate(number(results, "label_truth.false_negative")), n, NONE),
-    ]
+    kinds = (
+        ("Labels that agree", "acc", f"{paper.LABEL_AGREEMENT:.2f}"),
+        ("Wrong prefixes labelled good", "false_positive", NONE),
+        ("Right prefixes labelled bad", "false_negative", NONE),
+    )
+    rows = []
+    for label, key, theirs in kinds:
+        row = [label]
+        for part in ("label_truth", "label_truth_test"):
+            row += [rate(number(results, f"{part}.{key}")), count(number(results, f"{part}.n"))]
+        rows.append((*row, theirs))
     note = (
+        "Training: the labels that the SORM and the refiner learn from, of questions that some sample solves (rollout.solved_only). "
+        "Test: those of the greedy drafts, of all questions. "
         "Wrong prefixes labelled good: share of the truly wrong ones; right prefixes labelled bad: of the truly right "
         "ones. The paper's figure: 257 GSM8K steps labelled by hand (appendix G)."
     )
-    return Table(title, ("", "this run", "labels", "paper"), tuple(rows), (1,), beside=3, note=note)
+    header = ("", "training", "labels", "test", "labels", "paper")
+    return Table(title, header, tuple(rows), (1, 3), beside=5, note=note)
 
 
 def breaks(results: Mapping) -> Table:
@@ -388,7 +396,10 @@ def summary(results: Mapping) -> str:
         return [label, " / ".join(map(rate, values)), count(number(results, n)) if n else "", beside]
 
     both, kinds = ("orm", "sorm"), ("global", "local_sorm", "union_sorm")
-    truth = [f"label_truth.{key}" for key in ("acc", "false_positive", "false_negative")]
+    truth, tested = (
+        [f"{part}.{key}" for key in ("acc", "false_positive", "false_negative")]
+        for part in ("label_truth", "label_truth_test")
+    )
     lines = [
         ["", "this run", "n", f"paper, {column}"],
         line("Draft (greedy)", ["draft.acc"], "draft.n", paper.TABLE_5),
@@ -415,6 +426,7 @@ def summary(results: Mapping) -> str:
             "scorer.orm.n",
         ),
         line("Labels: right / false + / false -", truth, "label_truth.n"),
+        line("  of the test drafts", tested, "label_truth_test.n"),
         line("Unseen templates: draft / reranked", ["templates.draft", "templates.rerank"], "templates.n"),
     ]
     shown = [cells for cells in lines if cells]

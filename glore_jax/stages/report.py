@@ -25,6 +25,8 @@ def make(ctx) -> dict:
         "model": {"base": c.model.base, "parameters": parameters(ctx)},
         "paper_column": c.report.paper_column,
         **figures[main],
+        "label_truth": manifests["rollout"]["counts"]["label_truth"],
+        "label_truth_test": figures[main].get("label_truth"),
         "templates": None,
         "seconds": {s: m["seconds"] for s, m in manifests.items()},
     }

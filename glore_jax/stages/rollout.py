@@ -24,6 +24,12 @@ def choose_drafts(samples: list[dict], per_question: int, seed: int) -> list[dic
     return drafts
 
 
+def of_solved(samples: list[dict]) -> list[dict]:
+    """The samples of questions that at least one sample solves."""
+    solved = {s["question_id"] for s in samples if s["correct"]}
+    return [s for s in samples if s["question_id"] in solved]
+
+
 def run(ctx) -> dict:
     c = ctx.config.rollout
     model = common.load_policy(ctx, "student", "hf")
@@ -31,16 +37,24 @@ def run(ctx) -> dict:
     samples = [
         s for s in storage.read_records(ctx.folder("sample", "records")) if s["question_id"] in problems
     ]
+    unsolved = len({s["question_id"] for s in samples})
+    if c.solved_only:
+        samples = of_solved(samples)
+    unsolved -= len({s["question_id"] for s in samples})
     drafts = choose_drafts(samples, c.drafts_per_question, ctx.config.seed)
     records = labelling.label(ctx, "rollout/records", model, drafts, c.k)
     if not records:
         raise UserError("no draft has a step to label: the student writes nothing that reads as a solution")
     truth, cost = labelling.label_truth(ctx.task, problems, records), labelling.cost(records, c.k)
+    if truth:
+        strict = labelling.label_truth(ctx.task, problems, records, strict=True)
+        truth["strict_acc"] = strict["acc"]
     ctx.say(
-        f"rollout: {len(records)} drafts labelled with {cost['rollouts']} rollouts (every prefix: {cost['rollouts_full']})"
+        f"rollout: {len(records)} drafts labelled with {cost['rollouts']} rollouts (every prefix: {cost['rollouts_full']}), "
+        f"{unsolved} questions left out as never solved"
         + (f", {truth['acc']:.3f} of {truth['n']} labels true" if truth else "")
     )
     return {
-        "drafts": len(records), **cost, "schedule": c.schedule, "label_truth": truth, "label_rates": label_rates(records),
+        "drafts": len(records), "unsolved": unsolved, **cost, "schedule": c.schedule, "label_truth": truth, "label_rates": label_rates(records),
         "work": common.work(ctx, "rollout/records"),
     }  # fmt: skip

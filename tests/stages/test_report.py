@@ -64,7 +64,7 @@ RATES = [
     "student.maj1", "student.majK", "student.passK", "student.rerankK",
     *(f"{truth}.{model}.{figure}" for truth in ("step", "step_truth") for model in ("orm", "sorm")
       for figure in ("acc", "f1", "first_error_acc")),
-    "label_truth.acc", "final.orm.acc", "final.sorm.acc",
+    "label_truth.acc", "label_truth_test.acc", "final.orm.acc", "final.sorm.acc",
     *(f"refine.{kind}.{rate}" for kind in ("global", "local_orm", "local_sorm", "union_orm", "union_sorm")
       for rate in ("fix_rate", "break_rate")),
     *(f"pipeline.{choice}.acc" for choice in ("rerank", "oracle", "bo3", "bo3_oracle")),
