@@ -89,6 +89,27 @@ def reading(lr: float, steps: int, seed: int) -> ConfigDict:
     return p
 
 
+def review(
+    lr: float, steps: int, seed: int, drafts: dict, facts: float, solved: float, long: float
+) -> ConfigDict:
+    """One reading of the corpus and of own drafts. `facts`, `solved`: shares of bare arithmetic and of solved problems among the short
+    documents; `long`: share of the batches that hold drafts with their correction."""
+    p = reading(lr, steps, seed)
+    p.drafts = ConfigDict(dict(steps=(3, 5), max_new=224, **drafts))
+    # What lower layers know, higher ones can attend to: that a token was not the one to be expected, say.
+    p.depth, p.share = 4, 0.5
+    kinds = (("facts", facts), ("told", 0.05), ("solved", solved), ("reviewed", 0.95 - facts - solved))
+    p.batches = ConfigDict(
+        dict(
+            full=dict(rows=9, row_length=272, steps=(3, 5), kinds=kinds),
+            long=dict(rows=5, row_length=480, steps=(3, 5), kinds=(("redone", 1.0),)),
+        )
+    )
+    p.phases = ((1.0, (("full", 1 - long), ("long", long)), "late"),)
+    p.wrong = ConfigDict(dict(reviewed=0.6, redone=0.85))
+    return p
+
+
 def smoke(c: ConfigDict) -> ConfigDict:
     """Every stage on a few questions."""
     c.name = "tiny-smoke"
@@ -107,7 +128,7 @@ def smoke(c: ConfigDict) -> ConfigDict:
 def base(c: ConfigDict) -> ConfigDict:
     """The recipe of the packaged base. Figures: glore_jax/assets/tiny_base/README.md."""
     c.name = "tiny-base"
-    p = ConfigDict(dict(seed=7, read=reading(2e-3, 15000, 7), review=reading(1e-3, 5000, 8)))
+    p = ConfigDict(dict(seed=7, read=reading(2e-3, 15000, 7), reviews=("review", "again")))
     # Arithmetic first, then the binding of names to amounts on short problems, then problems of the task's length, wrong and
     # corrected work among them.
     p.read.batches = ConfigDict(
@@ -144,22 +165,13 @@ def base(c: ConfigDict) -> ConfigDict:
         (0.42, (("short", 1.0),), "early"),
         (1.0, (("full", 0.75), ("long", 0.25)), "late"),
     )
-    p.drafts = ConfigDict(dict(problems=8000, steps=(3, 5), k=2, temperature=0.8, max_new=224))
-    # What lower layers know, higher ones can attend to: that a token was not the one to be expected, say.
-    p.review.depth, p.review.share = 4, 0.5
-    p.review.batches = ConfigDict(
-        dict(
-            full=dict(
-                rows=9,
-                row_length=272,
-                steps=(3, 5),
-                kinds=(("facts", 0.05), ("told", 0.05), ("solved", 0.35), ("reviewed", 0.55)),
-            ),
-            long=dict(rows=5, row_length=480, steps=(3, 5), kinds=(("redone", 1.0),)),
-        )
+    p.review = review(
+        1e-3, 5000, 8, dict(problems=8000, k=2, temperature=0.8, seed=7), facts=0.05, solved=0.35, long=0.4
     )
-    p.review.phases = ((1.0, (("full", 0.6), ("long", 0.4)), "late"),)
-    p.review.wrong = ConfigDict(dict(reviewed=0.6, redone=0.85))
+    # What is greedily wrong is what a refiner will be shown: more problems rather than more drafts of each.
+    p.again = review(
+        1e-3, 7000, 9, dict(problems=12000, k=1, temperature=1.0, seed=9), facts=0.15, solved=0.4, long=0.45
+    )
     p.model = ConfigDict(
         dict(
             hidden_size=128,

@@ -1,11 +1,11 @@
 """Stage `pretrain`: the tiny base from nothing. Only for the embedded task; everybody else brings a LLaMA.
 
 The base stands for a pretrained language model, so it reads a corpus (`tasks/chains/corpus.py`), not the task's training split,
-and never a held-out template. Twice:
+and never a held-out template:
 
     read    from random weights: arithmetic, problems, slips and their correction
-    drafts  what it now writes itself, greedily and sampled, on problems of the corpus
-    review  from there: the same corpus and these drafts, judged and corrected
+    review  from there, once for each name in `pretrain.reviews`: the same corpus and drafts that the model before this review wrote,
+            greedily and sampled, to problems of the corpus, judged and corrected
 
 All along it has a value head, which is thrown away in the end. Documents are drawn as they are needed: batch n is a function
 of (seed, n, drafts).
@@ -82,7 +82,7 @@ class CorpusBatches:
         if asked.intersection(corpus.KINDS_OF_DRAFTS) and not (self.right and self.wrong):
             raise UserError(
                 f"the base wrote {len(self.right)} right and {len(self.wrong)} wrong drafts; a review needs both: "
-                "raise pretrain.read.steps or pretrain.drafts.problems"
+                "raise pretrain.read.steps, or problems in its section drafts"
             )
         base = difficulty_of(difficulty)
         self.difficulty = {
@@ -170,22 +170,26 @@ def run(ctx) -> dict:
     size = -(-tokenizer.vocab_size // 32) * 32
     model_config = LlamaConfig(vocab_size=size, **config.model.to_dict())
 
-    def study(name: str, graphdef, params, drafts=()):
-        return ctx.step(name, lambda: read(ctx, name, graphdef, params, model_config, tokenizer, drafts))
+    def study(name: str, graphdef, params, drafts=()) -> dict:
+        return read(ctx, name, graphdef, params, model_config, tokenizer, drafts)
 
-    start = common.init_sharded(reward.init, model_config, config.seed, ctx.mesh, unroll=True)
-    first = study("read", *start)
-    drafts = write_drafts(ctx, config)
-    start = rewards.fresh(ctx, common.load_policy(ctx, "pretrain", "read", "hf", training=True))
-    second = study("review", *start, drafts)
-    model = common.publish(ctx, "pretrain", "review", "bfloat16")
-    return {
-        "read": first,
-        "review": second,
-        "parameters": int(sum(x.size for x in jax.tree.leaves(model.params))),
-        "drafts": len(drafts),
-        "drafts_right": sum(d.first_wrong is None for d in drafts) / len(drafts),
-    }
+    def from_nothing() -> dict:
+        return study(
+            "read", *common.init_sharded(reward.init, model_config, config.seed, ctx.mesh, unroll=True)
+        )
+
+    def from_drafts(name: str, before: str) -> dict:
+        drafts = write_drafts(ctx, name, before)
+        start = rewards.fresh(ctx, common.load_policy(ctx, "pretrain", before, "hf", training=True))
+        right = sum(d.first_wrong is None for d in drafts) / len(drafts)
+        return study(name, *start, drafts) | {"drafts": len(drafts), "drafts_right": right}
+
+    counts, before = {"read": ctx.step("read", from_nothing)}, "read"
+    for name in config.reviews:
+        counts[name] = ctx.step(name, functools.partial(from_drafts, name, before))
+        before = name
+    model = common.publish(ctx, "pretrain", before, "bfloat16")
+    return counts | {"parameters": int(sum(x.size for x in jax.tree.leaves(model.params)))}
 
 
 def read(ctx, name: str, graphdef, params, model_config, tokenizer, drafts) -> dict:
@@ -214,19 +218,22 @@ def read(ctx, name: str, graphdef, params, model_config, tokenizer, drafts) -> d
     return {"steps": trained.steps, "dev_acc": common.accuracy(dev), **trained.metrics}
 
 
-def write_drafts(ctx, config) -> list[corpus.Draft]:
-    """Whole drafts of the base on problems of the corpus, no two of a problem the same."""
-    c, base = config.drafts, difficulty_of(config.difficulty)
+def write_drafts(ctx, name: str, writer: str) -> list[corpus.Draft]:
+    """Whole drafts of the model `pretrain/WRITER/hf` on problems of the corpus, no two of a problem the same, as
+    `config.pretrain.NAME.drafts` says; kept under `pretrain/NAME`."""
+    c, base = ctx.config.pretrain[name].drafts, difficulty_of(ctx.config.pretrain.difficulty)
     difficulty = dataclasses.replace(base, steps=tuple(c.steps))
     chains = [
-        splits.draw_for("corpus", random.Random(f"drafts {config.seed} {i}"), difficulty)
+        splits.draw_for("corpus", random.Random(f"drafts {c.seed} {i}"), difficulty)
         for i in range(c.problems)
     ]
     problems = [to_problem(chain, "corpus", i) for i, chain in enumerate(chains)]
-    model = common.load_policy(ctx, "pretrain", "read", "hf")
-    greedy = common.sample(ctx, "pretrain/greedy", model, problems, Sampling(0.0, max_new=c.max_new), 1)
+    model = common.load_policy(ctx, "pretrain", writer, "hf")
+    greedy = common.sample(
+        ctx, f"pretrain/{name}/greedy", model, problems, Sampling(0.0, max_new=c.max_new), 1
+    )
     sampling = Sampling(c.temperature, max_new=c.max_new)
-    sampled = common.sample(ctx, "pretrain/sampled", model, problems, sampling, c.k)
+    sampled = common.sample(ctx, f"pretrain/{name}/sampled", model, problems, sampling, c.k)
     by_id = {problem.id: chain for problem, chain in zip(problems, chains, strict=True)}
     found = {
         (row["question_id"], tuple(row["steps"]))

@@ -21,6 +21,18 @@ def make_pairs(ctx) -> list[dict]:
     )
 
 
+def pair_example(prompts, pair: dict, prefix: bool, turn: float):
+    """A pair as a training example: the target after the draft. The token at which the target leaves the draft weighs `turn`, all
+    others of the target 1: up to it a correction is a copy, and what comes after follows from it."""
+    target, draft = (prompts.solution(pair[side])[0] for side in ("target", "draft"))
+    source = prompts.refine(pair["prompt"], pair["draft"], pair["first_error"])
+    example = language_example(source, target, prefix)
+    leaves = [i for i, (a, b) in enumerate(zip(target, draft, strict=False)) if a != b]
+    if leaves:
+        example.weights[len(source) + leaves[0]] = turn
+    return example
+
+
 def run(ctx) -> dict:
     c, pairs = ctx.config.refiner, make_pairs(ctx)
     if not pairs:
@@ -29,14 +41,7 @@ def run(ctx) -> dict:
         )
     common.on_main(storage.write_part, ctx.folder("refiner", "pairs"), 0, pairs)
     base, prefix = common.load_base(ctx), c.attention == "prefix"
-    examples = [
-        language_example(
-            base.prompts.refine(p["prompt"], p["draft"], p["first_error"]),
-            base.prompts.solution(p["target"])[0],
-            prefix,
-        )
-        for p in pairs
-    ]
+    examples = [pair_example(base.prompts, pair, prefix, c.turn) for pair in pairs]
     batches, too_long = common.make_batches(ctx, examples, c.train, base.config)
     trained = common.fit(
         ctx, "refiner/train", base.graphdef, base.params, batches, losses.language_loss, c.train, base.config

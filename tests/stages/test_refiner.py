@@ -76,6 +76,17 @@ def test_the_loss_lies_on_the_target_only(data, monkeypatch, attention):
         assert example.prefix == (len(source) if attention == "prefix" else 0)
 
 
+def test_the_token_at_which_a_target_leaves_its_draft_weighs_more():
+    pair = {"prompt": "2+3, *2?", "draft": WRONG, "target": RIGHT, "first_error": 1}
+    example = refiner.pair_example(PROMPTS, pair, False, 10.0)
+    source = PROMPTS.refine("2+3, *2?", WRONG, 1)
+    (turn,) = np.flatnonzero(example.weights == 10)
+    assert PROMPTS.text(example.tokens[len(source) : turn + 1]) == "2+3=5\n5*2=10"
+    assert sorted({*example.weights[len(source) :]}) == [1, 10] and not example.weights[: len(source)].any()
+    same = refiner.pair_example(PROMPTS, pair | {"draft": RIGHT}, False, 10.0)
+    assert 10 not in same.weights  # a draft without its end of sequence is a copy to the end
+
+
 def test_nothing_to_pair(data):
     storage.write_part(data.folder("sample", "records"), 0, [sample(1, WRONG, False)])
     storage.write_part(data.folder("rollout", "records"), 0, [LABELLED | {"traces": LABELLED["traces"][1:]}])

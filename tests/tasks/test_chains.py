@@ -198,11 +198,14 @@ def test_a_redone_draft_is_marked_at_its_start_or_at_its_first_wrong_line(drafts
     places = {"start": 0, "first wrong": 0}
     for i, draft in enumerate(drafts):
         parts = corpus.of_draft("redone", random.Random(i), draft)
-        assert (
-            text_of(p for p in parts if p.weight == 1.0)
-            == "\n".join(draft.chain.solution())
-            == parts[-1].text
-        )
+        right = "\n".join(draft.chain.solution())
+        assert text_of(p for p in parts if p.weight >= 1.0) == right and text_of(parts).endswith(right)
+        turns = [p for p in parts if p.weight > 1.0]
+        assert len(turns) == (draft.first_wrong is not None)
+        if turns:  # the first token that is not the draft's
+            copied = text_of(parts[: parts.index(turns[0])]).split("Correction:\n")[1]
+            assert "\n".join(draft.lines).startswith(copied)
+            assert not "\n".join(draft.lines).startswith(copied + turns[0].text)
         shown, correction = text_of(parts[1:]).split("Correction:\n")
         before, after = shown.split("[BAD]")
         assert before + after == "\n".join(draft.lines) + "\n"
@@ -211,6 +214,21 @@ def test_a_redone_draft_is_marked_at_its_start_or_at_its_first_wrong_line(drafts
         if draft.first_wrong:
             places["first wrong" if lines else "start"] += 1
     assert min(places.values()) > 15
+
+
+def test_bare_arithmetic_has_what_solutions_ask_for():
+    """All facts are true and in bounds; sums and differences of two large amounts are among them."""
+    difficulty, large = difficulty_of(make_config()), {"+": 0, "-": 0}
+    for i in range(100):
+        for fact in text_of(corpus.document("facts", random.Random(i), difficulty)).split():
+            expression, value = fact.removeprefix("<<").split(">>")
+            asked, answer = expression.split("=")
+            result = eval(asked)
+            assert answer == value == f"{result:g}" and 0 <= result <= difficulty.max_value
+            op = next(o for o in "+-*/" if o in asked)
+            if op in large and int(asked.split(op)[1]) > difficulty.operand[1]:
+                large[op] += 1
+    assert min(large.values()) > 20
 
 
 def test_bare_arithmetic_is_judged_fact_by_fact():

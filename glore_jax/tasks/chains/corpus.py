@@ -37,6 +37,8 @@ KINDS_OF_DRAFTS = ("reviewed", "redone")
 # What cannot be foreseen (a question, a slip) still teaches the language, but most of it is chance: at 0.1 its noise drowns what
 # is to be learned, such as that "X has 3 more than Y" means minus when Y is asked for.
 _FAINT = 0.02
+# What a correction teaches is where it leaves the draft; nearly all the rest is copied.
+_TURN = 10.0
 _PIECE = re.compile(r"[0-9]| ?[A-Za-z]+|[^A-Za-z0-9]")  # no token of the tokenizer crosses the end of one
 
 
@@ -92,7 +94,10 @@ def of_draft(kind: str, rng: random.Random, draft: Draft) -> Document:
     mark, text = Part(BAD, 0.0), "".join(part.text for part in parts)
     before = "".join(line + "\n" for line in draft.lines[: first_wrong or 0]) if rng.random() < 0.5 else ""
     marked = [Part(before, 0.0), mark, Part(text[len(before) :], 0.0)]
-    return [question, *(p for p in marked if p.text), Part(SEPARATOR, 0.0), Part("\n".join(right), 1.0)]
+    target = _corrected(right, draft.lines[first_wrong], first_wrong) if first_wrong is not None else None
+    return [
+        question, *(p for p in marked if p.text), Part(SEPARATOR, 0.0), *(target or [Part("\n".join(right), 1.0)])
+    ]  # fmt: skip
 
 
 def _slipped(chain: Chain, rng: random.Random) -> tuple[Sequence[str], Sequence[str], int]:
@@ -108,6 +113,20 @@ def _judged(lines: Sequence[str], right: Sequence[str], first_wrong: int | None)
     good, bad = _part_ways(lines[first_wrong], expected)
     before = "".join(line + "\n" for line in lines[:first_wrong]) + good
     return [Part(before, 1.0, 1.0), Part("\n".join([bad, *lines[first_wrong + 1 :]]), _FAINT, 0.0)]
+
+
+def _corrected(right: Sequence[str], wrong_line: str, index: int) -> Document:
+    """The `right` lines; the token at which they leave the draft, whose line `index` is wrong, counts more than the others."""
+    if index >= len(right):  # the draft went on for too long
+        return [Part("\n".join(right), 1.0)]
+    common, rest = _part_ways(right[index], wrong_line)
+    turn = (_PIECE.match(rest) or [""])[0]
+    parts = [
+        Part("".join(line + "\n" for line in right[:index]) + common, 1.0),
+        Part(turn, _TURN),
+        Part("\n".join([rest[len(turn) :], *right[index + 1 :]]), 1.0),
+    ]
+    return [part for part in parts if part.text]
 
 
 def _part_ways(text: str, right: str) -> tuple[str, str]:
@@ -160,10 +179,16 @@ def _checked(rng: random.Random, d: Difficulty) -> Document:
 
 
 def _draw_facts(rng: random.Random, d: Difficulty) -> Iterator[tuple[str, int, str]]:
-    """Endless (`<<a op b=`, c, `c>>c`) in the ranges that solutions use; a sum is followed by its difference now and then, a
-    product by its quotient."""
+    """Endless (`<<a op b=`, c, `c>>c`) in the ranges that solutions use, the sums and differences of any two amounts too; a sum is
+    followed by its difference now and then, a product by its quotient."""
     while True:
         op = rng.choice("++--**//")
+        if op in "+-" and rng.random() < 0.5:
+            total = rng.randint(4, d.max_value if rng.random() < 0.5 else d.max_value // 3)
+            a = rng.randint(2, total - 2)
+            x, z = (a, total) if op == "+" else (total, a)
+            yield f"<<{x}{op}{total - a}=", z, f"{z}>>{z}"
+            continue
         k = rng.randint(*(d.factor if op in "*/" else d.operand))
         top = {"+": d.max_value - k, "-": d.max_value, "*": d.max_value // k, "/": d.max_value // k}[op]
         a = rng.randint(2, max(2, top if rng.random() < 0.6 else min(top, d.operand[1])))
