@@ -45,12 +45,14 @@ def get_config(arg: str = "") -> ConfigDict:
 
     c.student.sft = tune(lr=4e-4, batch_size=16, epochs=1, row_length=320)
     c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 200
-    c.sample.k, c.sample.questions = 8, 300
+    c.sample.k, c.sample.questions, c.sample.include_greedy = 8, 300, True
     c.rollout.questions, c.rollout.drafts_per_question = 300, 3
-    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 6
+    c.orm.train, c.orm.per_question = tune(lr=1.5e-4, batch_size=16, epochs=1, row_length=320), 6
+    c.orm.likelihood, c.orm.train.head_scale = True, 20.0
     c.sorm.train = tune(lr=6e-4, batch_size=16, epochs=2, row_length=320)
     c.orm.balanced = False
     c.refiner.train, c.refiner.per_question = tune(lr=5e-4, batch_size=16, epochs=1, row_length=576), 2
+    c.refiner.turn = 10.0
     c.evaluate.k, c.evaluate.splits = 4, ("test", "test_templates")
     if arg == "smoke":
         return smoke(c)

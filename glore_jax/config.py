@@ -20,6 +20,7 @@ def training(lr: float, min_lr: float, batch_size: int, epochs: int) -> ConfigDi
             row_length=1024,
             optimizer="adamw",  # or "muon"; [not stated]
             muon_scale=8.0,
+            head_scale=1.0,  # learning rate of a value head / lr; [not stated]
             warmup=10,  # optimizer steps; [not stated]
             weight_decay=0.0,
             clip=1.0,
@@ -93,6 +94,7 @@ def default() -> ConfigDict:
             top_p=1.0,
             max_new=300,
             questions=0,
+            include_greedy=False,  # so does the greedy draft, and comes first where few drafts are taken; [not stated]
             include_worked=False,  # the task's own solutions count as samples too
         )
     )
@@ -155,7 +157,7 @@ _AT_LEAST = {
     ),
     **dict.fromkeys(("min_lr", "weight_decay", "dev_size", "examples", "cache_bytes"), 0),
 }
-_ABOVE_ZERO = ("temperature", "lr", "clip", "muon_scale", "top_p", "turn")
+_ABOVE_ZERO = ("temperature", "lr", "clip", "muon_scale", "head_scale", "top_p", "turn")
 _SHARES = ("threshold", "top_p", "distractors", "shuffle", "branch", "share")
 _CHOICES = {
     "schedule": ("backward", "full", "bisect"),

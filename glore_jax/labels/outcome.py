@@ -11,10 +11,24 @@ from glore_jax.errors import UserError
 from glore_jax.labels.identity import identity_rank
 
 
-def distinct_samples(samples: Iterable[Mapping], repeats: bool = False) -> dict[str, list[Mapping]]:
-    """The different solutions of each question: question id -> samples by ascending sample id.
+GREEDY = "greedy"  # `policy` of a sample that is the student's greedy draft
 
-    Of identical solutions the one with the smallest sample id stays, so how often a text was sampled has no
+
+def drawn_first(seed: int, sample: Mapping) -> tuple[bool, float]:
+    """Sort key of samples of which some are drawn: a greedy draft first, since greedy drafts are what will be judged and refined,
+    the others at random."""
+    rank = identity_rank(seed, sample["question_id"], sample["sample_id"])
+    return sample.get("policy") != GREEDY, rank
+
+
+def _place(sample: Mapping) -> tuple[bool, int]:
+    return sample.get("policy") != GREEDY, sample["sample_id"]
+
+
+def distinct_samples(samples: Iterable[Mapping], repeats: bool = False) -> dict[str, list[Mapping]]:
+    """The different solutions of each question: question id -> samples by ascending sample id, a greedy draft in front.
+
+    Of identical solutions the first stays, so how often a text was sampled has no
     say in later draws; with `repeats` all stay. Samples without any step are left out: there is no step to read or to correct.
     """
     by_question = defaultdict(list)
@@ -24,7 +38,7 @@ def distinct_samples(samples: Iterable[Mapping], repeats: bool = False) -> dict[
     distinct = {}
     for question_id in sorted(by_question):
         first = {}
-        for sample in sorted(by_question[question_id], key=lambda s: s["sample_id"]):
+        for sample in sorted(by_question[question_id], key=_place):
             first.setdefault((tuple(sample["steps"]), sample["sample_id"] if repeats else None), sample)
         distinct[question_id] = list(first.values())
     return distinct

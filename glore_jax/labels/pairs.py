@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from glore_jax.labels.identity import identity_rank
-from glore_jax.labels.outcome import distinct_samples
+from glore_jax.labels.outcome import distinct_samples, drawn_first
 
 Grade = Callable[[Sequence[str], str], bool]
 Steps = tuple[str, ...]
@@ -86,7 +86,7 @@ def global_pairs(samples: Iterable[Mapping], per_question: int, seed: int, grade
     for question_id, group in distinct_samples(samples).items():
         targets = _right_targets(group, seed, question_id)
         wrong = [sample for sample in group if not sample["correct"]]
-        wrong.sort(key=lambda s: identity_rank(seed, question_id, s["sample_id"]))
+        wrong.sort(key=lambda s: drawn_first(seed, s))
         drafts = [_Draft(tuple(sample["steps"]), 0, targets) for sample in wrong] if targets else []
         question, gold = group[0]["question"], group[0]["gold"]
         records += _records("global", question_id, question, gold, drafts, per_question, grade)
@@ -152,7 +152,8 @@ def local_pairs(
         question, gold = group[0]["question"], group[0]["gold"]
         drafts: list[_Draft] = []
         further: list[_Draft] = []
-        wrong[question_id].sort(key=lambda r: identity_rank(seed, question_id, r["sample_id"]))
+        sample = {s["sample_id"]: s for s in group}
+        wrong[question_id].sort(key=lambda r: drawn_first(seed, {**r, **sample.get(r["sample_id"], {})}))
         for record in wrong[question_id]:
             steps, error = tuple(record["completions"]), _first_error(record)
             if error:

@@ -3,8 +3,7 @@
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.labels.balance import label_rates
-from glore_jax.labels.identity import identity_rank
-from glore_jax.labels.outcome import distinct_samples
+from glore_jax.labels.outcome import distinct_samples, drawn_first
 from glore_jax.stages import common, labelling
 
 NEEDS = ("student", "sample")
@@ -15,7 +14,7 @@ def choose_drafts(samples: list[dict], per_question: int, seed: int) -> list[dic
     """Up to `per_question` distinct solutions of each question, right and wrong ones in turn."""
     drafts = []
     for group in distinct_samples(samples).values():
-        ranked = sorted(group, key=lambda s: identity_rank(seed, s["question_id"], s["sample_id"]))
+        ranked = sorted(group, key=lambda s: drawn_first(seed, s))
         sides = [s for s in ranked if not s["correct"]], [s for s in ranked if s["correct"]]
         turns = sorted(
             ((i, bool(s["correct"]), s) for side in sides for i, s in enumerate(side)), key=lambda t: t[:2]

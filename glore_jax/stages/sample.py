@@ -2,10 +2,20 @@
 
 from glore_jax import storage
 from glore_jax.errors import UserError
-from glore_jax.stages import common
+from glore_jax.labels.outcome import GREEDY
+from glore_jax.stages import common, student
 
 NEEDS = ("student",)
 CONFIG = ("seed", "task", "sample")
+
+
+def add_greedy(ctx, model, problems, sample_id: int) -> list[dict]:
+    """The greedy draft of each problem as a further sample, in a part of their own."""
+    rows = [
+        row | {"sample_id": sample_id, "policy": GREEDY}
+        for row in student.greedy(ctx, "sample/greedy", model, problems)
+    ]
+    return _add_part(ctx, len(problems), 0, rows)
 
 
 def add_worked(ctx, problems, sample_id: int) -> list[dict]:
@@ -18,9 +28,14 @@ def add_worked(ctx, problems, sample_id: int) -> list[dict]:
         }
         for p in problems if p.solution
     ]  # fmt: skip
-    parts = -(-len(problems) // ctx.config.engine.part_questions)
-    common.on_main(storage.write_part, ctx.folder("sample", "records"), parts, rows)
-    common.processes.barrier("worked solutions")
+    return _add_part(ctx, len(problems), 1, rows)
+
+
+def _add_part(ctx, problems: int, number: int, rows: list[dict]) -> list[dict]:
+    """Writes `rows` behind the parts of the samples of so many problems, as the further part `number`."""
+    parts = -(-problems // ctx.config.engine.part_questions)
+    common.on_main(storage.write_part, ctx.folder("sample", "records"), parts + number, rows)
+    common.processes.barrier("further samples")
     return rows
 
 
@@ -29,8 +44,10 @@ def run(ctx) -> dict:
     model = common.load_policy(ctx, "student", "hf")
     problems = common.first(ctx.task.load("train"), c.questions)
     rows = common.sample(ctx, "sample/records", model, problems, common.sampling_of(c), c.k)
+    if c.include_greedy:
+        rows += add_greedy(ctx, model, problems, c.k)
     if c.include_worked:
-        rows += add_worked(ctx, problems, c.k)
+        rows += add_worked(ctx, problems, c.k + 1)
     right = sum(r["correct"] for r in rows)
     if right in (0, len(rows)):
         raise UserError(

@@ -17,8 +17,9 @@ def cosine(lr: float, min_lr: float, steps: int, warmup: int) -> optax.Schedule:
 
 
 def make_optimizer(config, steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """(transformation, learning-rate schedule) from a training section: optimizer, lr, min_lr, warmup, weight_decay, clip.
+    """(transformation, learning-rate schedule) from a training section: optimizer, lr, min_lr, warmup, weight_decay, clip, head_scale.
 
+    The value head of a reward model, which starts from nothing, learns at `head_scale` times the rate.
     `optimizer = "muon"`: the layers' matrices get Muon at `lr * muon_scale`, embeddings, norms and heads AdamW at `lr`.
     """
     if not config.lr > 0 or not 0 <= config.min_lr <= config.lr:
@@ -38,7 +39,12 @@ def make_optimizer(config, steps: int) -> tuple[optax.GradientTransformation, op
         )
     else:
         raise UserError(f"optimizer {config.optimizer!r} is not known: choose adamw or muon")
-    return optax.chain(optax.clip_by_global_norm(config.clip), tx), schedule
+    head = optax.masked(optax.scale(config.head_scale), _is_value_head)
+    return optax.chain(optax.clip_by_global_norm(config.clip), tx, head), schedule
+
+
+def _is_value_head(params):
+    return jax.tree_util.tree_map_with_path(lambda p, _: p[0].key in ("weight", "bias", "scale"), params)
 
 
 def _is_layer_matrix(path, leaf) -> bool:

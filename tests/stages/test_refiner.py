@@ -50,7 +50,7 @@ def test_both_kinds_of_pairs_are_made(data):
 
 @pytest.mark.parametrize("attention", ["causal", "prefix"])
 def test_the_loss_lies_on_the_target_only(data, monkeypatch, attention):
-    data.config.refiner.attention = attention
+    data.config.refiner.attention, data.config.refiner.turn = attention, 1.0
     base = SimpleNamespace(tokenizer=Characters(), prompts=PROMPTS, config=None, graphdef=None, params=None)
     seen = {}
 

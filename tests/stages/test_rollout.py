@@ -28,4 +28,10 @@ def test_drafts_are_right_and_wrong_in_turn_and_no_two_the_same():
     assert len({tuple(d["steps"]) for d in drafts}) >= 4 and all(d["steps"] for d in drafts)
     assert {d["sample_id"] for d in mixed if d["correct"]} == {1, 4}
     assert sum(d["question_id"] == "never" for d in drafts) == 3  # fewer than asked for
+    greedy = sample("mixed", 6, False) | {"policy": "greedy"}
+    same = sample("mixed", 6, True, ["step 4", "#### 1"]) | {"policy": "greedy"}  # sampled as well
+    for one in (greedy, same):
+        for seed in range(5):
+            taken = choose_drafts([*SAMPLES, one], 2, seed)
+            assert one in taken and len([d for d in taken if d["question_id"] == "mixed"]) == 2
     assert choose_drafts(SAMPLES, 4, seed=0) == choose_drafts(SAMPLES[::-1], 4, seed=0)

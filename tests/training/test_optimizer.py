@@ -42,6 +42,19 @@ def test_short_runs_have_a_schedule(steps, warmup):
     assert all(0 < v <= 1e-2 * 1.0001 for v in values) and np.isfinite(values).all()
 
 
+def test_a_value_head_learns_at_its_own_rate():
+    _, params = fresh(module=reward, likelihood=True)
+    grads = jax.tree.map(np.ones_like, params)
+    for name in ("adamw", "muon"):
+        one, ten = (
+            named(first_update(optimizer.make_optimizer(section(optimizer=name, head_scale=s), 100)[0], grads, params)[0])
+            for s in (1.0, 10.0)
+        )
+        for path in one:
+            expected = 10 if path.startswith(("['weight']", "['bias']", "['scale']")) else 1
+            np.testing.assert_allclose(ten[path], expected * np.asarray(one[path]), rtol=1e-5)
+
+
 KERNELS = {"['layers']['attention']['q']", "['layers']['attention']['k']", "['layers']['attention']['v']", "['layers']['attention']['o']",
            "['layers']['mlp']['gate']", "['layers']['mlp']['up']", "['layers']['mlp']['down']"}  # fmt: skip
 
