@@ -76,7 +76,7 @@ def smoke(c: ConfigDict) -> ConfigDict:
         2,
     )
     c.rollout.drafts_per_question = 2
-    c.sample.include_worked = True  # a model with random weights solves nothing
+    c.sample.include_worked, c.rollout.solved_only = True, False  # a model with random weights solves nothing
     for section in (c.student.sft, c.orm.train, c.sorm.train, c.refiner.train):
         section.batch_size, section.epochs, section.warmup = 8, 1, 1
     return c

@@ -20,7 +20,7 @@ _FIELDS = {
     "student.sft": {"optimizer": "adamw", "row_length": 256},
     "student.ei": {"k": 3, "max_new": 72},
     "sample": {"k": 3, "max_new": 72, "temperature": 1.3, "include_worked": True},
-    "rollout": {"k": 3, "max_new": 72, "drafts_per_question": 3},
+    "rollout": {"k": 3, "max_new": 72, "drafts_per_question": 3, "solved_only": False},
     "orm.train": {"optimizer": "adamw", "row_length": 256},
     "sorm.train": {"optimizer": "adamw", "row_length": 256},
     "refiner.train": {"optimizer": "adamw"},

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from glore_jax.errors import UserError
 from glore_jax.labels.identity import identity_rank
 
-
-GREEDY = "greedy"  # `policy` of a sample that is the student's greedy draft
+# `policy` of a sample that is the student's greedy draft, and of one that is the task's own solution.
+GREEDY, WORKED = "greedy", "worked"
 
 
 def drawn_first(seed: int, sample: Mapping) -> tuple[bool, float]:

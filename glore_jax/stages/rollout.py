@@ -3,7 +3,7 @@
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.labels.balance import label_rates
-from glore_jax.labels.outcome import distinct_samples, drawn_first
+from glore_jax.labels.outcome import WORKED, distinct_samples, drawn_first
 from glore_jax.stages import common, labelling
 
 NEEDS = ("student", "sample")
@@ -24,8 +24,8 @@ def choose_drafts(samples: list[dict], per_question: int, seed: int) -> list[dic
 
 
 def of_solved(samples: list[dict]) -> list[dict]:
-    """The samples of questions that at least one sample solves."""
-    solved = {s["question_id"] for s in samples if s["correct"]}
+    """The samples of questions that at least one sample of the student solves."""
+    solved = {s["question_id"] for s in samples if s["correct"] and s.get("policy") != WORKED}
     return [s for s in samples if s["question_id"] in solved]
 
 

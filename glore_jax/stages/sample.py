@@ -2,7 +2,7 @@
 
 from glore_jax import storage
 from glore_jax.errors import UserError
-from glore_jax.labels.outcome import GREEDY
+from glore_jax.labels.outcome import GREEDY, WORKED
 from glore_jax.stages import common, student
 
 NEEDS = ("student",)
@@ -24,7 +24,7 @@ def add_worked(ctx, problems, sample_id: int) -> list[dict]:
         {
             "question_id": p.id, "sample_id": sample_id, "question": p.question, "gold": p.gold, "steps": list(p.solution),
             "answer": ctx.task.answer(p.solution), "correct": ctx.task.grade(p.solution, p.gold), "ended": True, "tokens": 0,
-            "logprob": None, "seed": ctx.config.seed, "policy": "worked",
+            "logprob": None, "seed": ctx.config.seed, "policy": WORKED,
         }
         for p in problems if p.solution
     ]  # fmt: skip

@@ -20,6 +20,11 @@ def test_questions_that_no_sample_solves_are_left_out():
     assert sum(s["question_id"] == "mixed" for s in of_solved(SAMPLES)) == 6  # their wrong samples stay
 
 
+def test_a_worked_solution_does_not_count_as_solving():
+    worked = sample("never", 9, True) | {"policy": "worked"}
+    assert "never" not in {s["question_id"] for s in of_solved([*SAMPLES, worked])}
+
+
 def test_drafts_are_right_and_wrong_in_turn_and_no_two_the_same():
     again = [sample("mixed", 9, False, ["step 0", "#### 1"]), sample("mixed", 10, False, [])]
     drafts = choose_drafts(SAMPLES + again, 4, seed=0)
