@@ -35,6 +35,7 @@ def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
 
     from glore_jax.models import hf, llama
     from glore_jax.sampling.engine import Engine, Fork, Job
+    from glore_jax.sampling.lanes import Lanes
     from glore_jax.sampling.tokens import Sampling
 
     compiled = []
@@ -45,9 +46,12 @@ def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
     graphdef, _ = llama.abstract(config, dtype=dtype, unroll=True)
     params = hf.load_policy_params(model, config, dtype=dtype)
     longest = job.cuts[-1]
-    engine = Engine(
-        graphdef, params, config, NoTokenizer(config.vocab_size), groups=flags.groups, slots=flags.slots,
-        max_trunk=longest, max_new=job.new, round_steps=flags.round_steps,
+    engine = Lanes(
+        Engine(
+            graphdef, params, config, NoTokenizer(config.vocab_size), groups=-(-flags.groups // flags.lanes), slots=flags.slots,
+            max_trunk=longest, max_new=job.new, round_steps=flags.round_steps,
+        )
+        for _ in range(flags.lanes)
     )  # fmt: skip
     sampling = Sampling(jobs.TEMPERATURE, max_new=job.new)
 
@@ -112,6 +116,7 @@ def main() -> None:
     parser.add_argument("--question_scale", type=int, default=1, help="times the length of the questions")
     parser.add_argument("--times", type=int, default=1, help="measured runs; the fastest is printed")
     parser.add_argument("--groups", type=int, default=16)
+    parser.add_argument("--lanes", type=int, default=2, help="engines side by side, one a core of a CPU")
     parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--round_steps", type=int, default=16)
     parser.add_argument("--batch_prefixes", type=int, default=16, help="of transformers")

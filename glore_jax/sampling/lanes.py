@@ -12,7 +12,7 @@ What a fork says depends on its identity alone, so it does not matter which lane
 import dataclasses
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from glore_jax.sampling.engine import Engine, Stats
 from glore_jax.sampling.jobs import Job
@@ -23,7 +23,7 @@ class Lanes:
     """Engines that serve one queue of jobs; used like an `Engine`. `Job.done` is called on one thread a lane: for a job, one call at
     a time."""
 
-    def __init__(self, engines: Sequence[Engine]):
+    def __init__(self, engines: Iterable[Engine]):
         self.engines = list(engines)
 
     @property

@@ -189,10 +189,11 @@ def make_engine(
     if e.cache_bytes:
         wanted = room.derive(e.cache_bytes, wanted, model.config, ctx.config.model.dtype, len(trunks))
     count = min(lanes or lanes_of(e.lanes, ctx.local_mesh), wanted.groups)
+    groups = wanted.groups // count if e.cache_bytes else -(-wanted.groups // count)
     engines = [
         Engine(
             model.graphdef, model.params, model.config, model.tokenizer,
-            groups=-(-wanted.groups // count), slots=wanted.slots, shelves=wanted.shelves, max_trunk=wanted.max_trunk,
+            groups=groups, slots=wanted.slots, shelves=wanted.shelves, max_trunk=wanted.max_trunk,
             max_new=max_new, round_steps=e.round_steps, mesh=ctx.local_mesh, **{"seed": ctx.config.seed} | options,
         )
         for _ in range(count)
