@@ -28,7 +28,7 @@ from glore_jax.models.tokenizer import BAD, Tokenizer
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import common, rewards, student
 from glore_jax.tasks.chains import corpus, splits
-from glore_jax.tasks.chains.task import difficulty_of, to_problem
+from glore_jax.tasks.chains.problem import difficulty_of, to_problem
 from glore_jax.training import batches as batching
 from glore_jax.training import losses
 

@@ -8,8 +8,9 @@ from configs import tiny
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.tasks.chains import corpus, splits, world
+from glore_jax.tasks.chains.problem import difficulty_of, to_problem
 from glore_jax.tasks.chains.slips import slip
-from glore_jax.tasks.chains.task import ChainsTask, difficulty_of, to_problem
+from glore_jax.tasks.chains.task import ChainsTask
 
 SIZE = dict(train=120, dev=60, test=60, test_templates=60)
 

@@ -47,7 +47,11 @@ def test_a_value_head_learns_at_its_own_rate():
     grads = jax.tree.map(np.ones_like, params)
     for name in ("adamw", "muon"):
         one, ten = (
-            named(first_update(optimizer.make_optimizer(section(optimizer=name, head_scale=s), 100)[0], grads, params)[0])
+            named(
+                first_update(
+                    optimizer.make_optimizer(section(optimizer=name, head_scale=s), 100)[0], grads, params
+                )[0]
+            )
             for s in (1.0, 10.0)
         )
         for path in one:

@@ -16,7 +16,7 @@ from glore_jax.tasks import tfds_source
 from glore_jax.tasks.base import Problem
 from glore_jax.tasks.chains import splits
 from glore_jax.tasks.chains.generate import Difficulty
-from glore_jax.tasks.chains.task import difficulty_of, to_problem
+from glore_jax.tasks.chains.problem import difficulty_of, to_problem
 
 _ADVICE = "leave --config.task.data_dir empty to draw the problems in memory"
 
