@@ -1,0 +1,58 @@
+"""Which samples the reward models and the refiner learn from."""
+
+import pytest
+
+from glore_jax import storage
+from glore_jax.errors import UserError
+from glore_jax.stages import common, sample, student
+
+
+def row(problem, sample_id, correct, policy="sample/records"):
+    return {
+        "question_id": problem.id, "sample_id": sample_id, "question": problem.question, "gold": problem.gold,
+        "steps": ["#### 1"], "answer": "1", "correct": correct, "ended": True, "tokens": 3, "logprob": -1.0, "seed": 0,
+        "policy": policy,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def run(ctx, monkeypatch):
+    """run(**fields of config.sample) -> (counts, records), with a student whose first sample of each question is right."""
+    monkeypatch.setattr(common, "load_policy", lambda ctx, *parts: None)
+
+    def sampled(ctx, name, model, problems, sampling, k):
+        rows = [row(p, i, i == 0) for p in problems for i in range(k)]
+        storage.write_part(ctx.folder("sample", "records"), 0, rows)
+        return rows
+
+    monkeypatch.setattr(common, "sample", sampled)
+    monkeypatch.setattr(
+        student, "greedy", lambda ctx, name, model, problems: [row(p, 0, False, name) for p in problems]
+    )
+
+    def go(**fields):
+        ctx.config.sample.update(questions=3, k=2, **fields)
+        return sample.run(ctx), storage.read_records(ctx.folder("sample", "records"))
+
+    return go
+
+
+def test_greedy_drafts_and_worked_solutions_are_further_samples(run):
+    counts, records = run(include_greedy=True, include_worked=True)
+    assert counts["samples"] == len(records) == 12 and counts["solved"] == 3
+    for question in {r["question_id"] for r in records}:
+        found = [(r["sample_id"], r["policy"]) for r in records if r["question_id"] == question]
+        assert found == [(0, "sample/records"), (1, "sample/records"), (2, "greedy"), (3, "worked")]
+    assert all(r["correct"] for r in records if r["policy"] == "worked")
+
+
+def test_a_restart_adds_nothing_twice(run):
+    _, records = run(include_greedy=True)
+    assert run(include_greedy=True)[1] == records and len(records) == 9
+
+
+def test_samples_must_differ(run, monkeypatch):
+    monkeypatch.setattr(common, "sample", lambda *args: [])
+    monkeypatch.setattr(student, "greedy", lambda ctx, *args: [row(p, 0, False) for p in ctx.task.load("train")])
+    with pytest.raises(UserError, match="0 of 24 samples are right: reward models need both kinds"):
+        run(include_greedy=True)
