@@ -5,7 +5,7 @@
     python -m glore_jax.main --config=configs/tiny.py:base --workdir=runs/base         # make the packaged base again (hours)
 
 The learning rates are those of a model of 1.2 million parameters, not the paper's. Of what the paper leaves open, some is chosen for so
-small a model, too: the ORM counts the likelihood of a solution (`orm.likelihood`), the student's greedy drafts are among the samples
+small a model, too: the SORM counts the likelihood of a solution (`sorm.likelihood`), the student's greedy drafts are among the samples
 (`sample.include_greedy`), and the token at which a correction leaves its draft weighs more (`refiner.turn`).
 """
 
@@ -23,7 +23,7 @@ def get_config(arg: str = "") -> ConfigDict:
             data_dir="",
             prompt="{question}\n",
             seed=1,
-            size=dict(train=800, dev=200, test=500, test_templates=100),
+            size=dict(train=300, dev=200, test=500, test_templates=100),
             limit=dict(train=0, dev=0, test=0, test_templates=0),
             steps=(5, 5),
             operand=(3, 99),
@@ -49,11 +49,11 @@ def get_config(arg: str = "") -> ConfigDict:
     c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 200
     c.sample.k, c.sample.questions, c.sample.include_greedy = 8, 300, True
     c.rollout.questions, c.rollout.drafts_per_question = 300, 3
-    c.orm.train, c.orm.per_question = tune(lr=1.5e-4, batch_size=16, epochs=1, row_length=320), 6
-    c.orm.likelihood, c.orm.train.head_scale = True, 20.0
-    c.sorm.train = tune(lr=6e-4, batch_size=16, epochs=2, row_length=320)
+    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 6
+    c.sorm.train = tune(lr=1.5e-4, batch_size=16, epochs=1, row_length=320)
+    c.sorm.likelihood, c.sorm.train.head_scale = True, 20.0
     c.orm.balanced = False
-    c.refiner.train, c.refiner.per_question = tune(lr=2e-4, batch_size=16, epochs=1, row_length=576), 2
+    c.refiner.train, c.refiner.per_question = tune(lr=2e-4, batch_size=16, epochs=1, row_length=576), 4
     c.refiner.turn = 10.0
     c.evaluate.k, c.evaluate.splits = 4, ("test", "test_templates")
     if arg == "smoke":

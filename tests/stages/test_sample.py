@@ -53,6 +53,8 @@ def test_a_restart_adds_nothing_twice(run):
 
 def test_samples_must_differ(run, monkeypatch):
     monkeypatch.setattr(common, "sample", lambda *args: [])
-    monkeypatch.setattr(student, "greedy", lambda ctx, *args: [row(p, 0, False) for p in ctx.task.load("train")])
+    monkeypatch.setattr(
+        student, "greedy", lambda ctx, *args: [row(p, 0, False) for p in ctx.task.load("train")]
+    )
     with pytest.raises(UserError, match="0 of 24 samples are right: reward models need both kinds"):
         run(include_greedy=True)
