@@ -28,11 +28,11 @@ def add_worked(ctx, problems, sample_id: int) -> list[dict]:
         }
         for p in problems if p.solution
     ]  # fmt: skip
-    return _add_part(ctx, len(problems), 1, rows)
+    return _add_part(ctx, len(problems), int(ctx.config.sample.include_greedy), rows)
 
 
 def _add_part(ctx, problems: int, number: int, rows: list[dict]) -> list[dict]:
-    """Writes `rows` behind the parts of the samples of so many problems, as the further part `number`."""
+    """Writes `rows` behind the parts of the samples of so many problems, as the further part `number`; parts have no gaps."""
     parts = -(-problems // ctx.config.engine.part_questions)
     common.on_main(storage.write_part, ctx.folder("sample", "records"), parts + number, rows)
     common.processes.barrier("further samples")

@@ -46,6 +46,11 @@ def test_greedy_drafts_and_worked_solutions_are_further_samples(run):
     assert all(r["correct"] for r in records if r["policy"] == "worked")
 
 
+def test_parts_have_no_gaps(run):
+    counts, records = run(include_greedy=False, include_worked=True)
+    assert counts["samples"] == len(records) == 9
+
+
 def test_a_restart_adds_nothing_twice(run):
     _, records = run(include_greedy=True)
     assert run(include_greedy=True)[1] == records and len(records) == 9
