@@ -37,6 +37,7 @@ class Job:
     def done(self, fork: Fork, completion: Completion) -> Iterable[Fork]:
         """Called once a fork has ended; returns further forks of this trunk.
 
-        Calls come one at a time, but from a thread of the engine: touch nothing there that other threads write.
+        Calls for one job come one at a time, but from a thread of the engine, and with several lanes two jobs may be told at once:
+        touch nothing there that other threads write.
         """
         return ()
