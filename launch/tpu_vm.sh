@@ -79,6 +79,7 @@ case $verb in
     known=$(described_slice)
     [[ ! -f $state/slice || $(cat "$state/slice") == "$known" ]] ||
       die "slice $name exists with other settings ($(head -n 1 "$state/slice")): \`delete $name\` first, or choose another name"
+    [[ $dry ]] || rm -f "$state/deleted"
     create_slice
     wait_for_slice
     ;;
@@ -111,6 +112,7 @@ case $verb in
     ;;
   delete)
     load_slice
+    [[ $dry ]] || touch "$state/deleted" # before the slice goes: \`watch\` must not bring it back
     delete_slice
     [[ $dry ]] || rm -f "$state/slice"
     ;;

@@ -12,7 +12,7 @@ watch_run() {
   [[ ! $dry ]] || { rehearse && return; }
   local now verdict last='' bad=0 restarts=0 since=$SECONDS
   while true; do
-    [[ -f $state/slice ]] || { say "slice $name was deleted: no longer watching" && return 0; }
+    ! unwanted || return 0
     now=$(slice_state)
     verdict=$now
     [[ $now != READY ]] || verdict=$(judge)
@@ -26,6 +26,7 @@ watch_run() {
       stopped) say "$run_id was stopped: \`run $name\` goes on with it" && return 0 ;;
       busy) fail "another run is on slice $name: \`status $name\` says which" ;;
       LOST | GONE)
+        ! unwanted || return 0 # a person's \`delete\` began after the look above
         renew_slice || return
         restarts=0 bad=0 last=''
         ;;
@@ -46,6 +47,12 @@ watch_run() {
     fi
     sleep "$poll"
   done
+}
+
+# Whoever deletes a slice says so before it goes: only then can a slice that is gone be told from one that was taken away.
+unwanted() {
+  [[ -f $state/deleted || ! -f $state/slice ]] || return
+  say "slice $name was deleted: no longer watching"
 }
 
 # One word from what the workers say. Anything but an answer of everyone is "unreachable", and changes nothing.
@@ -79,7 +86,9 @@ renew_slice() {
   while true; do
     code=0
     delete_slice || code=$?
+    ! unwanted || exit 0
     ((code)) || create_slice || code=$?
+    ! unwanted || { delete_slice && rm -f "$state/slice" && exit 0; } # deleted while it was asked for
     ((code)) || wait_for_slice || code=$?
     case $code in
       0) break ;;

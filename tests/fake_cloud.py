@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 _COMMON = {"--zone", "--quiet", "--format"}
 _SSH = {"--worker", "--command", "--ssh-flag", "--internal-ip", "--output-directory"}
@@ -88,6 +89,10 @@ class Cloud:
     def cut_off(self, worker: int, yes: bool = True):
         self._flag(f"cut_off-{worker}", yes)
 
+    def linger(self, yes: bool = True):
+        """A slice that is deleted goes at once, but the call that deletes it does not come back."""
+        self._flag("lingers", yes)
+
     def finish(self, code: int, worker: int | None = None):
         (self.root / ("finish" if worker is None else f"finish-{worker}")).write_text(f"{code}\n")
 
@@ -157,6 +162,8 @@ class Cloud:
         self.power_off()
         shutil.rmtree(self.root / "workers", ignore_errors=True)
         self._state(None, None)
+        while (self.root / "lingers").exists():
+            time.sleep(0.05)
         return 0
 
     def _describe(self, names, flags, queued):

@@ -123,6 +123,38 @@ def test_a_person_has_the_last_word(laptop, verb, line):
     assert code == 0 and line in err and "create" not in asked(laptop.cloud, 1)
 
 
+def test_a_slice_that_is_being_deleted_is_not_brought_back(laptop):
+    begin(laptop)
+    since = len(laptop.cloud.calls)
+    laptop.cloud.linger()
+    watch = laptop.start("watch", "pod")
+    assert "running" in watch.stderr.readline()
+    delete = laptop.start("delete", "pod")
+    code, err = ended(watch)
+    assert code == 0 and "was deleted" in err
+    laptop.cloud.linger(False)
+    assert ended(delete)[0] == 0
+    assert asked(laptop.cloud, since) == ["delete"]
+    laptop.ready(CREATE, ("setup", "pod"), RUN)  # and may be had again
+    watch = laptop.start("watch", "pod")
+    assert "running" in watch.stderr.readline()
+    laptop.cloud.finish(0)
+    assert ended(watch)[0] == 0
+
+
+def test_a_slice_deleted_while_it_is_asked_for_does_not_stay(laptop):
+    begin(laptop, "--spot")
+    laptop.cloud.preempt()
+    laptop.cloud.linger()
+    watch = laptop.start("watch", "pod")  # its own delete lingers
+    until(lambda: "delete" in asked(laptop.cloud))
+    delete = laptop.start("delete", "pod")
+    until(lambda: asked(laptop.cloud).count("delete") == 2)
+    laptop.cloud.linger(False)
+    assert ended(delete)[0] == 0 and ended(watch)[0] == 0
+    assert not (laptop.cloud.root / "node").exists()
+
+
 def test_ctrl_c_leaves_the_run_alone(laptop):
     begin(laptop)
     watch = laptop.start("watch", "pod")
