@@ -25,12 +25,12 @@ def get_config(arg: str = "") -> ConfigDict:
             seed=1,
             size=dict(train=300, dev=200, test=500, test_templates=100),
             limit=dict(train=0, dev=0, test=0, test_templates=0),
-            steps=(5, 5),
+            steps=(5, 6),
             operand=(3, 99),
             factor=(2, 9),
             max_value=999,
             distractors=0.25,
-            shuffle=0.1,
+            shuffle=0.0,
             branch=0.3,
         )
     )
@@ -82,6 +82,17 @@ def reading(lr: float, steps: int, seed: int) -> ConfigDict:
     del p.batch_size, p.epochs, p.row_length  # the batches have their own shapes
     p.optimizer, p.muon_scale, p.warmup, p.weight_decay, p.save_seconds = "muon", 8.0, 100, 0.02, 300.0
     p.steps, p.seed, p.export_every = steps, seed, 1500
+    p.difficulty = ConfigDict(
+        dict(
+            steps=(1, 6),
+            operand=(3, 99),
+            factor=(2, 9),
+            max_value=999,
+            distractors=0.4,
+            shuffle=0.25,
+            branch=0.5,
+        )
+    )
     p.depth, p.share = 0, 0.0  # see `losses.joint_loss`
     # Judging waits until there is something to compare a text with: predictions of one's own.
     p.judging = ConfigDict(
@@ -94,19 +105,29 @@ def reading(lr: float, steps: int, seed: int) -> ConfigDict:
 
 
 def review(
-    lr: float, steps: int, seed: int, drafts: dict, facts: float, solved: float, long: float
+    lr: float,
+    steps: int,
+    seed: int,
+    drafts: dict,
+    facts: float,
+    solved: float,
+    long: float,
+    problems: tuple[int, int] = (3, 5),
 ) -> ConfigDict:
     """One reading of the corpus and of own drafts. `facts`, `solved`: shares of bare arithmetic and of solved problems among the short
-    documents; `long`: share of the batches that hold drafts with their correction."""
+    documents; `long`: share of the batches that hold drafts with their correction; `problems`: how many steps they have."""
     p = reading(lr, steps, seed)
-    p.drafts = ConfigDict(dict(steps=(3, 5), max_new=224, **drafts))
+    room = problems[1] / 5
+    p.drafts = ConfigDict(dict(steps=problems, max_new=round(224 * room), **drafts))
     # What lower layers know, higher ones can attend to: that a token was not the one to be expected, say.
     p.depth, p.share = 4, 0.5
     kinds = (("facts", facts), ("told", 0.05), ("solved", solved), ("reviewed", 0.95 - facts - solved))
     p.batches = ConfigDict(
         dict(
-            full=dict(rows=9, row_length=272, steps=(3, 5), kinds=kinds),
-            long=dict(rows=5, row_length=480, steps=(3, 5), kinds=(("redone", 1.0),)),
+            full=dict(rows=round(9 / room), row_length=round(272 * room), steps=problems, kinds=kinds),
+            long=dict(
+                rows=round(5 / room), row_length=round(480 * room), steps=problems, kinds=(("redone", 1.0),)
+            ),
         )
     )
     p.phases = ((1.0, (("full", 1 - long), ("long", long)), "late"),)
@@ -132,7 +153,7 @@ def smoke(c: ConfigDict) -> ConfigDict:
 def base(c: ConfigDict) -> ConfigDict:
     """The recipe of the packaged base. Figures: glore_jax/assets/tiny_base/README.md."""
     c.name = "tiny-base"
-    p = ConfigDict(dict(seed=7, read=reading(2e-3, 15000, 7), reviews=("review", "again")))
+    p = ConfigDict(dict(seed=7, read=reading(2e-3, 15000, 7), reviews=("review", "again", "longer")))
     # Arithmetic first, then the binding of names to amounts on short problems, then problems of the task's length, wrong and
     # corrected work among them.
     p.read.batches = ConfigDict(
@@ -176,6 +197,18 @@ def base(c: ConfigDict) -> ConfigDict:
     p.again = review(
         1e-3, 7000, 9, dict(problems=12000, k=1, temperature=1.0, seed=9), facts=0.15, solved=0.4, long=0.45
     )
+    # Longer problems, all told in an order in which they can be solved: the other ones stay beyond a model of this size.
+    p.longer = review(
+        1e-3,
+        6000,
+        10,
+        dict(problems=9000, k=1, temperature=1.0, seed=10),
+        facts=0.15,
+        solved=0.4,
+        long=0.45,
+        problems=(4, 6),
+    )
+    p.longer.difficulty.shuffle, p.longer.batches.full.row_length = 0.0, 336
     p.model = ConfigDict(
         dict(
             hidden_size=128,
@@ -186,17 +219,6 @@ def base(c: ConfigDict) -> ConfigDict:
             head_dim=32,
             tie_embeddings=True,
             max_positions=1024,
-        )
-    )
-    p.difficulty = ConfigDict(
-        dict(
-            steps=(1, 6),
-            operand=(3, 99),
-            factor=(2, 9),
-            max_value=999,
-            distractors=0.4,
-            shuffle=0.25,
-            branch=0.5,
         )
     )
     c.pretrain = p

@@ -64,7 +64,8 @@ def build_tokenizer(texts) -> Tokenizer:
 class CorpusBatches:
     """`self[n]`: documents packed into rows, in the form of `training.batches.Batches`.
 
-    `config.batches` names kinds of batch: {name: {rows, row_length, kinds: ((kind of document, share), ...), steps: (low, high)}};
+    `config.difficulty` is the generator's; `config.batches` names kinds of batch: {name: {rows, row_length, kinds: ((kind of
+    document, share), ...), steps: (low, high)}};
     `config.phases` is ((until, ((name, share), ...), judging), ...), `until` a share of all steps: which batches are drawn when,
     and how much of the loss judging the work has: `judging` names a section of `config.judging`.
 
@@ -73,18 +74,21 @@ class CorpusBatches:
     labels can be guessed from their place, and that a text differs from what was to be expected shows at one token only.
     """
 
-    def __init__(self, tokenizer, config, difficulty, drafts: list[corpus.Draft] = ()):
+    def __init__(self, tokenizer, config, drafts: list[corpus.Draft] = ()):
         self.tokenizer, self.config = tokenizer, config
         (self.newline,) = tokenizer.encode("\n")
-        self.wrong = [d for d in drafts if d.first_wrong is not None]
-        self.right = [d for d in drafts if d.first_wrong is None]
+        # An unlikely token gives away what is wrong with a sample, nothing but the mark what is wrong with a greedy draft: only
+        # there is it worth looking at, and greedy drafts are what a refiner will be shown.
+        self.drafts = {"reviewed": _sides(drafts), "redone": _sides([d for d in drafts if d.greedy])}
         asked = {kind for b in config.batches.values() for kind, _ in b.kinds}
-        if asked.intersection(corpus.KINDS_OF_DRAFTS) and not (self.right and self.wrong):
-            raise UserError(
-                f"the base wrote {len(self.right)} right and {len(self.wrong)} wrong drafts; a review needs both: "
-                "raise pretrain.read.steps, or problems in its section drafts"
-            )
-        base = difficulty_of(difficulty)
+        for kind in asked.intersection(self.drafts):
+            right, wrong = self.drafts[kind]
+            if not (right and wrong):
+                raise UserError(
+                    f"the base wrote {len(right)} right and {len(wrong)} wrong drafts to be {kind}; a review needs both: "
+                    "raise pretrain.read.steps, or problems in its section drafts"
+                )
+        base = difficulty_of(config.difficulty)
         self.difficulty = {
             name: dataclasses.replace(base, steps=tuple(b.steps)) for name, b in config.batches.items()
         }
@@ -123,8 +127,10 @@ class CorpusBatches:
     def _parts(self, kind: str, difficulty, rng: random.Random) -> corpus.Document:
         if kind not in corpus.KINDS_OF_DRAFTS:
             return corpus.document(kind, rng, difficulty)
-        wrong = rng.random() < self.config.wrong[kind]
-        return corpus.of_draft(kind, rng, rng.choice(self.wrong if wrong else self.right))
+        right, wrong = self.drafts[kind]
+        return corpus.of_draft(
+            kind, rng, rng.choice(wrong if rng.random() < self.config.wrong[kind] else right)
+        )
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         c, rng = self.config, random.Random(f"corpus {self.config.seed} {step}")
@@ -148,6 +154,11 @@ class CorpusBatches:
         }
 
 
+def _sides(drafts: list[corpus.Draft]) -> tuple[list[corpus.Draft], list[corpus.Draft]]:
+    """The right ones and the wrong ones."""
+    return [d for d in drafts if d.first_wrong is None], [d for d in drafts if d.first_wrong is not None]
+
+
 def _draw(rng: random.Random, shares) -> str:
     names, weights = zip(*shares, strict=True)
     return rng.choices(names, weights)[0]
@@ -166,7 +177,7 @@ def run(ctx) -> dict:
     config = ctx.config.pretrain
     if ctx.config.task.name != "chains":
         raise UserError(f"stage pretrain makes the base of the task chains, not of {ctx.config.task.name}")
-    tokenizer = make_tokenizer(difficulty_of(config.difficulty))
+    tokenizer = make_tokenizer(difficulty_of(config.read.difficulty))
     size = -(-tokenizer.vocab_size // 32) * 32
     model_config = LlamaConfig(vocab_size=size, **config.model.to_dict())
 
@@ -195,7 +206,7 @@ def run(ctx) -> dict:
 def read(ctx, name: str, graphdef, params, model_config, tokenizer, drafts) -> dict:
     """One reading of the corpus, as `config.pretrain.NAME` says; leaves `pretrain/NAME/hf`, without the value head."""
     section = ctx.config.pretrain[name]
-    batches = CorpusBatches(tokenizer, section, ctx.config.pretrain.difficulty, drafts)
+    batches = CorpusBatches(tokenizer, section, drafts)
     loss = functools.partial(losses.joint_loss, depth=section.depth, share=section.share)
     folder = f"pretrain/{name}"
 
@@ -221,8 +232,11 @@ def read(ctx, name: str, graphdef, params, model_config, tokenizer, drafts) -> d
 def write_drafts(ctx, name: str, writer: str) -> list[corpus.Draft]:
     """Whole drafts of the model `pretrain/WRITER/hf` on problems of the corpus, no two of a problem the same, as
     `config.pretrain.NAME.drafts` says; kept under `pretrain/NAME`."""
-    c, base = ctx.config.pretrain[name].drafts, difficulty_of(ctx.config.pretrain.difficulty)
-    difficulty = dataclasses.replace(base, steps=tuple(c.steps))
+    section = ctx.config.pretrain[name]
+    c, difficulty = (
+        section.drafts,
+        dataclasses.replace(difficulty_of(section.difficulty), steps=tuple(section.drafts.steps)),
+    )
     chains = [
         splits.draw_for("corpus", random.Random(f"drafts {c.seed} {i}"), difficulty)
         for i in range(c.problems)
@@ -235,9 +249,10 @@ def write_drafts(ctx, name: str, writer: str) -> list[corpus.Draft]:
     sampling = Sampling(c.temperature, max_new=c.max_new)
     sampled = common.sample(ctx, f"pretrain/{name}/sampled", model, problems, sampling, c.k)
     by_id = {problem.id: chain for problem, chain in zip(problems, chains, strict=True)}
+    first = {row["question_id"]: tuple(row["steps"]) for row in greedy}
     found = {
         (row["question_id"], tuple(row["steps"]))
         for row in greedy + sampled
         if row["ended"] and row["steps"][-1].startswith("####")
     }
-    return [corpus.Draft(by_id[name], lines) for name, lines in sorted(found)]
+    return [corpus.Draft(by_id[name], lines, lines == first[name]) for name, lines in sorted(found)]
