@@ -46,13 +46,14 @@ class Laptop:
             "GLORE_POLL_SECONDS": "0.1",
             "TMPDIR": str(cloud.root),
         }
+        self.processes: list[subprocess.Popen] = []
 
     def start(self, *arguments, **options):
         # A suite started in the background would hand down an ignored Ctrl-C.
         wake = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
         pipes = dict.fromkeys(("stdout", "stderr", "stdin"), subprocess.PIPE)
         environment = self.environment | options
-        return subprocess.Popen(
+        process = subprocess.Popen(
             ["bash", str(self.script), *arguments],
             text=True,
             env=environment,
@@ -60,6 +61,8 @@ class Laptop:
             preexec_fn=wake,
             **pipes,
         )
+        self.processes.append(process)
+        return process
 
     def __call__(self, *arguments, **options):
         """(exit code, stdout, stderr) of a command that ends by itself."""
@@ -73,12 +76,20 @@ class Laptop:
             code, _, err = self(*command)
             assert code == 0, err
 
+    def close(self):
+        """What a failed test left waiting would go on for ever."""
+        for process in self.processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        self.cloud.power_off()
+
 
 @pytest.fixture
 def laptop(checkout, tmp_path):
     laptop = Laptop(checkout, Cloud(tmp_path, workers=2))
     yield laptop
-    laptop.cloud.power_off()
+    laptop.close()
 
 
 def until(condition, seconds=20):

@@ -13,7 +13,7 @@ def laptop(checkout, tmp_path):  # noqa: F811
     """A slice of two workers on which the run has begun."""
     laptop = Laptop(checkout, Cloud(tmp_path, workers=2))
     yield laptop
-    laptop.cloud.power_off()
+    laptop.close()
 
 
 def begin(laptop, *flags):
