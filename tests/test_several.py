@@ -1,4 +1,5 @@
-"""A run of two processes, one of which is killed, goes on with four and ends with the files of a run of one that was left alone."""
+"""A run of two processes, one of which is told to end and later killed, goes on with four and ends with the files of a run of one that
+was left alone."""
 
 import functools
 import json
@@ -13,7 +14,7 @@ from finished_run import figures, same
 from glore_jax import storage
 from glore_jax.parallel import processes
 
-MOMENT = "orm/plain/checkpoints"  # appears when a training is about to begin, in the middle of the run
+FIRST, MIDDLE = "student/round-0", "orm/plain"  # trainings
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +28,19 @@ def several_run(finished, tmp_path_factory):
         joining = (f"--coordinator={address}", f"--num_processes={count}", f"--process_id={index}")
         return "-m", "glore_jax.main", *flags, *joining
 
-    with several.together(2, functools.partial(arguments, 2), log=folder, **cache) as run:
-        while all(p.poll() is None for p in run) and not (folder / "work" / MOMENT).exists():
-            time.sleep(0.002)
-        run[1].kill()
-        codes = [p.wait() for p in run]
-    text = (folder / "0.txt").read_text()
+    def signalled(training, number):
+        """Exit codes and outputs of two processes, the second of which gets the signal once it shows the bar of `training`."""
+        logs = [folder / f"{i}.txt" for i in range(2)]
+        with several.together(2, functools.partial(arguments, 2), log=folder, **cache) as run:
+            while all(p.poll() is None for p in run) and f"{training}:" not in logs[1].read_text():
+                time.sleep(0.002)
+            run[1].send_signal(number)
+            return [p.wait() for p in run], [log.read_text() for log in logs]
+
+    codes, texts = signalled(FIRST, signal.SIGTERM)
+    assert codes == [130, 130] and all("the same command goes on" in text for text in texts), texts
+    assert len(list((folder / "work" / FIRST / "checkpoints").glob("[0-9]*"))) == 1
+    codes, (text, _) = signalled(MIDDLE, signal.SIGKILL)
     assert codes == [processes.LOST, -signal.SIGKILL] and "Traceback" not in text, text
     line = "glore: process 1 is gone: killed, or its machine is down; this process ends too. "
     assert text.splitlines()[-1].startswith(line), text

@@ -110,23 +110,25 @@ def train(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
         {"params": params, "opt_state": opt_state},
     )
-    first, saved = checkpoints.restore(abstract)
+    *_, metrics = jax.eval_shape(run.step, params, opt_state, batches[0])
+    tail = _Tail.of(metrics)
+    first, saved = checkpoints.restore(abstract | {"tail": tail.state()})
     if saved is not None:
-        params, opt_state = saved["params"], saved["opt_state"]
+        params, opt_state, tail = saved["params"], saved["opt_state"], _Tail(**saved["tail"])
 
     count = sum(x.size for x in jax.tree.leaves(params))
     tokens = batches.plan.rows * batches.plan.row_length
     flops = measures.training_flops(count, model_config, tokens, batches.plan.row_length)
     # All rates at once: a small computation between two steps would wait for the device to finish the first.
     rates = np.asarray(run.schedule(np.arange(len(batches))))
-    log = _Log(writer, rates, flops, tokens * batches.plan.fill)
+    log = _Log(writer, rates, flops, tokens * batches.plan.fill, tail)
     start = time.monotonic()
     pending, agreed, due = None, processes.Agreed(), _clock(config.save_seconds)
-    bar = tqdm(total=len(batches), initial=first, desc=name, unit="step", mininterval=2.0, dynamic_ncols=True)
+    shown = {"total": len(batches), "initial": first, "desc": name, "unit": "step"}
     fed = ahead(lambda step: meshes.feed(batches[step], mesh), range(first, len(batches)))
     with (
         _until_signalled() as stop,
-        bar,
+        tqdm(mininterval=2.0, dynamic_ncols=True, **shown) as bar,
         _profiler(config, writer) as profile,
         contextlib.closing(fed),
     ):
@@ -145,7 +147,8 @@ def train(
             if wish:
                 bar.set_postfix_str(log(*pending))  # no checkpoint of a state that is not a number
                 pending = None
-                checkpoints.save(done, {"params": params, "opt_state": opt_state})
+                state = {"params": params, "opt_state": opt_state, "tail": tail.state()}
+                checkpoints.save(done, state)
             if wish == _STOP:
                 checkpoints.close()
                 processes.part()
@@ -159,17 +162,39 @@ def train(
         len(batches),
         seconds,
         tokens * batches.plan.fill * (len(batches) - first) / seconds,
-        log.result(),
+        tail.means(),
     )
 
 
-class _Log:
-    """Reads metrics of finished steps, raises on NaN, writes TensorBoard, keeps the means of the last tenth."""
+@dataclasses.dataclass
+class _Tail:
+    """Sums of the metrics of the last tenth of the steps. They are saved too, or a run stopped near its end would forget some."""
 
-    def __init__(self, writer, rates: np.ndarray, flops: float, tokens: float):
+    count: np.ndarray
+    sums: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, names) -> "_Tail":
+        return cls(np.zeros((), np.int64), {name: np.zeros((), np.float64) for name in names})
+
+    def state(self) -> dict:
+        return {"count": np.array(self.count), "sums": {name: np.array(x) for name, x in self.sums.items()}}
+
+    def add(self, values: dict[str, float]) -> None:
+        self.count = self.count + 1
+        self.sums = {name: x + values[name] for name, x in self.sums.items()}
+
+    def means(self) -> dict[str, float]:
+        return {name: float(x / self.count) for name, x in self.sums.items()} if self.count else {}
+
+
+class _Log:
+    """Reads metrics of finished steps, raises on NaN, writes TensorBoard, adds those of the last tenth to `tail`."""
+
+    def __init__(self, writer, rates: np.ndarray, flops: float, tokens: float, tail: _Tail):
         self.writer, self.rates, self.flops, self.tokens = writer, rates, flops, tokens
         self.peak = measures.peak_flops() * jax.device_count()
-        self.last, self.tail = time.monotonic(), []
+        self.last, self.tail = time.monotonic(), tail
 
     def __call__(self, step: int, metrics) -> str:
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
@@ -180,7 +205,7 @@ class _Log:
         now = time.monotonic()
         seconds, self.last = now - self.last, now
         if step >= min(0.9 * len(self.rates), len(self.rates) - 1):
-            self.tail.append(values)
+            self.tail.add(values)
         self.writer.scalars(
             values
             | {
@@ -191,9 +216,6 @@ class _Log:
             step,
         )
         return f"loss {values['loss']:.3f} {self.tokens / seconds:.0f} tok/s"
-
-    def result(self) -> dict[str, float]:
-        return {k: float(np.mean([v[k] for v in self.tail])) for k in self.tail[0]} if self.tail else {}
 
 
 def _clock(seconds: float) -> Callable[[], bool]:

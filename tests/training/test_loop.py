@@ -100,6 +100,22 @@ def test_stopped_run_goes_on_bit_for_bit(tmp_path, uninterrupted, at):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # signals are handed back
 
 
+@pytest.mark.parametrize("at", [29, 31])
+def test_a_run_stopped_near_its_end_reports_the_same_figures(tmp_path, at):
+    def stop(step, params):
+        if step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def batches():
+        return make_batches(epochs=8)
+
+    whole = train(tmp_path / "whole", batches())
+    assert whole.steps == 32
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", batches(), on_step=stop)
+    assert train(tmp_path / "stopped", batches()).metrics == whole.metrics  # of three steps
+
+
 def test_killed_run_goes_on_bit_for_bit(tmp_path, uninterrupted):
     """Killed at once, as by SIGKILL: what counts is what had been written by then."""
 
