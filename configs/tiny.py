@@ -153,7 +153,9 @@ def smoke(c: ConfigDict) -> ConfigDict:
 def base(c: ConfigDict) -> ConfigDict:
     """The recipe of the packaged base. Figures: glore_jax/assets/tiny_base/README.md."""
     c.name = "tiny-base"
-    p = ConfigDict(dict(seed=7, read=reading(2e-3, 15000, 7), reviews=("review", "again", "longer")))
+    p = ConfigDict(
+        dict(seed=7, read=reading(2e-3, 15000, 7), reviews=("review", "again", "longer", "marked"))
+    )
     # Arithmetic first, then the binding of names to amounts on short problems, then problems of the task's length, wrong and
     # corrected work among them.
     p.read.batches = ConfigDict(
@@ -191,24 +193,48 @@ def base(c: ConfigDict) -> ConfigDict:
         (1.0, (("full", 0.75), ("long", 0.25)), "late"),
     )
     p.review = review(
-        1e-3, 5000, 8, dict(problems=8000, k=2, temperature=0.8, seed=7), facts=0.05, solved=0.35, long=0.4
+        1e-3,
+        5000,
+        8,
+        dict(problems=8000, samples=2, temperature=0.8, seed=7),
+        facts=0.05,
+        solved=0.35,
+        long=0.4,
     )
     # What is greedily wrong is what a refiner will be shown: more problems rather than more drafts of each.
     p.again = review(
-        1e-3, 7000, 9, dict(problems=12000, k=1, temperature=1.0, seed=9), facts=0.15, solved=0.4, long=0.45
+        1e-3,
+        7000,
+        9,
+        dict(problems=12000, samples=1, temperature=1.0, seed=9),
+        facts=0.15,
+        solved=0.4,
+        long=0.45,
     )
     # Longer problems, all told in an order in which they can be solved: the other ones stay beyond a model of this size.
     p.longer = review(
         1e-3,
         6000,
         10,
-        dict(problems=9000, k=1, temperature=1.0, seed=10),
+        dict(problems=9000, samples=1, temperature=1.0, seed=10),
         facts=0.15,
         solved=0.4,
         long=0.45,
         problems=(4, 6),
     )
     p.longer.difficulty.shuffle, p.longer.batches.full.row_length = 0.0, 336
+    # What was wrong of the drafts above is right by now. Only of its own greedy mistakes does a model learn what a mark means.
+    p.marked = review(
+        5e-4,
+        1500,
+        11,
+        dict(problems=8000, samples=0, temperature=1.0, seed=11),
+        facts=0.15,
+        solved=0.4,
+        long=0.6,
+        problems=(5, 6),
+    )
+    p.marked.difficulty.shuffle, p.marked.batches.full.row_length = 0.0, 336
     p.model = ConfigDict(
         dict(
             hidden_size=128,

@@ -18,6 +18,7 @@ def training(lr: float, min_lr: float, batch_size: int, epochs: int) -> ConfigDi
             batch_size=batch_size,
             epochs=epochs,
             row_length=1024,
+            microbatches=1,  # parts of a batch that are taken one after the other, for want of memory
             optimizer="adamw",  # or "muon"; [not stated]
             muon_scale=8.0,
             head_scale=1.0,  # learning rate of a value head / lr; [not stated]
@@ -149,6 +150,7 @@ _AT_LEAST = {
     **dict.fromkeys(
         ("k", "label_k", "epochs", "batch_size", "row_length", "max_new", "steps", "rows", "save_seconds"), 1
     ),
+    "microbatches": 1,
     **dict.fromkeys(
         ("vocab_multiple", "groups", "siblings", "shelves", "round_steps", "part_questions", "patience"), 1
     ),

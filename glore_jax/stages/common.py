@@ -144,7 +144,7 @@ def make_batches(
         row_length=row_length,
         epochs=section.epochs,
         seed=ctx.config.seed,
-        row_multiple=ctx.mesh.shape["data"] * ctx.mesh.shape["fsdp"],
+        row_multiple=ctx.mesh.shape["data"] * ctx.mesh.shape["fsdp"] * section.microbatches,
     )
     return batches, len(examples) - len(fitting)
 

@@ -81,7 +81,7 @@ class CorpusBatches:
         # there is it worth looking at, and greedy drafts are what a refiner will be shown.
         self.drafts = {"reviewed": _sides(drafts), "redone": _sides([d for d in drafts if d.greedy])}
         asked = {kind for b in config.batches.values() for kind, _ in b.kinds}
-        for kind in asked.intersection(self.drafts):
+        for kind in (k for k in corpus.KINDS_OF_DRAFTS if k in asked):
             right, wrong = self.drafts[kind]
             if not (right and wrong):
                 raise UserError(
@@ -231,7 +231,7 @@ def read(ctx, name: str, graphdef, params, model_config, tokenizer, drafts) -> d
 
 def write_drafts(ctx, name: str, writer: str) -> list[corpus.Draft]:
     """Whole drafts of the model `pretrain/WRITER/hf` on problems of the corpus, no two of a problem the same, as
-    `config.pretrain.NAME.drafts` says; kept under `pretrain/NAME`."""
+    `config.pretrain.NAME.drafts` says (a greedy one and so many `samples`); kept under `pretrain/NAME`."""
     section = ctx.config.pretrain[name]
     c, difficulty = (
         section.drafts,
@@ -246,8 +246,10 @@ def write_drafts(ctx, name: str, writer: str) -> list[corpus.Draft]:
     greedy = common.sample(
         ctx, f"pretrain/{name}/greedy", model, problems, Sampling(0.0, max_new=c.max_new), 1
     )
-    sampling = Sampling(c.temperature, max_new=c.max_new)
-    sampled = common.sample(ctx, f"pretrain/{name}/sampled", model, problems, sampling, c.k)
+    sampled = []
+    if c.samples:
+        sampling = Sampling(c.temperature, max_new=c.max_new)
+        sampled = common.sample(ctx, f"pretrain/{name}/sampled", model, problems, sampling, c.samples)
     by_id = {problem.id: chain for problem, chain in zip(problems, chains, strict=True)}
     first = {row["question_id"]: tuple(row["steps"]) for row in greedy}
     found = {

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
@@ -33,16 +34,28 @@ class Trained:
     metrics: dict[str, float]
 
 
-def make_step(graphdef, loss_fn: Callable, tx, shardings=None, opt_shardings=None):
-    """The jitted step (params, opt_state, batch) -> (params, opt_state, metrics); the first two are donated."""
+def make_step(graphdef, loss_fn: Callable, tx, shardings=None, opt_shardings=None, microbatches: int = 1):
+    """The jitted step (params, opt_state, batch) -> (params, opt_state, metrics); the first two are donated.
+
+    With `microbatches` the rows are taken in so many equal parts, one after the other, and their gradients are added: the gradient
+    of the batch, with room for the activations of one part.
+    """
     mesh = None if shardings is None else jax.tree.leaves(shardings)[0].mesh.abstract_mesh
 
     def step(params, opt_state, batch):
-        def loss(params):
-            with jax.sharding.use_abstract_mesh(mesh) if mesh else contextlib.nullcontext():
-                return loss_fn(nnx.merge(graphdef, params), batch)
+        def gradient(part):
+            def loss(params):
+                with jax.sharding.use_abstract_mesh(mesh) if mesh else contextlib.nullcontext():
+                    return loss_fn(nnx.merge(graphdef, params), part, batch)
 
-        (_, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params)
+            (_, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params)
+            return grads, metrics
+
+        def placed(part):
+            grads, metrics = gradient(part)
+            return jax.lax.with_sharding_constraint(grads, shardings) if mesh else grads, metrics
+
+        grads, metrics = gradient(batch) if microbatches == 1 else _sum(placed, _parts(batch, microbatches))
         updates, opt_state = tx.update(grads, opt_state, params)
         norm = jax.tree.reduce(lambda s, g: s + (g.astype("float32") ** 2).sum(), grads, 0.0) ** 0.5
         params = jax.tree.map(lambda p, u: (p + u).astype(p.dtype), params, updates)
@@ -50,6 +63,22 @@ def make_step(graphdef, loss_fn: Callable, tx, shardings=None, opt_shardings=Non
 
     out = None if shardings is None else (shardings, opt_shardings, None)
     return jax.jit(step, donate_argnums=(0, 1), out_shardings=out)
+
+
+def _parts(batch: dict, count: int) -> dict:
+    """[rows, ...] -> [count, rows / count, ...]. A device's rows stay with it: every part takes each `count`-th of them."""
+    return {k: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1) for k, x in batch.items()}
+
+
+def _sum(function: Callable, parts: dict):
+    """The sum of `function(part)`, a tree, over the leading axis of `parts`."""
+    first = jax.tree.map(lambda x: x[0], parts)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, first))
+
+    def add(total, part):
+        return jax.tree.map(jnp.add, total, function(part)), None
+
+    return jax.lax.scan(add, zeros, parts)[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +102,7 @@ def setup(graphdef, params, loss_fn: Callable, config, steps: int, mesh) -> Setu
     abstract = jax.eval_shape(tx.init, params)
     opt_shardings = meshes.like_params(abstract, shardings, mesh)
     return Setup(
-        make_step(graphdef, loss_fn, tx, shardings, opt_shardings),
+        make_step(graphdef, loss_fn, tx, shardings, opt_shardings, config.microbatches),
         jax.jit(tx.init, out_shardings=opt_shardings),
         meshes.placed(abstract, opt_shardings),
         schedule,
@@ -98,7 +127,7 @@ def train(
 
     The checkpoints stay: the caller drops them once it has exported the result, so that a kill in between loses little.
 
-    `config`: a training section (see `make_optimizer`; also `save_seconds`, `profile_steps`). SIGTERM and Ctrl-C save before they end
+    `config`: a training section (see `make_optimizer`; also `microbatches`, `save_seconds`, `profile_steps`). SIGTERM and Ctrl-C save before they end
     the process; with several processes, one of them that is signalled makes all save the same step, and end.
     Raises FloatingPointError naming the step if the loss is not finite.
     """

@@ -1,4 +1,8 @@
-"""What is minimised: next-token cross-entropy, and binary cross-entropy of the value at the end of steps."""
+"""What is minimised: next-token cross-entropy, and binary cross-entropy of the value at the end of steps.
+
+Each loss takes the rows of a batch, or a part of them: then `whole` is the batch that they belong to. Means are taken over its weights,
+so that losses, metrics and gradients of the parts add up to those of the batch.
+"""
 
 import jax.numpy as jnp
 import optax
@@ -11,42 +15,42 @@ def attend_for(model, batch):
     return kernels.causal(model, batch["segments"], prefix_mask=batch.get("prefix"))
 
 
-def _mean(values, weights):
-    return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1e-6)
+def _mean(values, weights, of_whole):
+    return jnp.sum(values * weights) / jnp.maximum(jnp.sum(of_whole), 1e-6)
 
 
-def language_loss(model, batch):
+def language_loss(model, batch, whole=None):
     """Mean over weighted targets of -log p(target). Returns (loss, metrics), all float32 scalars."""
     hidden, _ = model(batch["tokens"], batch["positions"], attend_for(model, batch))
-    return _language(model.logits(hidden), batch)
+    return _language(model.logits(hidden), batch, whole or batch)
 
 
-def _language(logits, batch):
+def _language(logits, batch, whole):
     nll = optax.softmax_cross_entropy_with_integer_labels(logits, batch["targets"])
     right = (logits.argmax(-1) == batch["targets"]).astype(jnp.float32)
-    full = (batch["weights"] >= 1.0).astype(jnp.float32)
-    loss = _mean(nll, batch["weights"])
-    return loss, {"loss": loss, "token_accuracy": _mean(right, full)}
+    full, of_whole = ((b["weights"] >= 1.0).astype(jnp.float32) for b in (batch, whole))
+    loss = _mean(nll, batch["weights"], whole["weights"])
+    return loss, {"loss": loss, "token_accuracy": _mean(right, full, of_whole)}
 
 
-def reward_loss(model, batch):
+def reward_loss(model, batch, whole=None):
     """Binary cross-entropy of the value logit at weighted positions against labels in 0..1 (paper section 2, appendix F)."""
     read = batch["tokens"], batch["positions"], attend_for(model, batch)
     logits, _ = model(*read, solution=batch["solution"])
-    return _reward(logits, batch["labels"], batch["weights"])
+    return _reward(logits, batch["labels"], batch["weights"], (whole or batch)["weights"])
 
 
-def _reward(logits, labels, weights):
-    loss = _mean(optax.sigmoid_binary_cross_entropy(logits, labels), weights)
+def _reward(logits, labels, weights, of_whole):
+    loss = _mean(optax.sigmoid_binary_cross_entropy(logits, labels), weights, of_whole)
     right = ((logits > 0) == (labels > 0.5)).astype(jnp.float32)
     return loss, {
         "loss": loss,
-        "label_accuracy": _mean(right, weights),
-        "label_mean": _mean(labels, weights),
+        "label_accuracy": _mean(right, weights, of_whole),
+        "label_mean": _mean(labels, weights, of_whole),
     }
 
 
-def joint_loss(model, batch, depth: int = 0, share: float = 0.0):
+def joint_loss(model, batch, whole=None, depth: int = 0, share: float = 0.0):
     """The loss of a `RewardModel` with tied embeddings that also learns to write: next-token cross-entropy, and `judging` (the same
     number for each row) times the cross-entropy of its value against `labels`, weighted by `label_weights`.
 
@@ -55,15 +59,16 @@ def joint_loss(model, batch, depth: int = 0, share: float = 0.0):
     """
     read = batch["tokens"], batch["positions"], attend_for(model, batch)
     if not share:
-        return _joint(model, model.backbone(*read)[0], batch)
+        return _joint(model, model.backbone(*read)[0], batch, whole or batch)
     early, hidden = model.backbone.hidden_at(*read, depth)
-    foretaste, _ = _joint(model, early, batch)
-    loss, metrics = _joint(model, hidden, batch)
+    foretaste, _ = _joint(model, early, batch, whole or batch)
+    loss, metrics = _joint(model, hidden, batch, whole or batch)
     return loss + share * foretaste, metrics
 
 
-def _joint(model, hidden, batch):
-    language, metrics = _language(model.backbone.logits(hidden), batch)
-    reward, verdicts = _reward(model.value(hidden), batch["labels"], batch["label_weights"])
+def _joint(model, hidden, batch, whole):
+    language, metrics = _language(model.backbone.logits(hidden), batch, whole)
+    weights = batch["label_weights"], whole["label_weights"]
+    reward, verdicts = _reward(model.value(hidden), batch["labels"], *weights)
     loss = language + batch["judging"][0] * reward
     return loss, verdicts | metrics | {"loss": loss, "language_loss": language, "reward_loss": reward}

@@ -71,7 +71,7 @@ def test_spec_of():
         meshes.spec_of(("embed",), (32, 32), mesh)
 
 
-def setting(mesh, kind):
+def setting(mesh, kind, microbatches=1):
     """(step function, params, optimizer state) of a tiny policy on `mesh`."""
     graphdef, params = fresh()
     shardings = meshes.param_shardings(llama.abstract(CONFIG)[1], mesh)
@@ -81,7 +81,8 @@ def setting(mesh, kind):
     tx, _ = make_optimizer(config, 10)
     opt_shardings = meshes.like_params(jax.eval_shape(tx.init, params), shardings, mesh)
     opt_state = jax.jit(tx.init, out_shardings=opt_shardings)(params)
-    return loop.make_step(graphdef, losses.language_loss, tx, shardings, opt_shardings), params, opt_state
+    step = loop.make_step(graphdef, losses.language_loss, tx, shardings, opt_shardings, microbatches)
+    return step, params, opt_state
 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
@@ -112,8 +113,9 @@ def test_eight_devices_train_as_one():
     examples = [language_example([1], rng.integers(0, 64, 11).tolist()) for _ in range(8)]
     batch = assemble(examples, [[i] for i in range(8)], 8, 12)
     results = []
-    for mesh in (meshes.single_device_mesh(jax.devices()[0]), meshes.make_mesh(2, 2, 2)):
-        step, params, opt_state = setting(mesh, "adamw")
+    one, eight = meshes.single_device_mesh(jax.devices()[0]), meshes.make_mesh(2, 2, 2)
+    for mesh, microbatches in ((one, 1), (eight, 1), (one, 4), (eight, 2)):
+        step, params, opt_state = setting(mesh, "adamw", microbatches)
         before = jax.tree.map(np.asarray, params)
         rows = NamedSharding(mesh, meshes.BATCH)
         for _ in range(2):
@@ -122,21 +124,25 @@ def test_eight_devices_train_as_one():
             )
         results.append((jax.tree.map(np.asarray, params), {k: float(v) for k, v in metrics.items()}))
         assert any(not p.sharding.is_fully_replicated for p in jax.tree.leaves(params)) == (mesh.size > 1)
-    (one, one_metrics), (eight, eight_metrics) = results
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), eight, one)
+    (one, one_metrics), *others = results
+    for other, metrics in others:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), other, one)
+        assert metrics == pytest.approx(one_metrics, rel=1e-4)
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one, before)
     assert min(jax.tree.leaves(moved)) > 1e-4  # every parameter has been trained
-    assert eight_metrics == pytest.approx(one_metrics, rel=1e-4)
 
 
-def test_rows_of_activations_stay_apart():
-    """Under pure fsdp each chip works on its own row with gathered weights; no chip holds an activation of all rows."""
+@pytest.mark.parametrize("microbatches", [1, 3])
+def test_rows_of_activations_stay_apart(microbatches):
+    """Under pure fsdp each chip works on its own row with gathered weights; no chip holds an activation of all rows. Nor of three in
+    three microbatches."""
     mesh = meshes.make_mesh(1, 8, 1)
-    step, params, opt_state = setting(mesh, "adamw")
-    examples = [language_example([1], [2] * 10) for _ in range(8)]
-    batch = meshes.feed(assemble(examples, [[i] for i in range(8)], 8, 12), mesh)
+    step, params, opt_state = setting(mesh, "adamw", microbatches)
+    rows = 8 * microbatches
+    examples = [language_example([1], [2] * 10) for _ in range(rows)]
+    batch = meshes.feed(assemble(examples, [[i] for i in range(rows)], rows, 12), mesh)
     text = step.lower(params, opt_state, batch).compile().as_text()
-    assert "f32[1,12,32]" in text and "f32[8,12," not in text
+    assert "f32[1,12,32]" in text and "f32[8,12," not in text and "f32[3,12," not in text
     assert "all-gather" in text
 
 

@@ -97,6 +97,23 @@ def test_packed_equals_unpacked(setting):
         assert any(np.abs(g).max() > 1e-3 for g in jax.tree.leaves(grads))
 
 
+def test_parts_of_a_batch_add_up_to_it(setting):
+    kind, graphdef, params, value = setting
+    loss_fn = LOSS[kind][1]
+    whole = assemble(examples(kind), [[0], [1], [2]], 3, ROW)
+    (_, metrics), grads = value(params, whole)
+    one = jax.jit(
+        jax.value_and_grad(lambda p, part: loss_fn(nnx.merge(graphdef, p), part, whole), has_aux=True)
+    )
+    parts = [one(params, {k: v[i : i + 1] for k, v in whole.items()}) for i in range(3)]
+    assert len({float(loss) for (loss, _), _ in parts}) == 3
+    for name, x in metrics.items():
+        assert float(sum(m[name] for (_, m), _ in parts)) == pytest.approx(float(x), rel=1e-5)
+    summed = jax.tree.map(lambda *g: sum(g), *(g for _, g in parts))
+    for ours, theirs in zip(jax.tree.leaves(summed), jax.tree.leaves(grads), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6 + 1e-5 * float(np.abs(theirs).max()))
+
+
 def test_padding_has_no_influence(setting):
     kind, _, params, value = setting
     batch = assemble(examples(kind), [[0], [1], [2]], 3, ROW)
@@ -143,6 +160,9 @@ def test_joint_loss_is_the_sum_of_both():
     joint = batch | {"labels": values["labels"], "label_weights": values["weights"]}
     joint["judging"] = np.full(3, 0.3, np.float32)
     loss, metrics = losses.joint_loss(nnx.merge(graphdef, params), joint)
+    halves = ({k: v[i:j] for k, v in joint.items()} for i, j in ((0, 1), (1, 3)))
+    parts = [losses.joint_loss(nnx.merge(graphdef, params), half, joint)[0] for half in halves]
+    assert float(sum(parts)) == pytest.approx(float(loss), rel=1e-5)
     language, _ = losses.language_loss(nnx.merge(policy_graphdef, params["backbone"]), batch)
     value, _ = losses.reward_loss(nnx.merge(graphdef, params), values)
     assert float(value) > 0.1 and float(loss) == pytest.approx(float(language) + 0.3 * float(value), rel=1e-5)
@@ -161,7 +181,7 @@ def test_a_share_of_the_joint_loss_is_that_of_the_lower_layers():
         "judging": np.ones(3, np.float32),
     }
     whole, metrics = losses.joint_loss(nnx.merge(graphdef, params), batch)
-    both, same = losses.joint_loss(nnx.merge(graphdef, params), batch, 2, 0.5)
+    both, same = losses.joint_loss(nnx.merge(graphdef, params), batch, depth=2, share=0.5)
     shallow = jax.tree.map(lambda x: x, params)
     shallow["backbone"]["layers"] = jax.tree.map(lambda w: w[:2], params["backbone"]["layers"])
     short_graphdef, _ = fresh(dataclasses.replace(tied, num_layers=2), module=reward)
