@@ -23,15 +23,15 @@ def get_config(arg: str = "") -> ConfigDict:
             data_dir="",
             prompt="{question}\n",
             seed=1,
-            size=dict(train=300, dev=200, test=500, test_templates=100),
+            size=dict(train=400, dev=200, test=500, test_templates=100),
             limit=dict(train=0, dev=0, test=0, test_templates=0),
-            steps=(5, 6),
+            steps=(5, 5),
             operand=(3, 99),
             factor=(2, 9),
             max_value=999,
-            distractors=0.25,
+            distractors=0.4,
             shuffle=0.0,
-            branch=0.3,
+            branch=0.5,
         )
     )
     c.model.base, c.model.dtype, c.model.remat, c.model.unroll_layers, c.model.vocab_multiple = (
@@ -47,14 +47,14 @@ def get_config(arg: str = "") -> ConfigDict:
 
     c.student.sft = tune(lr=4e-4, batch_size=16, epochs=1, row_length=304)
     c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 200
-    c.sample.k, c.sample.questions, c.sample.include_greedy = 8, 300, True
-    c.rollout.questions, c.rollout.drafts_per_question = 300, 3
-    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 6
+    c.sample.k, c.sample.questions, c.sample.include_greedy = 6, 400, True
+    c.rollout.questions, c.rollout.drafts_per_question = 400, 2
+    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 5
     c.sorm.train = tune(lr=1.5e-4, batch_size=16, epochs=1, row_length=320)
     c.sorm.likelihood, c.sorm.train.head_scale = True, 20.0
     c.orm.balanced = False
     c.refiner.train, c.refiner.per_question = tune(lr=2e-4, batch_size=16, epochs=1, row_length=576), 4
-    c.refiner.turn = 10.0
+    c.refiner.turn, c.refiner.greedy_only = 10.0, True
     c.evaluate.k, c.evaluate.splits = 4, ("test", "test_templates")
     if arg == "smoke":
         return smoke(c)
@@ -73,6 +73,7 @@ def tune(lr: float, batch_size: int, epochs: int, row_length: int) -> ConfigDict
         "muon",
         6.0,
     )
+    section.microbatches = 8  # two rows at a time stay in a core's cache
     return section
 
 
@@ -82,17 +83,6 @@ def reading(lr: float, steps: int, seed: int) -> ConfigDict:
     del p.batch_size, p.epochs, p.row_length  # the batches have their own shapes
     p.optimizer, p.muon_scale, p.warmup, p.weight_decay, p.save_seconds = "muon", 8.0, 100, 0.02, 300.0
     p.steps, p.seed, p.export_every = steps, seed, 1500
-    p.difficulty = ConfigDict(
-        dict(
-            steps=(1, 6),
-            operand=(3, 99),
-            factor=(2, 9),
-            max_value=999,
-            distractors=0.4,
-            shuffle=0.25,
-            branch=0.5,
-        )
-    )
     p.depth, p.share = 0, 0.0  # see `losses.joint_loss`
     # Judging waits until there is something to compare a text with: predictions of one's own.
     p.judging = ConfigDict(
@@ -105,29 +95,19 @@ def reading(lr: float, steps: int, seed: int) -> ConfigDict:
 
 
 def review(
-    lr: float,
-    steps: int,
-    seed: int,
-    drafts: dict,
-    facts: float,
-    solved: float,
-    long: float,
-    problems: tuple[int, int] = (3, 5),
+    lr: float, steps: int, seed: int, drafts: dict, facts: float, solved: float, long: float
 ) -> ConfigDict:
     """One reading of the corpus and of own drafts. `facts`, `solved`: shares of bare arithmetic and of solved problems among the short
-    documents; `long`: share of the batches that hold drafts with their correction; `problems`: how many steps they have."""
+    documents; `long`: share of the batches that hold drafts with their correction."""
     p = reading(lr, steps, seed)
-    room = problems[1] / 5
-    p.drafts = ConfigDict(dict(steps=problems, max_new=round(224 * room), **drafts))
+    p.drafts = ConfigDict(dict(steps=(3, 5), max_new=224, **drafts))
     # What lower layers know, higher ones can attend to: that a token was not the one to be expected, say.
     p.depth, p.share = 4, 0.5
     kinds = (("facts", facts), ("told", 0.05), ("solved", solved), ("reviewed", 0.95 - facts - solved))
     p.batches = ConfigDict(
         dict(
-            full=dict(rows=round(9 / room), row_length=round(272 * room), steps=problems, kinds=kinds),
-            long=dict(
-                rows=round(5 / room), row_length=round(480 * room), steps=problems, kinds=(("redone", 1.0),)
-            ),
+            full=dict(rows=9, row_length=272, steps=(3, 5), kinds=kinds),
+            long=dict(rows=5, row_length=480, steps=(3, 5), kinds=(("redone", 1.0),)),
         )
     )
     p.phases = ((1.0, (("full", 1 - long), ("long", long)), "late"),)
@@ -146,16 +126,14 @@ def smoke(c: ConfigDict) -> ConfigDict:
         section.max_new = 144
     c.rollout.k, c.evaluate.label_k, c.sample.k, c.student.ei.k, c.evaluate.k = 4, 4, 4, 4, 4
     for section in (c.student.sft, c.orm.train, c.sorm.train, c.refiner.train):
-        section.batch_size, section.row_length, section.epochs = 8, 512, 1
+        section.batch_size, section.row_length, section.epochs, section.microbatches = 8, 512, 1, 1
     return c
 
 
 def base(c: ConfigDict) -> ConfigDict:
     """The recipe of the packaged base. Figures: glore_jax/assets/tiny_base/README.md."""
     c.name = "tiny-base"
-    p = ConfigDict(
-        dict(seed=7, read=reading(2e-3, 15000, 7), reviews=("review", "again", "longer", "marked"))
-    )
+    p = ConfigDict(dict(seed=7, read=reading(2e-3, 15000, 7), reviews=("review", "again")))
     # Arithmetic first, then the binding of names to amounts on short problems, then problems of the task's length, wrong and
     # corrected work among them.
     p.read.batches = ConfigDict(
@@ -193,48 +171,12 @@ def base(c: ConfigDict) -> ConfigDict:
         (1.0, (("full", 0.75), ("long", 0.25)), "late"),
     )
     p.review = review(
-        1e-3,
-        5000,
-        8,
-        dict(problems=8000, samples=2, temperature=0.8, seed=7),
-        facts=0.05,
-        solved=0.35,
-        long=0.4,
+        1e-3, 5000, 8, dict(problems=8000, k=2, temperature=0.8, seed=7), facts=0.05, solved=0.35, long=0.4
     )
     # What is greedily wrong is what a refiner will be shown: more problems rather than more drafts of each.
     p.again = review(
-        1e-3,
-        7000,
-        9,
-        dict(problems=12000, samples=1, temperature=1.0, seed=9),
-        facts=0.15,
-        solved=0.4,
-        long=0.45,
+        1e-3, 7000, 9, dict(problems=12000, k=1, temperature=1.0, seed=9), facts=0.15, solved=0.4, long=0.45
     )
-    # Longer problems, all told in an order in which they can be solved: the other ones stay beyond a model of this size.
-    p.longer = review(
-        1e-3,
-        6000,
-        10,
-        dict(problems=9000, samples=1, temperature=1.0, seed=10),
-        facts=0.15,
-        solved=0.4,
-        long=0.45,
-        problems=(4, 6),
-    )
-    p.longer.difficulty.shuffle, p.longer.batches.full.row_length = 0.0, 336
-    # What was wrong of the drafts above is right by now. Only of its own greedy mistakes does a model learn what a mark means.
-    p.marked = review(
-        5e-4,
-        1500,
-        11,
-        dict(problems=8000, samples=0, temperature=1.0, seed=11),
-        facts=0.15,
-        solved=0.4,
-        long=0.6,
-        problems=(5, 6),
-    )
-    p.marked.difficulty.shuffle, p.marked.batches.full.row_length = 0.0, 336
     p.model = ConfigDict(
         dict(
             hidden_size=128,
@@ -245,6 +187,17 @@ def base(c: ConfigDict) -> ConfigDict:
             head_dim=32,
             tie_embeddings=True,
             max_positions=1024,
+        )
+    )
+    p.difficulty = ConfigDict(
+        dict(
+            steps=(1, 6),
+            operand=(3, 99),
+            factor=(2, 9),
+            max_value=999,
+            distractors=0.4,
+            shuffle=0.25,
+            branch=0.5,
         )
     )
     c.pretrain = p

@@ -126,13 +126,15 @@ def default() -> ConfigDict:
             attention="causal",  # or "prefix": bidirectional over the source
             per_question=8,  # pairs of each kind
             turn=1.0,  # weight of the token at which a target leaves its draft; [not stated]
+            greedy_only=False,  # pairs of greedy drafts alone, which `sample.include_greedy` adds; [not stated]
             failed_continuations=False,  # local drafts also from failed rollouts (paper figure 1)
             max_new=300,
         )
     )
     c.evaluate = ConfigDict(
         dict(
-            threshold=0.5,
+            threshold=0.5,  # a step or a solution whose score is no higher is called wrong
+            mark=0.5,  # [BAD] stands before the first step whose score is no higher; the paper has one threshold for both
             k=96,  # samples per test question for maj@k, pass@k, rerank@k and best-of-3
             temperature=1.0,
             max_new=300,
@@ -160,7 +162,7 @@ _AT_LEAST = {
     **dict.fromkeys(("min_lr", "weight_decay", "dev_size", "examples", "cache_bytes"), 0),
 }
 _ABOVE_ZERO = ("temperature", "lr", "clip", "muon_scale", "head_scale", "top_p", "turn")
-_SHARES = ("threshold", "top_p", "distractors", "shuffle", "branch", "share")
+_SHARES = ("threshold", "mark", "top_p", "distractors", "shuffle", "branch", "share")
 _CHOICES = {
     "schedule": ("backward", "full", "bisect"),
     "attention": ("causal", "prefix"),

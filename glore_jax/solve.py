@@ -66,7 +66,7 @@ def solve(workdir, text: str) -> dict:
         raise UserError("the student wrote nothing for this question")
     orm, sorm = common.load_reward(ctx, "orm", "hf"), common.load_reward(ctx, "sorm", "hf")
     (steps,) = rewards.score(ctx, sorm, [(text, draft)], "sorm")
-    bad = first_error(steps, ctx.config.evaluate.threshold)
+    bad = first_error(steps, ctx.config.evaluate.mark)
     refiner = common.load_policy(ctx, "refiner", "hf")
 
     def refine(at):

@@ -1,6 +1,6 @@
 """Stage `evaluate`: the whole system on test questions (paper section 4.2 and figure 3).
 
-    greedy draft -> step scores -> [BAD] at the first step <= threshold -> global and local refinement -> rerank by the ORM
+    greedy draft -> step scores -> [BAD] at the first step <= `evaluate.mark` -> global and local refinement -> rerank by the ORM
 
 Everything that is generated or scored is kept as records; `measures.py` turns the records into the report's figures.
 """
@@ -85,12 +85,12 @@ def score_all(
 
 def refine(ctx, split: str, drafts: list[dict], scores: dict[str, list[list[float]]]) -> list[dict]:
     """One record a draft: for each kind the place of [BAD] and the refined steps. Without a flagged step, local = the draft."""
-    model, threshold = common.load_policy(ctx, "refiner", "hf"), ctx.config.evaluate.threshold
+    model, mark = common.load_policy(ctx, "refiner", "hf"), ctx.config.evaluate.mark
 
     def marks(i: int) -> dict[str, int | None]:
         if not drafts[i]["steps"]:
             return dict.fromkeys(KINDS)
-        flagged = {kind: first_error(scores[kind.removeprefix("local_")][i], threshold) for kind in KINDS[1:]}
+        flagged = {kind: first_error(scores[kind.removeprefix("local_")][i], mark) for kind in KINDS[1:]}
         return {"global": 0} | {kind: None if at < 0 else at for kind, at in flagged.items()}
 
     places = [marks(i) for i in range(len(drafts))]

@@ -64,8 +64,7 @@ def build_tokenizer(texts) -> Tokenizer:
 class CorpusBatches:
     """`self[n]`: documents packed into rows, in the form of `training.batches.Batches`.
 
-    `config.difficulty` is the generator's; `config.batches` names kinds of batch: {name: {rows, row_length, kinds: ((kind of
-    document, share), ...), steps: (low, high)}};
+    `config.batches` names kinds of batch: {name: {rows, row_length, kinds: ((kind of document, share), ...), steps: (low, high)}};
     `config.phases` is ((until, ((name, share), ...), judging), ...), `until` a share of all steps: which batches are drawn when,
     and how much of the loss judging the work has: `judging` names a section of `config.judging`.
 
@@ -74,21 +73,18 @@ class CorpusBatches:
     labels can be guessed from their place, and that a text differs from what was to be expected shows at one token only.
     """
 
-    def __init__(self, tokenizer, config, drafts: list[corpus.Draft] = ()):
+    def __init__(self, tokenizer, config, difficulty, drafts: list[corpus.Draft] = ()):
         self.tokenizer, self.config = tokenizer, config
         (self.newline,) = tokenizer.encode("\n")
-        # An unlikely token gives away what is wrong with a sample, nothing but the mark what is wrong with a greedy draft: only
-        # there is it worth looking at, and greedy drafts are what a refiner will be shown.
-        self.drafts = {"reviewed": _sides(drafts), "redone": _sides([d for d in drafts if d.greedy])}
+        self.wrong = [d for d in drafts if d.first_wrong is not None]
+        self.right = [d for d in drafts if d.first_wrong is None]
         asked = {kind for b in config.batches.values() for kind, _ in b.kinds}
-        for kind in (k for k in corpus.KINDS_OF_DRAFTS if k in asked):
-            right, wrong = self.drafts[kind]
-            if not (right and wrong):
-                raise UserError(
-                    f"the base wrote {len(right)} right and {len(wrong)} wrong drafts to be {kind}; a review needs both: "
-                    "raise pretrain.read.steps, or problems in its section drafts"
-                )
-        base = difficulty_of(config.difficulty)
+        if asked.intersection(corpus.KINDS_OF_DRAFTS) and not (self.right and self.wrong):
+            raise UserError(
+                f"the base wrote {len(self.right)} right and {len(self.wrong)} wrong drafts; a review needs both: "
+                "raise pretrain.read.steps, or problems in its section drafts"
+            )
+        base = difficulty_of(difficulty)
         self.difficulty = {
             name: dataclasses.replace(base, steps=tuple(b.steps)) for name, b in config.batches.items()
         }
@@ -127,10 +123,8 @@ class CorpusBatches:
     def _parts(self, kind: str, difficulty, rng: random.Random) -> corpus.Document:
         if kind not in corpus.KINDS_OF_DRAFTS:
             return corpus.document(kind, rng, difficulty)
-        right, wrong = self.drafts[kind]
-        return corpus.of_draft(
-            kind, rng, rng.choice(wrong if rng.random() < self.config.wrong[kind] else right)
-        )
+        wrong = rng.random() < self.config.wrong[kind]
+        return corpus.of_draft(kind, rng, rng.choice(self.wrong if wrong else self.right))
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         c, rng = self.config, random.Random(f"corpus {self.config.seed} {step}")
@@ -154,11 +148,6 @@ class CorpusBatches:
         }
 
 
-def _sides(drafts: list[corpus.Draft]) -> tuple[list[corpus.Draft], list[corpus.Draft]]:
-    """The right ones and the wrong ones."""
-    return [d for d in drafts if d.first_wrong is None], [d for d in drafts if d.first_wrong is not None]
-
-
 def _draw(rng: random.Random, shares) -> str:
     names, weights = zip(*shares, strict=True)
     return rng.choices(names, weights)[0]
@@ -177,7 +166,7 @@ def run(ctx) -> dict:
     config = ctx.config.pretrain
     if ctx.config.task.name != "chains":
         raise UserError(f"stage pretrain makes the base of the task chains, not of {ctx.config.task.name}")
-    tokenizer = make_tokenizer(difficulty_of(config.read.difficulty))
+    tokenizer = make_tokenizer(difficulty_of(config.difficulty))
     size = -(-tokenizer.vocab_size // 32) * 32
     model_config = LlamaConfig(vocab_size=size, **config.model.to_dict())
 
@@ -206,7 +195,7 @@ def run(ctx) -> dict:
 def read(ctx, name: str, graphdef, params, model_config, tokenizer, drafts) -> dict:
     """One reading of the corpus, as `config.pretrain.NAME` says; leaves `pretrain/NAME/hf`, without the value head."""
     section = ctx.config.pretrain[name]
-    batches = CorpusBatches(tokenizer, section, drafts)
+    batches = CorpusBatches(tokenizer, section, ctx.config.pretrain.difficulty, drafts)
     loss = functools.partial(losses.joint_loss, depth=section.depth, share=section.share)
     folder = f"pretrain/{name}"
 
@@ -231,12 +220,9 @@ def read(ctx, name: str, graphdef, params, model_config, tokenizer, drafts) -> d
 
 def write_drafts(ctx, name: str, writer: str) -> list[corpus.Draft]:
     """Whole drafts of the model `pretrain/WRITER/hf` on problems of the corpus, no two of a problem the same, as
-    `config.pretrain.NAME.drafts` says (a greedy one and so many `samples`); kept under `pretrain/NAME`."""
-    section = ctx.config.pretrain[name]
-    c, difficulty = (
-        section.drafts,
-        dataclasses.replace(difficulty_of(section.difficulty), steps=tuple(section.drafts.steps)),
-    )
+    `config.pretrain.NAME.drafts` says; kept under `pretrain/NAME`."""
+    c, base = ctx.config.pretrain[name].drafts, difficulty_of(ctx.config.pretrain.difficulty)
+    difficulty = dataclasses.replace(base, steps=tuple(c.steps))
     chains = [
         splits.draw_for("corpus", random.Random(f"drafts {c.seed} {i}"), difficulty)
         for i in range(c.problems)
@@ -246,15 +232,12 @@ def write_drafts(ctx, name: str, writer: str) -> list[corpus.Draft]:
     greedy = common.sample(
         ctx, f"pretrain/{name}/greedy", model, problems, Sampling(0.0, max_new=c.max_new), 1
     )
-    sampled = []
-    if c.samples:
-        sampling = Sampling(c.temperature, max_new=c.max_new)
-        sampled = common.sample(ctx, f"pretrain/{name}/sampled", model, problems, sampling, c.samples)
+    sampling = Sampling(c.temperature, max_new=c.max_new)
+    sampled = common.sample(ctx, f"pretrain/{name}/sampled", model, problems, sampling, c.k)
     by_id = {problem.id: chain for problem, chain in zip(problems, chains, strict=True)}
-    first = {row["question_id"]: tuple(row["steps"]) for row in greedy}
     found = {
         (row["question_id"], tuple(row["steps"]))
         for row in greedy + sampled
         if row["ended"] and row["steps"][-1].startswith("####")
     }
-    return [corpus.Draft(by_id[name], lines, lines == first[name]) for name, lines in sorted(found)]
+    return [corpus.Draft(by_id[name], lines) for name, lines in sorted(found)]

@@ -1,6 +1,5 @@
 """The corpus of the tiny base as batches, and a tokenizer that loses nothing."""
 
-import dataclasses
 import random
 from types import SimpleNamespace
 
@@ -69,7 +68,6 @@ CONFIG = ConfigDict(
     dict(
         seed=7,
         steps=40,
-        difficulty=DIFFICULTY,
         batches=dict(
             short=dict(rows=3, row_length=64, steps=(1, 1), kinds=(("facts", 0.5), ("solved", 0.5))),
             long=dict(rows=2, row_length=256, steps=(2, 3), kinds=(("corrected", 1.0),)),
@@ -89,7 +87,7 @@ CONFIG = ConfigDict(
 
 @pytest.fixture(scope="module")
 def batches(tokenizer):
-    return pretrain.CorpusBatches(tokenizer, CONFIG)
+    return pretrain.CorpusBatches(tokenizer, CONFIG, DIFFICULTY)
 
 
 def same(a, b) -> bool:
@@ -97,7 +95,7 @@ def same(a, b) -> bool:
 
 
 def test_a_batch_is_a_function_of_its_number(batches, tokenizer):
-    later = pretrain.CorpusBatches(tokenizer, CONFIG)
+    later = pretrain.CorpusBatches(tokenizer, CONFIG, DIFFICULTY)
     found = {n: later[n] for n in (30, 3, 12, 4)}
     assert all(same(found[n], batches[n]) for n in found)
     assert not same(found[3], found[4])
@@ -106,7 +104,7 @@ def test_a_batch_is_a_function_of_its_number(batches, tokenizer):
 def test_another_seed_gives_other_batches(batches, tokenizer):
     config = CONFIG.copy_and_resolve_references()
     config.seed = 8
-    assert not same(pretrain.CorpusBatches(tokenizer, config)[3], batches[3])
+    assert not same(pretrain.CorpusBatches(tokenizer, config, DIFFICULTY)[3], batches[3])
 
 
 def test_phases_say_which_batches_are_drawn_when(batches):
@@ -179,15 +177,14 @@ def test_a_slip_and_the_ends_of_lines_count_more(batches, tokenizer):
 def test_own_drafts_are_read_in_the_wanted_shares(tokenizer):
     chains = [splits.draw_for("corpus", random.Random(i), difficulty_of(DIFFICULTY)) for i in range(40)]
     drafts = [
-        corpus.Draft(c, c.solution() if i % 4 == 0 else slip(c, random.Random(i))[0], greedy=i % 3 > 0)
+        corpus.Draft(c, c.solution() if i % 4 == 0 else slip(c, random.Random(i))[0])
         for i, c in enumerate(chains)
     ]
     config = CONFIG.copy_and_resolve_references()
     config.wrong = ConfigDict(dict(reviewed=0.5, redone=1.0))
     config.batches.long.kinds = (("reviewed", 0.5), ("redone", 0.5))
-    batches = pretrain.CorpusBatches(tokenizer, config, drafts)
+    batches = pretrain.CorpusBatches(tokenizer, config, DIFFICULTY, drafts)
     assert same(batches[30], batches[30])
-    greedy = {"\n".join(d.lines) + "\n" for d in drafts if d.greedy}
     wrong, redone = [], 0
     for n in range(20, 40):
         for tokens, labels, weights in documents_of(batches[n]):
@@ -196,15 +193,11 @@ def test_own_drafts_are_read_in_the_wanted_shares(tokenizer):
                 redone += 1
                 draft = text.split("\n", 1)[1].split("Correction:\n")[0].replace("[BAD]", "")
                 assert draft not in {"\n".join(c.solution()) + "\n" for c in chains} and not weights.any()
-                assert draft in greedy
             elif weights.any():
                 wrong.append(not labels[weights > 0].all())
     assert redone > 10 and 0.3 < np.mean(wrong) < 0.7
     with pytest.raises(UserError, match="the base wrote 10 right and 0 wrong drafts"):
-        pretrain.CorpusBatches(tokenizer, config, drafts[::4])
-    sampled = [dataclasses.replace(d, greedy=False) for d in drafts]
-    with pytest.raises(UserError, match="the base wrote 0 right and 0 wrong drafts"):
-        pretrain.CorpusBatches(tokenizer, config, sampled)
+        pretrain.CorpusBatches(tokenizer, config, DIFFICULTY, drafts[::4])
 
 
 def test_only_chains_have_a_base_of_their_own():

@@ -9,7 +9,7 @@ Eight kinds of document:
     slipped    a problem and a solution with one slip
     corrected  a problem, a solution with or without a slip, "Correction:" and the right solution
     reviewed   a problem and a draft of the model's own
-    redone     a problem, a greedy draft of its own with [BAD] in front of it or of its first wrong line, "Correction:" and the solution
+    redone     a problem, a draft of its own with [BAD] in front of it or of its first wrong line, "Correction:" and the solution
 
 Each is a list of parts. A part says how much its text counts in the language model's loss, and whether the work is still right
 where it stands: a reader of homework notices a slip where it happens, and so shall the base, which verifiers start from. Slips
@@ -58,7 +58,6 @@ class Draft:
 
     chain: Chain
     lines: tuple[str, ...]
-    greedy: bool = True  # not sampled
 
     @functools.cached_property
     def first_wrong(self) -> int | None:
