@@ -29,9 +29,9 @@ def get_config(arg: str = "") -> ConfigDict:
             operand=(3, 99),
             factor=(2, 9),
             max_value=999,
-            distractors=0.4,
+            distractors=0.7,
             shuffle=0.0,
-            branch=0.5,
+            branch=0.9,
         )
     )
     c.model.base, c.model.dtype, c.model.remat, c.model.unroll_layers, c.model.vocab_multiple = (
@@ -49,12 +49,12 @@ def get_config(arg: str = "") -> ConfigDict:
     c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 200
     c.sample.k, c.sample.questions, c.sample.include_greedy = 6, 400, True
     c.rollout.questions, c.rollout.drafts_per_question = 400, 2
-    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 5
+    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 7
     c.sorm.train = tune(lr=1.5e-4, batch_size=16, epochs=1, row_length=320)
     c.sorm.likelihood, c.sorm.train.head_scale = True, 20.0
     c.orm.balanced = False
     c.refiner.train, c.refiner.per_question = tune(lr=2e-4, batch_size=16, epochs=1, row_length=576), 4
-    c.refiner.turn, c.refiner.greedy_only = 10.0, True
+    c.refiner.turn = 10.0
     c.evaluate.k, c.evaluate.splits = 4, ("test", "test_templates")
     if arg == "smoke":
         return smoke(c)

@@ -126,7 +126,6 @@ def default() -> ConfigDict:
             attention="causal",  # or "prefix": bidirectional over the source
             per_question=8,  # pairs of each kind
             turn=1.0,  # weight of the token at which a target leaves its draft; [not stated]
-            greedy_only=False,  # pairs of greedy drafts alone, which `sample.include_greedy` adds; [not stated]
             failed_continuations=False,  # local drafts also from failed rollouts (paper figure 1)
             max_new=300,
         )

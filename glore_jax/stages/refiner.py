@@ -2,7 +2,6 @@
 
 from glore_jax import storage
 from glore_jax.errors import UserError
-from glore_jax.labels.outcome import GREEDY
 from glore_jax.labels.pairs import global_pairs, local_pairs
 from glore_jax.models import hf
 from glore_jax.stages import common
@@ -17,21 +16,9 @@ def make_pairs(ctx) -> list[dict]:
     c, seed, grade = ctx.config.refiner, ctx.config.seed, ctx.task.grade
     samples = storage.read_records(ctx.folder("sample", "records"))
     labelled = storage.read_records(ctx.folder("rollout", "records"))
-    if c.greedy_only:
-        samples, labelled = of_greedy(samples, labelled)
     return global_pairs(samples, c.per_question, seed, grade) + local_pairs(
         labelled, samples, c.per_question, seed, c.failed_continuations, grade
     )
-
-
-def of_greedy(samples: list[dict], labelled: list[dict]) -> tuple[list[dict], list[dict]]:
-    """Only greedy drafts are to be refined, as in the evaluation: what is wrong with a sample shows by how unlikely it is, and a refiner
-    that sees samples learns to look for that rather than at the mark. The targets are still all right samples."""
-    greedy = {(s["question_id"], s["sample_id"]) for s in samples if s.get("policy") == GREEDY}
-    if not greedy:
-        raise UserError("refiner.greedy_only needs greedy drafts among the samples: --config.sample.include_greedy=true")
-    drafts = [r for r in labelled if (r["question_id"], r["sample_id"]) in greedy]
-    return [s for s in samples if s["correct"] or s.get("policy") == GREEDY], drafts
 
 
 def pair_example(prompts, pair: dict, prefix: bool, turn: float):

@@ -48,22 +48,6 @@ def test_both_kinds_of_pairs_are_made(data):
     assert all(p["draft"] == WRONG for p in kinds.values())
 
 
-def test_pairs_of_greedy_drafts_alone(data):
-    data.config.refiner.greedy_only = True
-    with pytest.raises(UserError, match="greedy_only needs greedy drafts among the samples"):
-        refiner.make_pairs(data)
-    other = ["2+3=6", "6*2=12", "#### 12"]
-    samples = [sample(0, RIGHT, True), sample(1, WRONG, False), sample(2, other, False) | {"policy": "greedy"}]
-    labelled = [LABELLED, LABELLED | {"sample_id": 2, "completions": other, "labels": [0, 0, 0], "first_error": 0}]
-    storage.write_part(data.folder("sample", "records"), 0, samples)
-    storage.write_part(data.folder("rollout", "records"), 0, labelled)
-    pairs = refiner.make_pairs(data)
-    assert {p["kind"]: p["target"] for p in pairs} == {"global": RIGHT, "local": RIGHT}
-    assert all(p["draft"] == other for p in pairs)
-    data.config.refiner.greedy_only = False
-    assert {tuple(p["draft"]) for p in refiner.make_pairs(data)} == {tuple(WRONG), tuple(other)}
-
-
 @pytest.mark.parametrize("attention", ["causal", "prefix"])
 def test_the_loss_lies_on_the_target_only(data, monkeypatch, attention):
     data.config.refiner.attention, data.config.refiner.turn = attention, 1.0
