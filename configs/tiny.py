@@ -53,7 +53,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.sorm.train = tune(lr=1.5e-4, batch_size=16, epochs=1, row_length=320)
     c.sorm.likelihood, c.sorm.train.head_scale = True, 20.0
     c.orm.balanced = False
-    c.refiner.train, c.refiner.per_question = tune(lr=2e-4, batch_size=16, epochs=1, row_length=576), 4
+    c.refiner.train, c.refiner.per_question = tune(lr=2e-4, batch_size=16, epochs=1, row_length=576), 6
     c.refiner.turn = 10.0
     c.evaluate.k, c.evaluate.splits = 4, ("test", "test_templates")
     if arg == "smoke":
