@@ -16,9 +16,10 @@ SIZE = dict(train=120, dev=60, test=60, test_templates=60)
 
 
 def make_config(**changes):
+    """The quickstart's task but for its difficulty, which may change with the base."""
     config = tiny.get_config().task
     config.size.update(SIZE)
-    config.update(changes)
+    config.update(dict(steps=(5, 5), distractors=0.25, shuffle=0.1, branch=0.3) | changes)
     return config
 
 
