@@ -77,11 +77,17 @@ def main() -> None:
     parser.add_argument("--drafts", type=int, default=500)
     parser.add_argument("--schedule", choices=SCHEDULES)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="instead of config.model.dtype")
+    parser.add_argument(
+        "--unsolved",
+        action="store_true",
+        help="also drafts of questions that no sample solves, whatever the config says",
+    )
     parser.add_argument("--against", help="--out of another run: on which share of steps the labels differ")
     flags = parser.parse_args()
 
     config = read_config(flags.config)
     config.model.dtype = flags.dtype or config.model.dtype
+    config.rollout.solved_only = config.rollout.solved_only and not flags.unsolved
     schedule = flags.schedule or ("full" if flags.engine == "vllm" else config.rollout.schedule)
     if flags.engine == "vllm" and schedule != "full":
         parser.error("vllm gets all prefixes at once: --schedule=full")
