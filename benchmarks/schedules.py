@@ -21,7 +21,8 @@ from glore_jax.stages.context import Context
 def read_drafts(ctx: Context, count: int) -> list[dict]:
     """The first `count` drafts with a step that stage `rollout` would label, read from the work directory."""
     samples = storage.read_records(ctx.folder("sample", "records"))
-    return [d for d in rollout.drafts_of(samples, ctx.config) if d["steps"]][:count]
+    drafts, _ = rollout.drafts_of(samples, ctx.config)
+    return [d for d in drafts if d["steps"]][:count]
 
 
 def make_jobs(ctx: Context, model, drafts: list[dict], schedule: str) -> list[labelling.LabelJob]:

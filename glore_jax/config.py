@@ -149,9 +149,20 @@ def default() -> ConfigDict:
 # Bounds and choices by the last name of a field, wherever it stands.
 _AT_LEAST = {
     **dict.fromkeys(
-        ("k", "label_k", "epochs", "batch_size", "row_length", "max_new", "steps", "rows", "save_seconds"), 1
+        (
+            "k",
+            "label_k",
+            "epochs",
+            "batch_size",
+            "row_length",
+            "max_new",
+            "steps",
+            "rows",
+            "save_seconds",
+            "microbatches",
+        ),
+        1,
     ),
-    "microbatches": 1,
     **dict.fromkeys(
         ("vocab_multiple", "groups", "siblings", "shelves", "round_steps", "part_questions", "patience"), 1
     ),

@@ -12,8 +12,8 @@ watch_run() {
   [[ ! $dry ]] || { rehearse && return; }
   local now verdict last='' bad=0 restarts=0 since=$SECONDS
   while true; do
-    ! unwanted || return 0
     now=$(slice_state)
+    ! unwanted || return 0 # asked after the look: whoever deletes says so before the slice goes
     verdict=$now
     [[ $now != READY ]] || verdict=$(judge)
     [[ $verdict == "$last" ]] || say "$(date '+%F %T') $name: $verdict"
@@ -26,7 +26,6 @@ watch_run() {
       stopped) say "$run_id was stopped: \`run $name\` goes on with it" && return 0 ;;
       busy) fail "another run is on slice $name: \`status $name\` says which" ;;
       LOST | GONE)
-        ! unwanted || return 0 # a person's \`delete\` began after the look above
         renew_slice || return
         restarts=0 bad=0 last=''
         ;;

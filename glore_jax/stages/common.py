@@ -132,6 +132,11 @@ def row_length_of(section, model_config: LlamaConfig) -> int:
     return min(section.row_length, model_config.max_positions)
 
 
+def row_multiple_of(ctx, section) -> int:
+    """What the rows of a batch are a multiple of: each microbatch is divided over `data` and `fsdp`."""
+    return ctx.mesh.shape["data"] * ctx.mesh.shape["fsdp"] * section.microbatches
+
+
 def make_batches(
     ctx, examples: list[batching.Example], section, model_config: LlamaConfig
 ) -> tuple[batching.Batches, int]:
@@ -144,7 +149,7 @@ def make_batches(
         row_length=row_length,
         epochs=section.epochs,
         seed=ctx.config.seed,
-        row_multiple=ctx.mesh.shape["data"] * ctx.mesh.shape["fsdp"] * section.microbatches,
+        row_multiple=row_multiple_of(ctx, section),
     )
     return batches, len(examples) - len(fitting)
 

@@ -104,7 +104,7 @@ def _training(
 ) -> Program:
     graphdef, params = _model(ctx, shape, module, True, asked)
     setup = loop.setup(graphdef, params, loss_fn, section, STEPS, ctx.mesh)
-    multiple = ctx.mesh.shape["data"] * ctx.mesh.shape["fsdp"] * section.microbatches
+    multiple = common.row_multiple_of(ctx, section)
     length = common.row_length_of(section, shape)
     rows = -(-section.batch_size * tokens // length // multiple) * multiple
     labels = np.zeros(1, np.float32) if loss_fn is losses.reward_loss else None

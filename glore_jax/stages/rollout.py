@@ -29,11 +29,13 @@ def of_solved(samples: list[dict]) -> list[dict]:
     return [s for s in samples if s["question_id"] in solved]
 
 
-def drafts_of(samples: list[dict], config) -> list[dict]:
-    """The drafts among `samples` that are to be labelled. `config`: the whole one; seed and section rollout count."""
+def drafts_of(samples: list[dict], config) -> tuple[list[dict], int]:
+    """(the drafts among `samples` that are to be labelled, how many questions are left out as never solved). `config`: the whole one;
+    seed and section rollout count."""
     c = config.rollout
     kept = of_solved(samples) if c.solved_only else samples
-    return choose_drafts(kept, c.drafts_per_question, config.seed)
+    asked, left = ({s["question_id"] for s in some} for some in (samples, kept))
+    return choose_drafts(kept, c.drafts_per_question, config.seed), len(asked) - len(left)
 
 
 def run(ctx) -> dict:
@@ -43,8 +45,7 @@ def run(ctx) -> dict:
     samples = [
         s for s in storage.read_records(ctx.folder("sample", "records")) if s["question_id"] in problems
     ]
-    drafts = drafts_of(samples, ctx.config)
-    unsolved = len({s["question_id"] for s in samples}) - len({d["question_id"] for d in drafts})
+    drafts, unsolved = drafts_of(samples, ctx.config)
     records = labelling.label(ctx, "rollout/records", model, drafts, c.k)
     if not records:
         raise UserError("no draft has a step to label: the student writes nothing that reads as a solution")

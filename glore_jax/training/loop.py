@@ -153,11 +153,12 @@ def train(
     log = _Log(writer, rates, flops, tokens * batches.plan.fill, tail)
     start = time.monotonic()
     pending, agreed, due = None, processes.Agreed(), _clock(config.save_seconds)
-    shown = {"total": len(batches), "initial": first, "desc": name, "unit": "step"}
     fed = ahead(lambda step: meshes.feed(batches[step], mesh), range(first, len(batches)))
     with (
         _until_signalled() as stop,
-        tqdm(mininterval=2.0, dynamic_ncols=True, **shown) as bar,
+        tqdm(
+            total=len(batches), initial=first, desc=name, unit="step", mininterval=2.0, dynamic_ncols=True
+        ) as bar,
         _profiler(config, writer) as profile,
         contextlib.closing(fed),
     ):

@@ -58,11 +58,12 @@ def joint_loss(model, batch, whole=None, depth: int = 0, share: float = 0.0):
     attended to from a higher one: that a token is not the one to be expected must be seen early, or no later token learns of it.
     """
     read = batch["tokens"], batch["positions"], attend_for(model, batch)
+    whole = whole or batch
     if not share:
-        return _joint(model, model.backbone(*read)[0], batch, whole or batch)
+        return _joint(model, model.backbone(*read)[0], batch, whole)
     early, hidden = model.backbone.hidden_at(*read, depth)
-    foretaste, _ = _joint(model, early, batch, whole or batch)
-    loss, metrics = _joint(model, hidden, batch, whole or batch)
+    foretaste, _ = _joint(model, early, batch, whole)
+    loss, metrics = _joint(model, hidden, batch, whole)
     return loss + share * foretaste, metrics
 
 
