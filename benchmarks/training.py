@@ -1,6 +1,6 @@
 """Tokens a second of a student's training step, here and in PyTorch, taken in turns; prints one line of JSON.
 
-    python -m benchmarks.training --config=configs/tiny.py [--rounds=5] [--steps=4]
+    python -m benchmarks.training --config=configs/tiny.py [--rounds=5] [--steps=4] [--microbatches=8]
 
 Both start from the weights of `config.model.base` and take the same steps on the same packed batches of `config.student.sft`, in
 float32, with AdamW, clipping and the same learning rates: the losses that the line holds show it. Each round times `steps` steps of
@@ -98,6 +98,9 @@ def main() -> None:
     parser.add_argument("--config", required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4, help="of a round")
+    parser.add_argument(
+        "--microbatches", type=int, help="instead of config.student.sft.microbatches; here alone"
+    )
     flags = parser.parse_args()
 
     # Before anything loads OpenMP: PyTorch's idle threads would spin, and on a machine with other work take the time of those that
@@ -111,6 +114,7 @@ def main() -> None:
     config = read_config(flags.config)
     section = config.student.sft
     section.optimizer, config.model.dtype = "adamw", "float32"
+    section.microbatches = flags.microbatches or section.microbatches
     ctx = Context(config, "")
     base = common.load_base(ctx)
     examples = [
