@@ -17,11 +17,11 @@ import os
 import time
 
 from benchmarks.pods import read_config
-from benchmarks.schedules import by_draft, compare, make_jobs, read_drafts
+from benchmarks.schedules import by_draft, compare, read_drafts
 from glore_jax import storage
 from glore_jax.labels.stepwise import SCHEDULES
 from glore_jax.sampling.engine import Completion, Stats
-from glore_jax.stages import common
+from glore_jax.stages import common, labelling
 from glore_jax.stages.context import Context
 
 
@@ -95,7 +95,7 @@ def main() -> None:
     model = common.load_policy(ctx, "student", "hf")
 
     def read_jobs():
-        return make_jobs(ctx, model, read_drafts(ctx, flags.drafts), schedule)
+        return labelling.make_jobs(ctx, model, read_drafts(ctx, flags.drafts), c.k, schedule)
 
     first = read_jobs()
     if len(first) < flags.drafts:

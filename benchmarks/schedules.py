@@ -25,11 +25,6 @@ def read_drafts(ctx: Context, count: int) -> list[dict]:
     return [d for d in drafts if d["steps"]][:count]
 
 
-def make_jobs(ctx: Context, model, drafts: list[dict], schedule: str) -> list[labelling.LabelJob]:
-    c = ctx.config.rollout
-    return [labelling.LabelJob(ctx.task, model.prompts, d, c.k, schedule, c.consistency) for d in drafts]
-
-
 def by_draft(records) -> dict[tuple, dict]:
     """Label records by the draft that they label, as `compare` takes them."""
     return {(r["question_id"], r["sample_id"]): r for r in records}
@@ -67,10 +62,11 @@ def main() -> None:
     drafts = read_drafts(ctx, flags.drafts)
 
     def label(engine, drafts, schedule):
-        done = engine.run(make_jobs(ctx, model, drafts, schedule), common.sampling_of(c))
+        jobs = labelling.make_jobs(ctx, model, drafts, c.k, schedule)
+        done = engine.run(jobs, common.sampling_of(c))
         return by_draft(job.record() for job in done)
 
-    trunks = [job.trunk for job in make_jobs(ctx, model, drafts, "full")]
+    trunks = [job.trunk for job in labelling.make_jobs(ctx, model, drafts, c.k, "full")]
     engine = common.make_engine(ctx, model, trunks, c.max_new, c.k)
     label(engine, drafts[:64], "full")
     labels = {}

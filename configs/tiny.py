@@ -5,8 +5,9 @@
     python -m glore_jax.main --config=configs/tiny.py:base --workdir=runs/base         # make the packaged base again (hours)
 
 The learning rates are those of a model of 1.2 million parameters, not the paper's. Of what the paper leaves open, some is chosen for so
-small a model, too: the SORM counts the likelihood of a solution (`sorm.likelihood`), the student's greedy drafts are among the samples
-(`sample.include_greedy`), and the token at which a correction leaves its draft weighs more (`refiner.turn`).
+small a model, too: both reward models count the likelihood of a solution (`orm.likelihood`, `sorm.likelihood`), the student's greedy
+drafts are among the samples (`sample.include_greedy`), and the token at which a correction leaves its draft weighs more
+(`refiner.turn`).
 """
 
 from ml_collections import ConfigDict
@@ -23,7 +24,7 @@ def get_config(arg: str = "") -> ConfigDict:
             data_dir="",
             prompt="{question}\n",
             seed=1,
-            size=dict(train=400, dev=200, test=500, test_templates=100),
+            size=dict(train=800, dev=200, test=500, test_templates=100),
             limit=dict(train=0, dev=0, test=0, test_templates=0),
             steps=(5, 5),
             operand=(3, 99),
@@ -47,15 +48,16 @@ def get_config(arg: str = "") -> ConfigDict:
 
     c.student.sft = tune(lr=4e-4, batch_size=16, epochs=1, row_length=304)
     c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 200
-    c.sample.k, c.sample.questions, c.sample.include_greedy = 6, 400, True
-    c.rollout.questions, c.rollout.drafts_per_question = 400, 2
-    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 7
+    c.sample.k, c.sample.questions, c.sample.include_greedy = 3, 800, True
+    c.rollout.questions, c.rollout.drafts_per_question = 450, 2
+    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 4
     c.sorm.train = tune(lr=1.5e-4, batch_size=16, epochs=1, row_length=320)
-    c.sorm.likelihood, c.sorm.train.head_scale = True, 20.0
+    for reward in (c.orm, c.sorm):
+        reward.likelihood, reward.train.head_scale = True, 20.0
     c.orm.balanced = False
     c.refiner.train, c.refiner.per_question = tune(lr=2e-4, batch_size=16, epochs=1, row_length=576), 6
     c.refiner.turn = 10.0
-    c.evaluate.k, c.evaluate.splits = 4, ("test", "test_templates")
+    c.evaluate.k, c.evaluate.splits, c.evaluate.mark = 4, ("test", "test_templates"), 0.8
     if arg == "smoke":
         return smoke(c)
     if arg == "base":

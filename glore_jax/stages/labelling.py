@@ -56,11 +56,18 @@ class LabelJob(Job):
         }  # fmt: skip
 
 
+def make_jobs(ctx, model, drafts: list[dict], k: int, schedule: str) -> list[LabelJob]:
+    """Jobs of the drafts that have a step, those of most steps first: their prefixes are tried one after the other, so that one that
+    began last would be alone at the end."""
+    longest_first = sorted((d for d in drafts if d["steps"]), key=lambda d: -len(d["steps"]))
+    consistency = ctx.config.rollout.consistency
+    return [LabelJob(ctx.task, model.prompts, d, k, schedule, consistency) for d in longest_first]
+
+
 def label(ctx, name: str, model, drafts: list[dict], k: int) -> list[dict]:
     """Step-label records of `drafts` (those without any step are left out)."""
     c = ctx.config.rollout
-    drafts = [d for d in drafts if d["steps"]]
-    jobs = [LabelJob(ctx.task, model.prompts, d, k, c.schedule, c.consistency) for d in drafts]
+    jobs = make_jobs(ctx, model, drafts, k, c.schedule)
     engine = common.make_engine(ctx, model, [j.trunk for j in jobs], c.max_new, k)
     return common.generate(
         ctx,
