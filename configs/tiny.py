@@ -7,7 +7,8 @@
 The learning rates are those of a model of 1.2 million parameters, not the paper's. Of what the paper leaves open, some is chosen for so
 small a model, too: both reward models count the likelihood of a solution (`orm.likelihood`, `sorm.likelihood`), the student's greedy
 drafts are among the samples (`sample.include_greedy`), and the token at which a correction leaves its draft weighs more
-(`refiner.turn`).
+(`refiner.turn`). The student is shown the worked solutions of half of the training questions (`student.worked`): on the others it goes
+wrong as it will on new ones.
 """
 
 from ml_collections import ConfigDict
@@ -46,7 +47,7 @@ def get_config(arg: str = "") -> ConfigDict:
     for section in (c.student.ei, c.sample, c.rollout, c.refiner, c.evaluate):
         section.max_new = 240
 
-    c.student.sft = tune(lr=4e-4, batch_size=16, epochs=1, row_length=304)
+    c.student.sft, c.student.worked = tune(lr=4e-4, batch_size=16, epochs=1, row_length=304), 400
     c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 200
     c.sample.k, c.sample.questions, c.sample.include_greedy = 3, 800, True
     c.rollout.questions, c.rollout.drafts_per_question = 450, 2

@@ -69,6 +69,7 @@ def default() -> ConfigDict:
 
     c.student = ConfigDict(
         dict(
+            worked=0,  # training questions whose worked solutions the student sees, of all others it gets the answer alone; 0: all
             sft=training(2e-5, 2e-7, 128, 4),
             shot=dict(
                 question="", solution=""
@@ -167,7 +168,8 @@ _AT_LEAST = {
         ("vocab_multiple", "groups", "siblings", "shelves", "round_steps", "part_questions", "patience"), 1
     ),
     **dict.fromkeys(
-        ("rounds", "questions", "per_question", "drafts_per_question", "warmup", "top_k", "lanes"), 0
+        ("rounds", "worked", "questions", "per_question", "drafts_per_question", "warmup", "top_k", "lanes"),
+        0,
     ),
     **dict.fromkeys(("min_lr", "weight_decay", "dev_size", "examples", "cache_bytes"), 0),
 }

@@ -39,9 +39,11 @@ def _stopped_rising(rounds: list[dict], patience: int) -> bool:
 
 
 def first_set(ctx, train) -> list[dict]:
-    """Solutions {question_id, question, steps} to start from."""
+    """Solutions {question_id, question, steps} to start from: the task's own of the first `student.worked` (0: all) problems."""
     worked = [
-        {"question_id": p.id, "question": p.question, "steps": list(p.solution)} for p in train if p.solution
+        {"question_id": p.id, "question": p.question, "steps": list(p.solution)}
+        for p in common.first(train, ctx.config.student.worked)
+        if p.solution
     ]
     if worked:
         return worked

@@ -59,7 +59,7 @@ def refine(ctx, monkeypatch):
     monkeypatch.setattr(common, "load_policy", lambda ctx, *parts: SimpleNamespace(prompts=PROMPTS))
     monkeypatch.setattr(common, "make_engine", make_engine)
     ctx.config.refiner.attention = "prefix"
-    ctx.config.evaluate.threshold = 0.9  # marks have a threshold of their own
+    ctx.config.evaluate.mark, ctx.config.evaluate.threshold = 0.5, 0.9
     scores = {"orm": [d[2] for d in DRAFTS.values()], "sorm": [d[3] for d in DRAFTS.values()]}
     return {r["question_id"]: r for r in evaluate.refine(ctx, "test", drafts(), scores)}, trunks
 

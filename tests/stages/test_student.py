@@ -167,3 +167,9 @@ def test_worked_solutions_are_taken_where_there_are_some(shot):
     assert student.first_set(shot.ctx, problems) == [
         {"question_id": "a", "question": "a?", "steps": ["one", "#### 5"]}
     ]
+
+
+def test_worked_solutions_of_the_first_questions_alone(shot):
+    problems = [Problem(q, f"{q}?", "5", ("#### 5",)) for q in "abcd"]
+    shot.ctx.config.student.worked = 3
+    assert [row["question_id"] for row in student.first_set(shot.ctx, problems)] == ["a", "b", "c"]
