@@ -17,6 +17,7 @@ class Case:
     draft: dict
     refined: dict
     sorm: list
+    flagged: int | None
     lines: list
 
 
@@ -26,9 +27,11 @@ def case(finished, tmp_path_factory) -> Case:
         return storage.read_records(finished / "evaluate" / "test" / name)
 
     drafts, scores = records("drafts"), [r["scores"] for r in records("scores/sorm")]
+    mark = storage.read_json(finished / "config.json")["config"]["evaluate"]["mark"]
     index = max(
-        range(len(drafts)), key=lambda i: (min(scores[i]) <= 0.5, scores[i][0] > 0.5)
+        range(len(drafts)), key=lambda i: (min(scores[i]) <= mark, scores[i][0] > mark)
     )  # a later step is flagged
+    flagged = next((i for i, s in enumerate(scores[index]) if s <= mark), None)
     draft = drafts[index]
     refined = {
         r["bad"]: r["steps"] for r in records("refinements") if r["question_id"] == draft["question_id"]
@@ -43,7 +46,7 @@ def case(finished, tmp_path_factory) -> Case:
         cache = finished.parent / "compiled"
         code = finished_run.start("solve", *arguments, cache=cache, log=log, errors=errors).wait(timeout=300)
     assert code == 0, (folder / "err.txt").read_text()
-    return Case(draft, refined, scores[index], (folder / "out.txt").read_text().splitlines())
+    return Case(draft, refined, scores[index], flagged, (folder / "out.txt").read_text().splitlines())
 
 
 def section(lines, name):
@@ -60,17 +63,15 @@ def test_the_question_is_read_from_a_file(case):
 
 def test_the_draft_has_the_score_of_each_step(case):
     _, _, body = section(case.lines, "draft")
-    flagged = next((i for i, s in enumerate(case.sorm) if s <= 0.5), None)
-    expected = [("[BAD] " if i == flagged else "") + step for i, step in enumerate(case.draft["steps"])]
+    expected = [("[BAD] " if i == case.flagged else "") + step for i, step in enumerate(case.draft["steps"])]
     assert [line.split(None, 1)[1] for line in body] == expected
     assert [float(line.split()[0]) for line in body] == pytest.approx(case.sorm, abs=0.0051)
 
 
 def test_refinements_are_those_of_the_evaluation(case):
-    flagged = next((i for i, s in enumerate(case.sorm) if s <= 0.5), None)
     found = {name: [line.strip() for line in section(case.lines, name)[2]] for name in ("global", "local")}
     assert found["global"] == case.refined[0]
-    assert found["local"] == ([] if flagged is None else case.refined[flagged])
+    assert found["local"] == ([] if case.flagged is None else case.refined[case.flagged])
 
 
 def test_the_best_score_is_chosen_and_answers(case, finished):

@@ -209,7 +209,7 @@ def _examples(examples: Sequence[Mapping]) -> str:
     intro = (
         '<section id="examples"><h2>Worked examples</h2>'
         "<p>Each step of the draft has the colour of its SORM score, the probability that the right answer can still be "
-        'reached from it. <b class="bad">[BAD]</b> stands before the first step at or below the threshold; the local refiner '
+        'reached from it. <b class="bad">[BAD]</b> stands before the first step whose score is no higher than <code>evaluate.mark</code>; the local refiner '
         "rewrites from it. Steps of a refinement in grey are the draft's own. The solution with the highest ORM score at "
         "its last step is chosen.</p>"
     )
