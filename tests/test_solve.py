@@ -79,7 +79,8 @@ def test_the_best_score_is_chosen_and_answers(case, finished):
     (chosen,) = (name for name, (_, is_chosen, _) in scores.items() if is_chosen)
     assert scores[chosen][0] == max(score for score, _, _ in scores.values())
     body = scores[chosen][2] or scores["draft"][2]
-    answer = body[-1].partition("####")[2].strip() or "none"  # a solution that was cut off may end without one
+    # A solution that was cut off may end without an answer.
+    answer = body[-1].partition("####")[2].strip() or "none"
     assert case.lines[-1] == f"answer    {answer}"
 
 

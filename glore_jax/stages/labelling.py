@@ -70,13 +70,7 @@ def label(ctx, name: str, model, drafts: list[dict], k: int) -> list[dict]:
     jobs = make_jobs(ctx, model, drafts, k, c.schedule)
     engine = common.make_engine(ctx, model, [j.trunk for j in jobs], c.max_new, k)
     return common.generate(
-        ctx,
-        name,
-        list(range(len(jobs))),
-        engine,
-        common.sampling_of(c),
-        lambda i: jobs[i],
-        lambda i, job: [job.record()],
+        ctx, name, jobs, engine, common.sampling_of(c), lambda job: job, lambda _, job: [job.record()]
     )
 
 

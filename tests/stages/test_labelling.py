@@ -212,3 +212,14 @@ def test_nothing_is_forked_for_drafts_without_steps(monkeypatch):
     ctx = SimpleNamespace(task=TASK, config=SimpleNamespace(rollout=section))
     records = labelling.label(ctx, "x", SimpleNamespace(prompts=PROMPTS), [draft(steps=[]), draft()], 3)
     assert [r["labels"] for r in records] == [[0, 0, 0, 0]]
+
+
+def test_drafts_of_most_steps_come_first():
+    from glore_jax.stages import labelling
+
+    ctx = SimpleNamespace(
+        task=TASK, config=SimpleNamespace(rollout=SimpleNamespace(consistency=True, schedule="backward"))
+    )
+    drafts = [draft(steps=["2+3=5"] * n + ["#### 5"]) for n in (1, 3, 2, 3)]
+    jobs = labelling.make_jobs(ctx, SimpleNamespace(prompts=PROMPTS), drafts, 3, "backward")
+    assert [job.draft for job in jobs] == [drafts[1], drafts[3], drafts[2], drafts[0]]
