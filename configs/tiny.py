@@ -6,9 +6,9 @@
 
 The learning rates are those of a model of 1.2 million parameters, not the paper's. Of what the paper leaves open, some is chosen for so
 small a model, too: both reward models count the likelihood of a solution (`orm.likelihood`, `sorm.likelihood`), the student's greedy
-drafts are among the samples (`sample.include_greedy`), and the token at which a correction leaves its draft weighs more
-(`refiner.turn`). The student is shown the worked solutions of half of the training questions (`student.worked`): on the others it goes
-wrong as it will on new ones.
+drafts are among the samples (`sample.include_greedy`), the token at which a correction leaves its draft weighs more (`refiner.turn`),
+and a local refinement keeps the steps before its mark (`evaluate.keep_prefix`). The student is shown the worked solutions of 400 of
+the training questions (`student.worked`): on the others it goes wrong as it will on new ones.
 """
 
 from ml_collections import ConfigDict
@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ConfigDict:
             data_dir="",
             prompt="{question}\n",
             seed=1,
-            size=dict(train=800, dev=200, test=500, test_templates=100),
+            size=dict(train=1000, dev=200, test=500, test_templates=100),
             limit=dict(train=0, dev=0, test=0, test_templates=0),
             steps=(5, 5),
             operand=(3, 99),
@@ -49,16 +49,17 @@ def get_config(arg: str = "") -> ConfigDict:
 
     c.student.sft, c.student.worked = tune(lr=4e-4, batch_size=16, epochs=1, row_length=304), 400
     c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 200
-    c.sample.k, c.sample.questions, c.sample.include_greedy = 3, 800, True
+    c.sample.k, c.sample.questions, c.sample.include_greedy = 3, 1000, True
     c.rollout.questions, c.rollout.drafts_per_question = 450, 2
-    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 4
+    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 3
     c.sorm.train = tune(lr=1.5e-4, batch_size=16, epochs=1, row_length=320)
     for reward in (c.orm, c.sorm):
         reward.likelihood, reward.train.head_scale = True, 20.0
     c.orm.balanced = False
     c.refiner.train, c.refiner.per_question = tune(lr=2e-4, batch_size=16, epochs=1, row_length=576), 6
     c.refiner.turn = 10.0
-    c.evaluate.k, c.evaluate.splits, c.evaluate.mark = 4, ("test", "test_templates"), 0.8
+    c.evaluate.k, c.evaluate.splits = 4, ("test", "test_templates")
+    c.evaluate.mark, c.evaluate.keep_prefix = 0.8, True
     if arg == "smoke":
         return smoke(c)
     if arg == "base":

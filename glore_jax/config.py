@@ -135,6 +135,7 @@ def default() -> ConfigDict:
         dict(
             threshold=0.5,  # a step or a solution whose score is no higher is called wrong
             mark=0.5,  # [BAD] stands before the first step whose score is no higher; the paper has one threshold for both
+            keep_prefix=False,  # a local refinement begins with the steps before [BAD] instead of writing them again; [not stated]
             k=96,  # samples per test question for maj@k, pass@k, rerank@k and best-of-3
             temperature=1.0,
             max_new=300,
@@ -201,6 +202,11 @@ def validate(config: ConfigDict) -> None:
                 raise UserError(f"config.{field} is {value}: must be greater than 0")
             if name in _SHARES and not 0 <= number <= 1:
                 raise UserError(f"config.{field} is {value}: must be from 0 to 1")
+    if config.evaluate.keep_prefix and config.refiner.attention == "prefix":
+        raise UserError(
+            "config.evaluate.keep_prefix is True, but with refiner.attention=prefix the draft would see the steps that are kept: "
+            "take causal attention, or keep_prefix=False"
+        )
 
 
 def _fields(config: ConfigDict, prefix: str = ""):

@@ -42,7 +42,7 @@ def solve(workdir, text: str) -> dict:
     from glore_jax.labels.metrics import first_error
     from glore_jax.sampling.engine import Fork, Job
     from glore_jax.sampling.tokens import Sampling
-    from glore_jax.stages import common, rewards
+    from glore_jax.stages import common, evaluate, rewards
     from glore_jax.stages.context import Context
 
     file = storage.path(workdir) / "config.json"
@@ -70,7 +70,9 @@ def solve(workdir, text: str) -> dict:
     refiner = common.load_policy(ctx, "refiner", "hf")
 
     def refine(at):
-        return write(refiner, refiner.prompts.refine(text, draft, at), ctx.config.refiner.max_new, both_ways)
+        begun = evaluate.kept(ctx.config, draft, at)
+        trunk = refiner.prompts.refine(text, draft, at, begun)
+        return begun + write(refiner, trunk, ctx.config.refiner.max_new, both_ways)
 
     texts = {"draft": draft, "global": refine(0)}
     texts["local"] = draft if bad < 0 else texts["global"] if bad == 0 else refine(bad)

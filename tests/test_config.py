@@ -43,6 +43,17 @@ def test_field_out_of_bounds_is_named(field, value, rule):
     assert str(e.value) == f"config.{field} is {value!r}: {rule}"
 
 
+def test_kept_steps_and_a_bidirectional_draft_exclude_each_other():
+    config = default()
+    config.evaluate.keep_prefix = True
+    validate(config)
+    config.refiner.attention = "prefix"
+    with pytest.raises(
+        UserError, match="config.evaluate.keep_prefix is True, but with refiner.attention=prefix"
+    ):
+        validate(config)
+
+
 def test_the_ends_of_the_bounds_are_inside():
     config = default()
     config.update_from_flattened_dict(

@@ -83,6 +83,12 @@ def score_all(
     return out
 
 
+def kept(config, draft: list[str], bad: int) -> list[str]:
+    """The steps that a refinement of `draft` with [BAD] before step `bad` begins with; the refiner writes what follows. `config`: the
+    whole one."""
+    return draft[:bad] if config.evaluate.keep_prefix else []
+
+
 def refine(ctx, split: str, drafts: list[dict], scores: dict[str, list[list[float]]]) -> list[dict]:
     """One record a draft: for each kind the place of [BAD] and the refined steps. Without a flagged step, local = the draft."""
     model, mark = common.load_policy(ctx, "refiner", "hf"), ctx.config.evaluate.mark
@@ -97,7 +103,8 @@ def refine(ctx, split: str, drafts: list[dict], scores: dict[str, list[list[floa
     work = []
     for draft, place in zip(drafts, places, strict=True):
         for bad in sorted({b for b in place.values() if b is not None}):  # one text for equal marks
-            work.append((draft, bad, model.prompts.refine(draft["question"], draft["steps"], bad)))
+            begun = kept(ctx.config, draft["steps"], bad)
+            work.append((draft, bad, model.prompts.refine(draft["question"], draft["steps"], bad, begun)))
     both_ways = ctx.config.refiner.attention == "prefix"
     engine = common.make_engine(
         ctx, model, [trunk for *_, trunk in work], ctx.config.refiner.max_new, 1, bidirectional=both_ways
@@ -106,7 +113,7 @@ def refine(ctx, split: str, drafts: list[dict], scores: dict[str, list[list[floa
     def to_rows(item, job):
         draft, bad, _ = item
         (completion,) = job.completions.values()
-        steps = ctx.task.split_steps(completion.text)
+        steps = kept(ctx.config, draft["steps"], bad) + ctx.task.split_steps(completion.text)
         return [{"question_id": draft["question_id"], "bad": bad, "steps": steps, "ended": completion.ended,
                  "correct": ctx.task.grade(steps, draft["gold"])}]  # fmt: skip
 

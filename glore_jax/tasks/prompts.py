@@ -66,8 +66,9 @@ class Prompts:
         tokens, ends = self.solution(steps, ended=False)
         return prompt + tokens, [len(prompt) + end for end in ends], len(prompt)
 
-    def refine(self, question: str, draft, bad: int | None) -> list[int]:
-        """The refiner's source. `bad` is the index of the first wrong step (0 = start of the draft), None for no mark."""
+    def refine(self, question: str, draft, bad: int | None, begun=()) -> list[int]:
+        """The refiner's source. `bad` is the index of the first wrong step (0 = start of the draft), None for no mark; `begun` are the
+        steps of the correction that stand already."""
         if bad is not None and not 0 <= bad < len(draft):
             raise ValueError(f"[BAD] at step {bad} of a draft with {len(draft)} steps")
         tokens = self.question(question)
@@ -75,7 +76,8 @@ class Prompts:
             if i == bad:
                 tokens.append(self.bad_id)
             tokens += self._encode(step + "\n")
-        return tokens + list(self._encode(SEPARATOR))
+        tokens += self._encode(SEPARATOR)
+        return tokens + [token for step in begun for token in self.step(step)]
 
     @property
     def bad_id(self) -> int:

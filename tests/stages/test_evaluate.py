@@ -47,18 +47,23 @@ def says(job, fork):
 
 @pytest.fixture
 def refine(ctx, monkeypatch):
-    """(records, trunks of the refiner as text)."""
+    """(records, trunks of the refiner as text), with bidirectional drafts."""
+    ctx.config.refiner.attention, ctx.config.evaluate.keep_prefix = "prefix", False
+    return refined(ctx, monkeypatch)
+
+
+def refined(ctx, monkeypatch):
     engine = Scripted(says)
     trunks = []
 
     def make_engine(ctx, model, given, max_new, per_trunk, bidirectional):
         trunks.extend(Characters().decode(t) for t in given)
-        assert (max_new, per_trunk, bidirectional) == (ctx.config.refiner.max_new, 1, True)
+        both_ways = ctx.config.refiner.attention == "prefix"
+        assert (max_new, per_trunk, bidirectional) == (ctx.config.refiner.max_new, 1, both_ways)
         return engine
 
     monkeypatch.setattr(common, "load_policy", lambda ctx, *parts: SimpleNamespace(prompts=PROMPTS))
     monkeypatch.setattr(common, "make_engine", make_engine)
-    ctx.config.refiner.attention = "prefix"
     ctx.config.evaluate.mark, ctx.config.evaluate.threshold = 0.5, 0.9
     scores = {"orm": [d[2] for d in DRAFTS.values()], "sorm": [d[3] for d in DRAFTS.values()]}
     return {r["question_id"]: r for r in evaluate.refine(ctx, "test", drafts(), scores)}, trunks
@@ -101,6 +106,18 @@ def test_a_refinement_is_graded_on_its_own(refine):
     assert (
         not truncated["ended"] and truncated["steps"] == [] and truncated == refine[0]["same"]["local_sorm"]
     )
+
+
+def test_a_local_refinement_may_begin_with_the_steps_before_the_mark(ctx, monkeypatch):
+    ctx.config.evaluate.keep_prefix = True
+    records, trunks = refined(ctx, monkeypatch)
+    local = [t for t in trunks if "\n[BAD]####" in t]
+    assert local == ["2+3?\n2+3=6\n[BAD]#### 6\nCorrection:\n2+3=6\n"] * 2
+    assert all(t.endswith("Correction:\n") for t in trunks if t not in local)
+    assert records["first"]["local_sorm"]["steps"] == ["2+3=6", "#### 7"]
+    assert records["first"]["global"]["steps"] == ["5=2+3", "#### 5"]
+    truncated = records["same"]["local_sorm"]
+    assert truncated["steps"] == ["2+3=6"] and not truncated["correct"] and not truncated["ended"]
 
 
 def test_an_empty_draft_stays_as_it_is(refine):

@@ -112,6 +112,14 @@ def test_refine(bad):
     )
 
 
+def test_refine_from_steps_that_stand_already():
+    source = PROMPTS.refine("2+3?", STEPS, 2)
+    tokens = PROMPTS.refine("2+3?", STEPS, 2, STEPS[:2])
+    assert tokens == source + PROMPTS.solution(STEPS[:2], ended=False)[0]
+    # As in training, where they are written: the target follows the source token by token.
+    assert tokens[len(source) :] == PROMPTS.solution(STEPS)[0][: len(tokens) - len(source)]
+
+
 @pytest.mark.parametrize("bad", [-1, 3])
 def test_mark_outside_of_the_draft(bad):
     with pytest.raises(ValueError, match=r"\[BAD\] at step .* of a draft with 3 steps"):
