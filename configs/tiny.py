@@ -51,7 +51,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 200
     c.sample.k, c.sample.questions, c.sample.include_greedy = 3, 1000, True
     c.rollout.questions, c.rollout.drafts_per_question = 450, 2
-    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 3
+    c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 4
     c.sorm.train = tune(lr=1.5e-4, batch_size=16, epochs=1, row_length=320)
     for reward in (c.orm, c.sorm):
         reward.likelihood, reward.train.head_scale = True, 20.0
