@@ -77,7 +77,7 @@ class Prompts:
                 tokens.append(self.bad_id)
             tokens += self._encode(step + "\n")
         tokens += self._encode(SEPARATOR)
-        return tokens + [token for step in begun for token in self.step(step)]
+        return tokens + self.solution(begun, ended=False)[0]
 
     @property
     def bad_id(self) -> int:
