@@ -236,7 +236,7 @@ class Llama(nnx.Module):
                 f"rows of {tokens.shape[1]} tokens exceed max_positions {self.config.max_positions}"
             )
         x = over_rows(self.embedding[...][tokens].astype(self.dtype))
-        cos, sin = rope_angles(self.config, positions)
+        cos, sin = self._angles(positions)
 
         # lax.scan over the split state: nnx.scan would also stack the unchanged weights as an output.
         if isinstance(self.layers, nnx.List):
@@ -253,6 +253,14 @@ class Llama(nnx.Module):
             # A scan keeps XLA from merging the recomputation with the first pass; unrolled, a barrier does.
             layer = jax.checkpoint(layer, policy=_REMAT[self.remat], prevent_cse=self.unroll)
         return x, layer, weights
+
+    def _angles(self, positions: Array) -> tuple[Array, Array]:
+        """`rope_angles`; where the layers are written out, read from a table: XLA would compute them again in each of them."""
+        if not self.unroll:
+            return rope_angles(self.config, positions)
+        with jax.ensure_compile_time_eval():
+            table = rope_angles(self.config, jnp.arange(self.config.max_positions)[None])
+        return tuple(x[0].at[positions].get(mode="promise_in_bounds") for x in table)
 
     def logits(self, hidden: Array) -> Array:
         """Next-token logits, float32 [..., V], of hidden states [..., D]."""
