@@ -19,7 +19,8 @@ class Chip:
     """Published peaks of one chip, and what the compiler leaves a program of its memory.
 
     flops: dense bfloat16 FLOP/s. bandwidth: bytes/s of HBM. links: bytes/s over all links to its neighbours. memory: bytes.
-    host: shape of the chips of one VM. accelerator: how such a VM calls itself. options: what the description of a slice needs beside its name.
+    host: shape of the chips of one VM of a large slice. accelerator: how such a VM calls itself. alone: the most chips of a slice that is one VM.
+    options: what the description of a slice needs beside its name.
     """
 
     flops: float
@@ -28,14 +29,15 @@ class Chip:
     memory: float
     host: str
     accelerator: str
+    alone: int
     options: dict = dataclasses.field(default_factory=dict)
 
 
 CHIPS = {
-    "v4": Chip(275e12, 1228e9, 300e9, 30.75 * GIB, "2x2x1", "v4-8", {"chip_config_name": "megacore"}),
-    "v5e": Chip(197e12, 819e9, 200e9, 15.75 * GIB, "2x2", "v5litepod-4"),
-    "v5p": Chip(459e12, 2765e9, 600e9, 95.74 * GIB, "2x2x1", "v5p-8"),
-    "v6e": Chip(918e12, 1640e9, 448e9, 31.25 * GIB, "2x2", "v6e-4"),
+    "v4": Chip(275e12, 1228e9, 300e9, 30.75 * GIB, "2x2x1", "v4-8", 4, {"chip_config_name": "megacore"}),
+    "v5e": Chip(197e12, 819e9, 200e9, 15.75 * GIB, "2x2", "v5litepod-4", 8),
+    "v5p": Chip(459e12, 2765e9, 600e9, 95.74 * GIB, "2x2x1", "v5p-8", 4),
+    "v6e": Chip(918e12, 1640e9, 448e9, 31.25 * GIB, "2x2", "v6e-4", 8),
 }
 
 
@@ -75,11 +77,19 @@ def describe(topology: str) -> list:
     except Exception as e:  # the plugin raises several kinds
         reason = " ".join(str(e).split())[:200]
         raise UserError(f"--topology={topology!r}: the compiler knows no such slice: {reason}") from e
-    if len(devices) != math.prod(int(n) for n in topology.partition(":")[2].split("x")):
+    if len(devices) != _count(topology):
         raise UserError(f"--topology={topology!r} has {len(devices)} devices: one for each chip was expected")
     return list(devices)
 
 
 def host_of(topology: str) -> str:
-    """The name of one host's part of a slice: the compiler takes whole slices only, and generation runs on one host's chips."""
-    return f"{topology.partition(':')[0]}:{chip_of(topology).host}"
+    """The name of one host's part of a slice: the compiler takes whole slices only, and generation runs on one host's chips.
+
+    v5e:16x16 -> v5e:2x2, as its VMs have four chips each; v5e:2x4 -> v5e:2x4, which Cloud makes as one VM of eight.
+    """
+    chip = chip_of(topology)
+    return topology if _count(topology) <= chip.alone else f"{topology.partition(':')[0]}:{chip.host}"
+
+
+def _count(topology: str) -> int:
+    return math.prod(int(n) for n in topology.partition(":")[2].split("x"))

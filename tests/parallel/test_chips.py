@@ -25,6 +25,12 @@ def test_without_libtpu_it_says_what_to_install(monkeypatch):
 
 def test_one_host_of_a_slice():
     assert chips.host_of("v5e:16x16") == "v5e:2x2" and chips.host_of("v4:2x2x4") == "v4:2x2x1"
+    assert chips.host_of("v6e:4x4") == "v6e:2x2" and chips.host_of("v5p:2x2x2") == "v5p:2x2x1"
+
+
+@pytest.mark.parametrize("name", ["v5e:1x1", "v5e:2x2", "v6e:2x4", "v4:2x2x1"])
+def test_a_slice_that_is_one_host(name):
+    assert chips.host_of(name) == name
 
 
 def test_a_chip_is_faster_than_its_memory_and_its_memory_than_its_links():
