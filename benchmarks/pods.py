@@ -18,23 +18,27 @@ DOCS = pathlib.Path(__file__).parents[1] / "docs"
 MARKS = "<!-- table -->", "<!-- end -->"
 GIB = 2**30
 
-# What Cloud calls the slice: (its chips, and the mesh where that of the config, fsdp over all chips, is not the one to use).
+# What Cloud calls the slice: (its chips, and what differs from the config: without it, fsdp over all chips, tensor=4 for generation).
 # On 64 chips and more, fsdp over all of them turns gathers of weights into all-reduces, of twice the bytes.
 SLICES = {
     "v5e-16": ("v5e:4x4", {}),
     "v4-32": ("v4:2x2x4", {}),
     "v5p-32": ("v5p:2x2x4", {}),
+    "v6e-8": ("v6e:2x4", {"engine.tensor": 8}),
     "v6e-16": ("v6e:4x4", {}),
-    "v4-128": ("v4:4x4x4", {"data": 4, "fsdp": 16}),
-    "v5e-256": ("v5e:16x16", {"data": 16, "fsdp": 16}),
+    "v4-128": ("v4:4x4x4", {"mesh.data": 4, "mesh.fsdp": 16}),
+    "v5e-256": ("v5e:16x16", {"mesh.data": 16, "mesh.fsdp": 16}),
 }
-# 70B has no config of its own: the settings of 13B, with all chips to hold it.
+# 70B has no config of its own: the settings of 13B, and on large slices more chips to hold it.
 CONFIGS = {
     "llama2_7b": "configs/gsm8k_llama2_7b.py",
     "llama2_13b": "configs/gsm8k_llama2_13b.py",
     "llama3_70b": "configs/gsm8k_llama2_13b.py",
 }
-LARGE = {"llama3_70b": {"v4-128": {"data": 1, "fsdp": 16, "tensor": 4}, "v5e-256": {"data": 4, "fsdp": 64}}}
+LARGE = {
+    "v4-128": {"mesh.data": 1, "mesh.fsdp": 16, "mesh.tensor": 4},
+    "v5e-256": {"mesh.data": 1, "mesh.fsdp": 64, "mesh.tensor": 4},
+}
 
 
 def read_config(file: str):
@@ -48,12 +52,13 @@ def measure(model: str, slice_: str, names: list[str]) -> dict:
     """Figures of `glore_jax.parallel.compile` for one row, with the command that gives them."""
     from glore_jax.parallel import compile as command
 
-    topology, mesh = SLICES[slice_]
-    mesh = LARGE.get(model, {}).get(slice_, mesh)
+    topology, changes = SLICES[slice_]
+    if model == "llama3_70b":
+        changes = LARGE.get(slice_, changes)
     config = read_config(CONFIGS[model])
-    config.mesh.update(mesh)
+    config.update_from_flattened_dict(changes)
     found = command.compile_all(config, topology, names, model, 256)
-    flags = "".join(f" --config.mesh.{k}={v}" for k, v in mesh.items())
+    flags = "".join(f" --config.{k}={v}" for k, v in changes.items())
     again = f"python -m glore_jax.parallel.compile --config={CONFIGS[model]} --model={model} --topology={topology}{flags}"
     return found | {"command": again}
 
