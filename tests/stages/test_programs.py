@@ -50,9 +50,9 @@ def test_training_programs(name, layout, slices, config):
 
 
 def test_a_decode_step_reads_weights_and_cache_about_once(slices, config):
-    program = programs.build("rollout", config, CONFIG, "v5e:2x4", programs.Assumed(32))
+    program = programs.build("rollout", config, CONFIG, "v4:2x2x2", programs.Assumed(32))
     assert program.function is device.decode_round and program.turns == config.engine.round_steps
-    assert dict(program.mesh.shape) == {"data": 2, "fsdp": 1, "tensor": 2}
+    assert dict(program.mesh.shape) == {"data": 2, "fsdp": 1, "tensor": 2}  # of one of two hosts
     state = program.arguments[2]
     trunk, suffix = state["cache"]["trunk_k"], state["cache"]["suffix"][0]["k"]
     assert trunk.sharding.spec == PartitionSpec(
