@@ -18,8 +18,8 @@ from glore_jax.stages import programs
 
 @pytest.fixture
 def slices(monkeypatch):
-    """Fake devices for a slice: eight for v5e:2x4, four for its host."""
-    monkeypatch.setattr(chips, "describe", lambda name: jax.devices()[: 4 if name == "v5e:2x2" else 8])
+    """Fake devices for a slice: eight for v4:2x2x2, four for its host."""
+    monkeypatch.setattr(chips, "describe", lambda name: jax.devices()[: 4 if name == "v4:2x2x1" else 8])
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def config(ctx):
 
 def measured(name, config):
     return measure.measure(
-        programs.build(name, config, CONFIG, "v5e:2x4", programs.Assumed(32)), chips.CHIPS["v5e"]
+        programs.build(name, config, CONFIG, "v4:2x2x2", programs.Assumed(32)), chips.CHIPS["v4"]
     )
 
 
@@ -52,7 +52,7 @@ def test_training_programs(name, layout, slices, config):
 def test_a_decode_step_reads_weights_and_cache_about_once(slices, config):
     program = programs.build("rollout", config, CONFIG, "v4:2x2x2", programs.Assumed(32))
     assert program.function is device.decode_round and program.turns == config.engine.round_steps
-    assert dict(program.mesh.shape) == {"data": 2, "fsdp": 1, "tensor": 2}  # of one of two hosts
+    assert dict(program.mesh.shape) == {"data": 2, "fsdp": 1, "tensor": 2}
     state = program.arguments[2]
     trunk, suffix = state["cache"]["trunk_k"], state["cache"]["suffix"][0]["k"]
     assert trunk.sharding.spec == PartitionSpec(
@@ -68,7 +68,7 @@ def test_a_decode_step_reads_weights_and_cache_about_once(slices, config):
 
 @pytest.mark.parametrize("name, function", [("prefill", device.prefill), ("score", scoring.values)])
 def test_forward_programs(name, function, slices, config):
-    program = programs.build(name, config, CONFIG, "v5e:2x4", programs.Assumed(32))
+    program = programs.build(name, config, CONFIG, "v4:2x2x2", programs.Assumed(32))
     assert program.function is function
     assert measured(name, config)["unaliased_bytes"] == 0
 
@@ -89,7 +89,7 @@ def test_every_program_attends_by_the_kernel_of_its_devices(name, slices, config
         kernels, "choose", lambda kernel, shape, mesh: Kernel(mesh) if kernel == "auto" else None
     )
     config.refiner.attention = "prefix"
-    program = programs.build(name, config, CONFIG, "v5e:2x4", programs.Assumed(32))
+    program = programs.build(name, config, CONFIG, "v4:2x2x2", programs.Assumed(32))
     program.function.trace(*program.arguments)
     assert made == [(program.mesh, name == "refiner")]
 
@@ -104,7 +104,7 @@ def test_parameters_have_the_dtype_they_are_loaded_in(slices, config):
     config.model.dtype = "bfloat16"
     dtypes = {}
     for name in ("student", "rollout", "score"):
-        weights = programs.build(name, config, CONFIG, "v5e:2x4", programs.Assumed(32)).weights
+        weights = programs.build(name, config, CONFIG, "v4:2x2x2", programs.Assumed(32)).weights
         dtypes[name] = {np.dtype(x.dtype).name for x in jax.tree.leaves(weights)}
     assert dtypes == {"student": {"float32"}, "rollout": {"bfloat16"}, "score": {"bfloat16"}}
 
@@ -112,10 +112,10 @@ def test_parameters_have_the_dtype_they_are_loaded_in(slices, config):
 def test_layers_written_out_are_refused(config):
     config.model.unroll_layers = True
     with pytest.raises(UserError, match="--config.model.unroll_layers=false"):
-        programs.build("student", config, CONFIG, "v5e:2x4")
+        programs.build("student", config, CONFIG, "v4:2x2x2")
 
 
 def test_a_mesh_that_does_not_fit(slices, config):
     config.mesh.fsdp = 3
     with pytest.raises(UserError, match="does not cover 8 devices"):
-        programs.build("student", config, CONFIG, "v5e:2x4")
+        programs.build("student", config, CONFIG, "v4:2x2x2")
