@@ -48,13 +48,17 @@ def read_config(file: str):
     return module.get_config()
 
 
+def changes_for(model: str, slice_: str) -> dict[str, int]:
+    """Dotted config fields that this model needs otherwise on this slice."""
+    large = LARGE if model == "llama3_70b" else {}
+    return large.get(slice_, SLICES[slice_][1])
+
+
 def measure(model: str, slice_: str, names: list[str]) -> dict:
     """Figures of `glore_jax.parallel.compile` for one row, with the command that gives them."""
     from glore_jax.parallel import compile as command
 
-    topology, changes = SLICES[slice_]
-    if model == "llama3_70b":
-        changes = LARGE.get(slice_, changes)
+    topology, changes = SLICES[slice_][0], changes_for(model, slice_)
     config = read_config(CONFIGS[model])
     config.update_from_flattened_dict(changes)
     found = command.compile_all(config, topology, names, model, 256)

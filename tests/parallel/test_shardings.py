@@ -28,14 +28,18 @@ def sizes_of(model: str) -> list[dict[str, int]]:
     generate."""
     if model == "tiny":
         return [{}, {"fsdp": 8}, {"fsdp": 4, "tensor": 2}]
-    found = []
-    for slice_, (topology, mesh) in pods.SLICES.items():
-        chips = math.prod(map(int, topology.split(":")[1].split("x")))
-        sizes = pods.LARGE.get(model, {}).get(slice_, mesh) or {"fsdp": chips}
-        assert math.prod(sizes.values()) == chips
-        if sizes not in found:
-            found.append(sizes)
-    return [*found, {"fsdp": 8, "tensor": 2}, {"tensor": 4}]
+    training, generation = [], []
+    for slice_, (topology, _) in pods.SLICES.items():
+        chips, changes = (
+            math.prod(map(int, topology.split(":")[1].split("x"))),
+            pods.changes_for(model, slice_),
+        )
+        sizes = {k.removeprefix("mesh."): n for k, n in changes.items() if k.startswith("mesh.")}
+        training.append(sizes or {"fsdp": chips})
+        generation.append({"tensor": changes.get("engine.tensor", 4)})
+        assert math.prod(training[-1].values()) == chips
+    found = [*training, {"fsdp": 8, "tensor": 2}, *generation]
+    return [sizes for n, sizes in enumerate(found) if sizes not in found[:n]]
 
 
 def states(model: str, sizes: dict[str, int]) -> dict:
