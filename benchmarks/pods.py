@@ -29,15 +29,16 @@ SLICES = {
     "v4-128": ("v4:4x4x4", {"mesh.data": 4, "mesh.fsdp": 16}),
     "v5e-256": ("v5e:16x16", {"mesh.data": 16, "mesh.fsdp": 16}),
 }
-# 70B has no config of its own: the settings of 13B, and on large slices more chips to hold it.
+# 70B has no config of its own: the settings of 13B.
 CONFIGS = {
     "llama2_7b": "configs/gsm8k_llama2_7b.py",
     "llama2_13b": "configs/gsm8k_llama2_13b.py",
     "llama3_70b": "configs/gsm8k_llama2_13b.py",
 }
+# In place of what `SLICES` says, where a model needs more chips to hold it.
 LARGE = {
-    "v4-128": {"mesh.data": 1, "mesh.fsdp": 16, "mesh.tensor": 4},
-    "v5e-256": {"mesh.data": 1, "mesh.fsdp": 64, "mesh.tensor": 4},
+    ("llama3_70b", "v4-128"): {"mesh.data": 1, "mesh.fsdp": 16, "mesh.tensor": 4},
+    ("llama3_70b", "v5e-256"): {"mesh.data": 1, "mesh.fsdp": 64, "mesh.tensor": 4},
 }
 
 
@@ -50,8 +51,7 @@ def read_config(file: str):
 
 def changes_for(model: str, slice_: str) -> dict[str, int]:
     """Dotted config fields that this model needs otherwise on this slice."""
-    large = LARGE if model == "llama3_70b" else {}
-    return large.get(slice_, SLICES[slice_][1])
+    return LARGE.get((model, slice_), SLICES[slice_][1])
 
 
 def measure(model: str, slice_: str, names: list[str]) -> dict:

@@ -77,7 +77,7 @@ def describe(topology: str) -> list:
     except Exception as e:  # the plugin raises several kinds
         reason = " ".join(str(e).split())[:200]
         raise UserError(f"--topology={topology!r}: the compiler knows no such slice: {reason}") from e
-    if len(devices) != _count(topology):
+    if len(devices) != count(topology):
         raise UserError(f"--topology={topology!r} has {len(devices)} devices: one for each chip was expected")
     return list(devices)
 
@@ -88,8 +88,9 @@ def host_of(topology: str) -> str:
     v5e:16x16 -> v5e:2x2, as its VMs have four chips each; v5e:2x4 -> v5e:2x4, which Cloud makes as one VM of eight.
     """
     chip = chip_of(topology)
-    return topology if _count(topology) <= chip.alone else f"{topology.partition(':')[0]}:{chip.host}"
+    return topology if count(topology) <= chip.alone else f"{topology.partition(':')[0]}:{chip.host}"
 
 
-def _count(topology: str) -> int:
+def count(topology: str) -> int:
+    """How many chips the slice called `topology` has."""
     return math.prod(int(n) for n in topology.partition(":")[2].split("x"))

@@ -15,6 +15,7 @@ from jax.sharding import AbstractMesh
 
 from benchmarks import pods
 from glore_jax.models import hf, llama, reward, shapes
+from glore_jax.parallel import chips
 from glore_jax.parallel import mesh as meshes
 from glore_jax.stages import common
 from glore_jax.training import loop, losses
@@ -30,14 +31,11 @@ def sizes_of(model: str) -> list[dict[str, int]]:
         return [{}, {"fsdp": 8}, {"fsdp": 4, "tensor": 2}]
     training, generation = [], []
     for slice_, (topology, _) in pods.SLICES.items():
-        chips, changes = (
-            math.prod(map(int, topology.split(":")[1].split("x"))),
-            pods.changes_for(model, slice_),
-        )
+        changes = pods.changes_for(model, slice_)
         sizes = {k.removeprefix("mesh."): n for k, n in changes.items() if k.startswith("mesh.")}
-        training.append(sizes or {"fsdp": chips})
+        training.append(sizes or {"fsdp": chips.count(topology)})
         generation.append({"tensor": changes.get("engine.tensor", 4)})
-        assert math.prod(training[-1].values()) == chips
+        assert math.prod(training[-1].values()) == chips.count(topology)
     found = [*training, {"fsdp": 8, "tensor": 2}, *generation]
     return [sizes for n, sizes in enumerate(found) if sizes not in found[:n]]
 
