@@ -36,6 +36,7 @@ setup(
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.15"],
         "parity": ["torch>=2.4", "transformers>=5"],  # the tests against the reference implementation
+        "cuda": ["jax[cuda13]>=0.10"],
         "tpu": ["jax[tpu]>=0.10", "gcsfs>=2024.2"],  # with work directories on gs://
     },
     classifiers=[

@@ -3,8 +3,9 @@
     python -m benchmarks.rollouts --engine=glore --model=m15 --job=job.npz [--dtype=bfloat16] [--question_scale=2]
     python -m benchmarks.rollouts --engine=transformers --model=m15 --job=job.npz
 
-Both files come from `python -m benchmarks.jobs`. `seconds` are those of the whole job after a warm-up; what XLA compiled during
-the warm-up is `compile_seconds`. On a shared machine `cpu_seconds` says more: the processor time of the same job.
+and on one accelerator with `--lanes=1 --scanned --dtype=bfloat16`. Both files come from `python -m benchmarks.jobs`. `seconds` are those of the whole job after a warm-up; what XLA compiled during
+the warm-up is `compile_seconds`. On a shared machine `cpu_seconds` says more: the processor time of the same job. `least_gb_s` is what
+decoding cannot do without reading, weights and live keys and values once a step, over the whole time of the job.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
         lambda name, seconds, **_: compiled.append(seconds) if "compile" in name else None
     )
     config = hf.read_config(model)
-    graphdef, _ = llama.abstract(config, dtype=dtype, unroll=True)
+    graphdef, _ = llama.abstract(config, dtype=dtype, unroll=not flags.scanned)
     params = hf.load_policy_params(model, config, dtype=dtype)
     longest = job.cuts[-1]
     engine = Lanes(
@@ -55,6 +56,18 @@ def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
     )  # fmt: skip
     sampling = Sampling(jobs.TEMPERATURE, max_new=job.new)
 
+    def least_bytes(slot_steps: int) -> float:
+        """Weights, and the trunk of each group and half of what its slots may write, once a step."""
+        held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))
+        held -= (
+            0 if config.tie_embeddings else params["embedding"][...].nbytes
+        )  # one row a slot is read of it
+        column = (
+            2 * config.num_layers * config.num_kv_heads * config.head_dim * jax.numpy.dtype(dtype).itemsize
+        )
+        group = column * (longest + flags.slots * job.new / 2)
+        return slot_steps / flags.slots * (held / -(-flags.groups // flags.lanes) + group)
+
     def run(rows) -> dict:
         before = dataclasses.replace(engine.stats)
         work = [
@@ -64,10 +77,12 @@ def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
         for _ in engine.run(work, sampling):
             pass
         s = engine.stats
+        slot_steps = s.slot_steps - before.slot_steps
         return {
+            "least_bytes": least_bytes(slot_steps),
             "tokens": s.tokens - before.tokens,
             "prefill_tokens": s.prefill_tokens - before.prefill_tokens,
-            "occupancy": round((s.tokens - before.tokens) / (s.slot_steps - before.slot_steps), 4),
+            "occupancy": round((s.tokens - before.tokens) / slot_steps, 4),
             "compile_seconds": round(sum(compiled), 2),
         }
 
@@ -79,9 +94,10 @@ def transformers(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callabl
     import torch
     from transformers import LlamaForCausalLM
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(os.cpu_count())
     torch.manual_seed(0)
-    policy = LlamaForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).eval()
+    policy = LlamaForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).to(device).eval()
 
     def run(rows) -> dict:
         prefixes = [row[:cut].tolist() for row in rows for cut in job.cuts]
@@ -89,8 +105,8 @@ def transformers(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callabl
         for start in range(0, len(prefixes), flags.batch_prefixes):
             batch = prefixes[start : start + flags.batch_prefixes]
             width = max(map(len, batch))
-            ids = torch.tensor([[0] * (width - len(p)) + p for p in batch])
-            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch])
+            ids = torch.tensor([[0] * (width - len(p)) + p for p in batch]).to(device)
+            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch]).to(device)
             with torch.inference_mode():
                 out = policy.generate(
                     ids, attention_mask=mask, do_sample=True, temperature=jobs.TEMPERATURE, top_k=0, pad_token_id=0,
@@ -117,6 +133,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1, help="measured runs; the fastest is printed")
     parser.add_argument("--groups", type=int, default=16)
     parser.add_argument("--lanes", type=int, default=2, help="engines side by side, one a core of a CPU")
+    parser.add_argument("--scanned", action="store_true", help="layers not written out, as large models run")
     parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--round_steps", type=int, default=16)
     parser.add_argument("--batch_prefixes", type=int, default=16, help="of transformers")
@@ -131,6 +148,8 @@ def main() -> None:
         work = run(job.rows)
         timed.append((time.perf_counter() - wall, time.process_time() - cpu, work))
     wall, cpu, work = min(timed, key=lambda t: t[0])
+    if least := work.pop("least_bytes", None):
+        work["least_gb_s"] = round(least / wall / 1e9)
     line = {
         "engine": flags.engine, "model": os.path.basename(os.path.normpath(flags.model)), "dtype": flags.dtype,
         "prefix_tokens": sum(map(len, job.prefixes)) // len(job.prefixes), "rollouts": job.rollouts, **work,

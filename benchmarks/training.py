@@ -1,11 +1,17 @@
 """Tokens a second of a student's training step, here and in PyTorch, taken in turns; prints one line of JSON.
 
     python -m benchmarks.training --config=configs/tiny.py [--rounds=5] [--steps=4] [--microbatches=8]
+    python -m benchmarks.training --config=configs/gsm8k_llama2_7b.py --model=b1 --rows=8 --row_length=2048 [--remat=none] [--kernel=xla]
 
-Both start from the weights of `config.model.base` and take the same steps on the same packed batches of `config.student.sft`, in
-float32, with AdamW, clipping and the same learning rates: the losses that the line holds show it. Each round times `steps` steps of
-one, then as many of the other, after a round that is not counted (XLA compiles in it); `ratio` is the median over the rounds, and
-`cpu_ratio` that of the processor time of a step, which says more on a shared machine.
+Both start from the weights of `config.model.base` and take the same steps on the same packed batches of `config.student.sft`, with
+AdamW, clipping and the same learning rates: the losses that the line holds show it. Each round times `steps` steps of one, then as
+many of the other, after a round that is not counted (XLA compiles in it); `ratio` is the median over the rounds, and `cpu_ratio` that
+of the processor time of a step, which says more on a shared machine.
+
+The first line is the quickstart's student in float32. The second is for one accelerator: a model of `benchmarks.jobs` and rows of
+random texts of it, three a row, of which the second half is the target; parameters are float32 and products bfloat16, by autocast in
+PyTorch. `utilisation` is the share of the chip's published bfloat16 FLOP/s that the model's FLOPs take, what is computed again not
+counted.
 
 In PyTorch it is `LlamaForCausalLM` of transformers, run eagerly, with `scaled_dot_product_attention` and the fused AdamW; its
 batches are made before the clock starts. Here they are made as the training loop makes them.
@@ -19,6 +25,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
 from benchmarks.pods import read_config
@@ -44,26 +51,29 @@ def glore(base, batches, section, mesh) -> Callable[[range], list[float]]:
     return run
 
 
-def pytorch(folder, vocab_size: int, batches, section, rates: np.ndarray) -> Callable[[range], list[float]]:
+def pytorch(
+    folder, vocab_size: int, batches, section, rates: np.ndarray, dtype: str
+) -> Callable[[range], list[float]]:
     """Takes the same steps with transformers and gives back their losses."""
     import torch
     import transformers
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(os.cpu_count())
     transformers.utils.logging.set_verbosity_error()
     model = transformers.LlamaForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="sdpa"
-    )
+    ).to(device)
     old = model.config.vocab_size
     model.resize_token_embeddings(vocab_size, mean_resizing=False)
     with torch.no_grad():
-        weight = model.get_input_embeddings().weight
-        weight[old:] = weight[:old].mean(0)
+        for weight in model.get_input_embeddings().weight, model.get_output_embeddings().weight:
+            weight[old:] = weight[:old].mean(0)
     model.train()
     optimizer = torch.optim.AdamW(
         model.parameters(), betas=(0.9, 0.95), weight_decay=section.weight_decay, fused=True
     )
-    made = [{k: torch.from_numpy(v) for k, v in batches[n].items()} for n in range(len(batches))]
+    made = [{k: torch.from_numpy(v).to(device) for k, v in batches[n].items()} for n in range(len(batches))]
     for batch in made:
         batch.update({k: batch[k].long() for k in ("tokens", "positions", "targets")})
 
@@ -71,13 +81,17 @@ def pytorch(folder, vocab_size: int, batches, section, rates: np.ndarray) -> Cal
         batch = made[n]
         segments, length = batch["segments"], batch["segments"].shape[1]
         visible = (segments[:, None, :] == segments[:, :, None]) & torch.ones(
-            length, length, dtype=torch.bool
+            length, length, dtype=torch.bool, device=device
         ).tril()
-        logits = model(
-            batch["tokens"], position_ids=batch["positions"], attention_mask=visible[:, None], use_cache=False
-        ).logits
+        with torch.autocast(device, torch.bfloat16) if dtype == "bfloat16" else contextlib.nullcontext():
+            logits = model(
+                batch["tokens"],
+                position_ids=batch["positions"],
+                attention_mask=visible[:, None],
+                use_cache=False,
+            ).logits
         each = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), batch["targets"].flatten(), reduction="none"
+            logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="none"
         )
         weights = batch["weights"].flatten()
         loss = (each * weights).sum() / weights.sum()
@@ -91,6 +105,17 @@ def pytorch(folder, vocab_size: int, batches, section, rates: np.ndarray) -> Cal
     return lambda steps: [step(n) for n in steps]
 
 
+def random_examples(rows: int, row_length: int, vocab: int, steps: int) -> list:
+    """Three texts a row of each step, second halves as targets."""
+    from glore_jax.training.batches import language_example
+
+    draw = np.random.default_rng(0).integers
+    return [
+        language_example(*(draw(3, vocab, row_length // 6).tolist() for _ in range(2)))
+        for _ in range(3 * rows * steps)
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -101,37 +126,61 @@ def main() -> None:
     parser.add_argument(
         "--microbatches", type=int, help="instead of config.student.sft.microbatches; here alone"
     )
+    parser.add_argument("--model", help="folder of a LLaMA whose tokens are numbers, on an accelerator")
+    parser.add_argument("--rows", type=int, default=8, help="of a batch, with --model")
+    parser.add_argument("--row_length", type=int, default=2048, help="with --model")
+    parser.add_argument("--remat", help="instead of config.model.remat; here alone")
+    parser.add_argument("--kernel", help="instead of config.model.kernel; here alone")
+    parser.add_argument("--alone", action="store_true", help="without PyTorch")
     flags = parser.parse_args()
 
     # Before anything loads OpenMP: PyTorch's idle threads would spin, and on a machine with other work take the time of those that
     # have something to do.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU both need room
+    from glore_jax.models.kernels import choose
     from glore_jax.stages import common, student
     from glore_jax.stages.context import Context
+    from glore_jax.training import metrics
     from glore_jax.training.batches import language_example
     from glore_jax.training.optimizer import make_optimizer
 
     config = read_config(flags.config)
     section = config.student.sft
-    section.optimizer, config.model.dtype = "adamw", "float32"
+    section.optimizer, section.epochs = "adamw", 1
     section.microbatches = flags.microbatches or section.microbatches
+    config.model.remat, config.model.kernel = (
+        flags.remat or config.model.remat,
+        flags.kernel or config.model.kernel,
+    )
+    steps = (flags.rounds + 1) * flags.steps
+    if flags.model:
+        config.model.base = flags.model
+        section.batch_size, section.row_length = 3 * flags.rows, flags.row_length
+    else:
+        config.model.dtype = "float32"
     ctx = Context(config, "")
     base = common.load_base(ctx)
-    examples = [
-        language_example(base.prompts.question(d["question"]), base.prompts.solution(d["steps"])[0])
-        for d in student.first_set(ctx, ctx.task.load("train"))
-    ]
-    section.epochs = 1
+    if flags.model:
+        examples = random_examples(flags.rows, flags.row_length, base.tokenizer.vocab_size - 1, steps)
+    else:
+        examples = [
+            language_example(base.prompts.question(d["question"]), base.prompts.solution(d["steps"])[0])
+            for d in student.first_set(ctx, ctx.task.load("train"))
+        ]
     batches, _ = common.make_batches(ctx, examples, section, base.config)
     plan = batches.plan
-    if len(batches) < (flags.rounds + 1) * flags.steps:
+    if len(batches) < steps:
         parser.error(f"an epoch has {len(batches)} steps: take fewer rounds or steps")
     rates = np.asarray(make_optimizer(section, len(batches))[1](np.arange(len(batches))))
-    runs = {
-        "pytorch": pytorch(common.base_folder(config), base.config.vocab_size, batches, section, rates),
-        "glore": glore(base, batches, section, ctx.mesh),
-    }
+    runs = {}
+    if not flags.alone:
+        runs["pytorch"] = pytorch(
+            common.base_folder(config), base.config.vocab_size, batches, section, rates, config.model.dtype
+        )
+    runs["glore"] = glore(base, batches, section, ctx.mesh)
     tokens = plan.rows * plan.row_length * plan.fill * flags.steps
+    count = sum(x.size for x in jax.tree.leaves(base.params))
     speed, cpu, loss = ({name: [] for name in runs} for _ in range(3))
     for number in range(flags.rounds + 1):
         for name, run in runs.items():
@@ -140,16 +189,28 @@ def main() -> None:
             if number:
                 speed[name].append(tokens / (time.perf_counter() - start))
                 cpu[name].append(time.process_time() - start_cpu)
-    ratios = [a / b for a, b in zip(speed["glore"], speed["pytorch"], strict=True)]
+    median = {name: statistics.median(v) for name, v in speed.items()}
+    flops = metrics.training_flops(count, base.config, 1, plan.row_length) / plan.fill
+    kernel = choose(config.model.kernel, base.config, ctx.mesh, config.model.dtype)
     line = {
-        "ratio": round(statistics.median(ratios), 3), "ratios": [round(r, 2) for r in ratios],
-        "cpu_ratio": round(statistics.median(b / a for a, b in zip(cpu["glore"], cpu["pytorch"], strict=True)), 3),
-        "tokens_per_second": {name: round(statistics.median(v)) for name, v in speed.items()},
+        "tokens_per_second": {name: round(v) for name, v in median.items()},
         "first_loss": {name: round(v[0], 5) for name, v in loss.items()},
         "last_loss": {name: round(v[-1], 5) for name, v in loss.items()},
         "rows": plan.rows, "row_length": plan.row_length, "fill": round(plan.fill, 3), "steps": flags.steps,
-        "threads": os.cpu_count(),
+        "device": jax.devices()[0].device_kind, "jax": jax.__version__, "threads": os.cpu_count(),
+        "microbatches": section.microbatches, "remat": config.model.remat,
+        "kernel": "xla" if kernel is None else type(kernel).__name__.lower(),
     }  # fmt: skip
+    if flags.model:
+        line["utilisation"] = {n: round(v * flops / metrics.peak_flops(), 3) for n, v in median.items()}
+    if not flags.alone:
+        ratios = [a / b for a, b in zip(speed["glore"], speed["pytorch"], strict=True)]
+        line |= {
+            "ratio": round(statistics.median(ratios), 3), "ratios": [round(r, 2) for r in ratios],
+            "cpu_ratio": round(
+                statistics.median(b / a for a, b in zip(cpu["glore"], cpu["pytorch"], strict=True)), 3
+            ),
+        }  # fmt: skip
     print(json.dumps(line))
 
 

@@ -47,7 +47,7 @@ def default() -> ConfigDict:
             dtype="bfloat16",  # compute; parameters are trained in float32
             remat="full",
             unroll_layers=False,
-            kernel="auto",  # attention of training, scoring and prefill: "xla", or "splash" (TPUs); auto: splash where it can run
+            kernel="auto",  # attention of training, scoring and prefill: "xla", "splash" (TPUs), "cudnn" (NVIDIA); auto: what can run
             vocab_multiple=128,  # the embedding is padded to it after [BAD] is added, so that it can be sharded
         )
     )
@@ -181,7 +181,7 @@ _CHOICES = {
     "attention": ("causal", "prefix"),
     "optimizer": ("adamw", "muon"),
     "remat": ("none", "full", "dots"),
-    "kernel": ("auto", "xla", "splash"),
+    "kernel": ("auto", "xla", "splash", "cudnn"),
     "dtype": ("bfloat16", "float32", "float16"),
 }
 

@@ -32,7 +32,7 @@ def test_shipped_configs_are_valid(config):
         ("refiner.attention", "both", "choose one of causal, prefix"),
         ("sorm.train.optimizer", "sgd", "choose one of adamw, muon"),
         ("model.remat", "some", "choose one of none, full, dots"),
-        ("model.kernel", "flash", "choose one of auto, xla, splash"),
+        ("model.kernel", "flash", "choose one of auto, xla, splash, cudnn"),
     ],
 )
 def test_field_out_of_bounds_is_named(field, value, rule):

@@ -41,12 +41,17 @@ def causal(
       prefix_mask: bool [B, T]; see `prefix_lm`.
       keep_kv: give back (k, v), each [B, T, K, C], as `layer_out`: a prefill. Otherwise `layer_out` is None.
     """
+    triangular = positions is None and prefix_mask is None
+    return masked(visible(segment_ids, positions, prefix_mask), keep_kv, triangular)
+
+
+def visible(segment_ids: Array, positions: Array | None = None, prefix_mask: Array | None = None) -> Array:
+    """bool [B, T, T]: whether query t sees key s in `causal`; arguments as there."""
     order = jnp.arange(segment_ids.shape[1])[None] if positions is None else positions
-    visible = order[:, None, :] <= order[:, :, None]  # [B or 1, query, key]
+    seen = order[:, None, :] <= order[:, :, None]
     if prefix_mask is not None:
-        visible |= prefix_mask[:, None, :] & prefix_mask[:, :, None]
-    visible &= segment_ids[:, None, :] == segment_ids[:, :, None]
-    return masked(visible, keep_kv, triangular=positions is None and prefix_mask is None)
+        seen |= prefix_mask[:, None, :] & prefix_mask[:, :, None]
+    return seen & (segment_ids[:, None, :] == segment_ids[:, :, None])
 
 
 def prefix_lm(

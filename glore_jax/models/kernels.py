@@ -1,10 +1,9 @@
-"""Attention of training, scoring and prefill by the fastest means of the chips: a fused kernel on TPUs, plain XLA elsewhere.
+"""Attention of training, scoring and prefill by the fastest means of the chips: fused kernels on TPUs and NVIDIA GPUs, else plain XLA.
 
-`attention.py` is the reference. Of it XLA:TPU makes products that write the scores of all heads to memory. Splash attention
-(`jax.experimental.pallas.ops.tpu.splash_attention`) keeps a block of them on the chip. In short rows all scores stay on the chip
-anyway, and the kernel only keeps XLA from leaving the rest there too. docs/pods.md has figures.
-
-On GPUs it is XLA too: cuDNN's fused attention takes the lengths of rows, and packed rows only as a mask of [T, T].
+`attention.py` is the reference. Of it XLA makes products that write the scores of all heads to memory. Splash attention
+(`jax.experimental.pallas.ops.tpu.splash_attention`) keeps a block of them on the chip, and so does cuDNN's. In short rows all scores
+stay on a TPU anyway, and the kernel only keeps XLA from leaving the rest there too. docs/pods.md has figures of TPUs,
+docs/training.md of a GPU.
 
 Shapes as in `llama.py`.
 """
@@ -29,21 +28,38 @@ LANES = 128  # of a TPU's vector registers: lengths and head_dim are multiples o
 BLOCK = 512  # most queries, and most keys, of a block of scores
 
 
-def choose(kernel: str, config: LlamaConfig, mesh: Mesh) -> Splash | None:
-    """What `config.model.kernel` comes to for a model of `config` on `mesh`: a kernel, or None for plain XLA.
+def choose(kernel: str, config: LlamaConfig, mesh: Mesh, dtype: Any) -> Kernel | None:
+    """What `config.model.kernel` comes to for a model of `config` that computes in `dtype` on `mesh`: a kernel, or None for plain XLA.
 
-    "auto": splash on TPUs if `head_dim` is a multiple of 128, plain XLA everywhere else. "xla", "splash": that one.
+    "auto": splash on TPUs if `head_dim` is a multiple of 128; cuDNN on NVIDIA GPUs of compute capability 8.0 and up if `dtype` has 16
+    bits and `head_dim` is a multiple of 8 up to 128; plain XLA everywhere else. "xla", "splash", "cudnn": that one.
 
-    Raises UserError if splash is asked for where it cannot run.
+    Raises UserError if a kernel is asked for where it cannot run.
     """
-    platform = mesh.devices.flat[0].platform
-    able = platform == "tpu" and config.head_dim % LANES == 0
-    if kernel == "splash" and not able:
+    device, width = mesh.devices.flat[0], config.head_dim
+    able = {
+        "splash": device.platform == "tpu" and width % LANES == 0,
+        "cudnn": _has_cudnn(device) and jnp.dtype(dtype).itemsize == 2 and width % 8 == 0 and width <= 128,
+    }
+    if kernel in able and not able[kernel]:
+        needs = {
+            "splash": f"TPUs and a head_dim that {LANES} divides",
+            "cudnn": "NVIDIA GPUs, bfloat16 or float16, and a head_dim up to 128 that 8 divides",
+        }
         raise UserError(
-            f"config.model.kernel is 'splash', for TPUs and a head_dim that {LANES} divides: here are {platform} devices and "
-            f"head_dim {config.head_dim}; choose auto"
+            f"config.model.kernel is {kernel!r}, for {needs[kernel]}: here are {device.platform} devices, {jnp.dtype(dtype).name} and "
+            f"head_dim {width}; choose auto"
         )
-    return Splash(mesh.abstract_mesh) if able and kernel != "xla" else None
+    for name, made in ("splash", Splash), ("cudnn", Cudnn):
+        if able[name] and kernel in ("auto", name):
+            return made(mesh.abstract_mesh)
+    return None
+
+
+def _has_cudnn(device: Any) -> bool:
+    """Whether it is an NVIDIA GPU that cuDNN's fused attention runs on."""
+    capability = getattr(device, "compute_capability", "0.0")  # of an AMD GPU it is a name
+    return device.platform == "gpu" and capability[:1].isdigit() and float(capability) >= 8.0
 
 
 def causal(model: Any, segment_ids: Array, prefix_mask: Array | None = None, keep_kv: bool = False) -> Attend:
@@ -53,19 +69,17 @@ def causal(model: Any, segment_ids: Array, prefix_mask: Array | None = None, kee
 
 
 @dataclasses.dataclass(frozen=True)
-class Splash:
-    """Splash attention on the chips of `mesh`, each with its own rows and heads; in rows of less than `shortest` tokens plain XLA.
-    interpret: emulate it, on any device."""
+class Kernel:
+    """A fused attention on the devices of `mesh`, each with its own rows and heads; in rows of less than `shortest` tokens plain XLA."""
 
     mesh: AbstractMesh
-    interpret: bool = False
-    shortest: int = 512
+    shortest: int = 0
 
     def causal(self, segment_ids: Array, prefix_mask: Array | None = None, keep_kv: bool = False) -> Attend:
         """As `attention.causal`; "before" goes by the place in the row."""
         if segment_ids.shape[1] < self.shortest:
             return attention.causal(segment_ids, prefix_mask=prefix_mask, keep_kv=keep_kv)
-        masks = (segment_ids,) if prefix_mask is None else (segment_ids, prefix_mask)
+        masks = self._masks(segment_ids, prefix_mask)
 
         def attend(
             q: Array, k: Array, v: Array, layer_cache: None
@@ -85,8 +99,39 @@ class Splash:
 
         return attend
 
+    def _masks(self, segments: Array, prefix: Array | None) -> tuple[Array, ...]:
+        """What `_attend` gets to know of who sees whom, made once for all layers: arrays with B rows."""
+        return (segments,) if prefix is None else (segments, prefix)
+
+    def _attend(self, q: Array, k: Array, v: Array, *masks: Array) -> Array:
+        """[b, T, h, C] of the rows and heads of one device."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Cudnn(Kernel):
+    """cuDNN's fused attention on NVIDIA GPUs. Packed rows are a mask of [T, T] to it, one for all heads: it reads that, but keeps the
+    scores on the chip. implementation: "xla" computes the same without cuDNN, on any device."""
+
+    implementation: str = "cudnn"
+
+    def _masks(self, segments: Array, prefix: Array | None) -> tuple[Array, ...]:
+        return (attention.visible(segments, prefix_mask=prefix),)
+
+    def _attend(self, q: Array, k: Array, v: Array, visible: Array) -> Array:
+        return jax.nn.dot_product_attention(
+            q, k, v, mask=visible[:, None], implementation=self.implementation
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Splash(Kernel):
+    """Splash attention on TPUs. interpret: emulate it, on any device."""
+
+    shortest: int = 512
+    interpret: bool = False
+
     def _attend(self, q: Array, k: Array, v: Array, segments: Array, prefix: Array | None = None) -> Array:
-        """The rows and heads of one chip."""
         length, width = q.shape[1], q.shape[3]
         room = -length % LANES
         q, k, v = (

@@ -176,13 +176,20 @@ def attend_over(start, cut, age, column):
         def by_slot(x):
             return x.reshape(groups, heads, slots, shared, -1).transpose(0, 2, 1, 3, 4)
 
-        # A product with a single row is no product to XLA's CPU backend but a loop, which it fuses with what follows and then runs
-        # anew for every element of it; in bfloat16 that took ten times as long. A second row, a copy, keeps it a product.
-        rows = 2 if shared == 1 and q.dtype != jnp.float32 else 1
-
         def by_block(equation, x, y):
-            x = jnp.repeat(x, rows, axis=3)
-            return jnp.einsum(equation, x, y, preferred_element_type=jnp.float32)[:, :, :, :shared]
+            def product(x, y):
+                return jnp.einsum(equation, x, y, preferred_element_type=jnp.float32)
+
+            if shared > 1 or x.dtype == jnp.float32:
+                return product(x, y)
+
+            # A product with a single row is no product to XLA's CPU backend but a loop, which it fuses with what follows and then
+            # runs anew for every element of it; in bfloat16 that took ten times as long. A second row, a copy, keeps it a product.
+            # On a GPU the loop is what reads the store fastest.
+            def two_rows(x, y):
+                return product(jnp.repeat(x, 2, axis=3), y)[:, :, :, :1]
+
+            return jax.lax.platform_dependent(x, y, cuda=product, default=two_rows)
 
         at = jnp.arange(layer["trunk_k"].shape[-1]) - start[:, :, None]
         seen = jnp.repeat((at >= 0) & (at < cut[:, :, None]), shared, axis=1)[:, None]

@@ -62,7 +62,7 @@ def options(ctx, config: LlamaConfig, training: bool) -> dict:
         "dtype": m.dtype,
         "remat": m.remat if training else "none",
         "unroll": m.unroll_layers,
-        "kernel": kernels.choose(m.kernel, config, mesh_of(ctx, training)),
+        "kernel": kernels.choose(m.kernel, config, mesh_of(ctx, training), m.dtype),
     }
 
 

@@ -1,5 +1,8 @@
-"""The kernel against its reference, emulated on fake devices, and when it is chosen."""
+"""The kernels against their reference, emulated on fake devices and on a GPU if there is one, and when they are chosen."""
 
+import os
+import subprocess
+import sys
 import types
 
 import jax
@@ -28,8 +31,16 @@ def packed():
     return segments, prefix
 
 
+def emulated(mesh):
+    return {
+        "splash": kernels.Splash(mesh.abstract_mesh, interpret=True, shortest=0),
+        "cudnn": kernels.Cudnn(mesh.abstract_mesh, implementation="xla"),
+    }
+
+
+@pytest.mark.parametrize("name", ["splash", "cudnn"])
 @pytest.mark.parametrize("prefixed, kv_heads", [(False, 2), (True, 1)])
-def test_agrees_with_the_reference(prefixed, kv_heads):
+def test_agrees_with_the_reference(prefixed, kv_heads, name):
     """Outputs and gradients, packed, four heads to fewer of keys and values; one of these cannot be divided over the mesh."""
     mesh = meshes.make_mesh(1, 2, 2, jax.devices()[:4])
     segments, prefix = packed()
@@ -47,12 +58,52 @@ def test_agrees_with_the_reference(prefixed, kv_heads):
     arrays = [draw(i, 2, LENGTH, 4 if i == 0 else kv_heads, WIDTH) for i in range(3)]
     (_, expected), gradients = run(attention.causal)(*arrays)
     spread = NamedSharding(mesh, PartitionSpec("fsdp"))
-    (_, found), found_gradients = run(kernels.Splash(mesh.abstract_mesh, interpret=True, shortest=0).causal)(
+    (_, found), found_gradients = run(emulated(mesh)[name].causal)(
         *(jax.device_put(x, spread) for x in arrays)
     )
     np.testing.assert_allclose(found, expected, atol=1e-5)
     for a, b in zip(found_gradients, gradients):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+_ON_GPU = """
+import jax, jax.numpy as jnp, numpy as np
+from glore_jax.models import attention, kernels
+from glore_jax.parallel import mesh as meshes
+
+if jax.default_backend() != "gpu":
+    raise SystemExit(3)
+mesh, draw = meshes.single_device_mesh(), np.random.default_rng(0).standard_normal
+kernel = kernels.choose("cudnn", __import__("types").SimpleNamespace(head_dim=64), mesh, "bfloat16")
+segments, prefix = np.zeros((2, 384), np.int32), np.zeros((2, 384), bool)
+segments[0, :70], segments[0, 70:131], segments[1, :380] = 1, 2, 1
+prefix[0, :30] = prefix[0, 70:90] = prefix[1, :129] = True
+arrays = [jnp.asarray(draw((2, 384, h, 64)), jnp.bfloat16) for h in (4, 2, 2)]
+weights = draw((2, 384, 4, 64)) * (segments > 0)[:, :, None, None]
+
+
+def run(make, prefix, arrays):
+    loss = lambda q, k, v: jnp.sum(make(segments, prefix_mask=prefix)(q, k, v, None)[0] * weights)
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))(*arrays)
+
+
+for mask in (None, prefix):
+    expected = run(attention.causal, mask, [x.astype(jnp.float32) for x in arrays])
+    found = run(kernel.causal, mask, arrays)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected)):
+        error = float(jnp.linalg.norm((a - b).astype(jnp.float32).ravel()) / jnp.linalg.norm(b.ravel()))
+        assert error < 0.02, (mask is not None, a.shape, error)
+        print(error)
+"""
+
+
+def test_cudnn_itself_agrees_with_the_reference():
+    """bfloat16 on the GPU against float32, outputs and gradients, packed, with and without a prefix."""
+    plain = {k: v for k, v in os.environ.items() if k not in ("JAX_PLATFORMS", "XLA_FLAGS")}
+    done = subprocess.run([sys.executable, "-c", _ON_GPU], env=plain, capture_output=True, text=True)
+    if done.returncode == 3:
+        pytest.skip("no GPU here")
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_keep_kv_gives_them_back():
@@ -77,26 +128,48 @@ def test_short_rows_are_left_to_xla():
     )
 
 
-def on(platform):
-    device = types.SimpleNamespace(platform=platform)
+def on(platform, **about):
+    device = types.SimpleNamespace(platform=platform, **about)
     return types.SimpleNamespace(
         devices=np.array([[[device]]]), abstract_mesh=meshes.single_device_mesh().abstract_mesh
     )
 
 
-def test_chosen_by_platform_and_head_dim():
-    large = shapes.named("llama2_7b")
-    assert kernels.choose("auto", large, on("tpu")) == kernels.Splash(on("tpu").abstract_mesh)
-    assert kernels.choose("splash", large, on("tpu")) == kernels.choose("auto", large, on("tpu"))
-    assert kernels.choose("xla", large, on("tpu")) is None
-    assert kernels.choose("auto", large, on("gpu")) is None
-    assert kernels.choose("auto", CONFIG, on("tpu")) is None  # head_dim 8
-    assert kernels.choose("xla", CONFIG, on("cpu")) is None
+LARGE = shapes.named("llama2_7b")
+HOPPER, TURING = on("gpu", compute_capability="9.0"), on("gpu", compute_capability="7.5")
+AMD = on("gpu", compute_capability="gfx942")
 
 
-@pytest.mark.parametrize("config, platform", [(shapes.named("llama2_7b"), "cpu"), (CONFIG, "tpu")])
-def test_splash_where_it_cannot_run(config, platform):
-    with pytest.raises(
-        UserError, match=f"model.kernel is 'splash'.* {platform} devices and head_dim {config.head_dim}"
-    ):
-        kernels.choose("splash", config, on(platform))
+def test_chosen_by_platform_head_dim_and_dtype():
+    splash, cudnn = kernels.Splash(on("tpu").abstract_mesh), kernels.Cudnn(HOPPER.abstract_mesh)
+    assert kernels.choose("auto", LARGE, on("tpu"), "bfloat16") == splash
+    assert kernels.choose("splash", LARGE, on("tpu"), "float32") == splash
+    assert kernels.choose("auto", LARGE, HOPPER, "bfloat16") == cudnn
+    assert kernels.choose("cudnn", CONFIG, HOPPER, "float16") == cudnn
+    for kernel, config, mesh, dtype in [
+        ("xla", LARGE, on("tpu"), "bfloat16"),
+        ("xla", LARGE, HOPPER, "bfloat16"),
+        ("auto", LARGE, HOPPER, "float32"),
+        ("auto", LARGE, TURING, "bfloat16"),
+        ("auto", LARGE, AMD, "bfloat16"),
+        ("auto", CONFIG, on("tpu"), "bfloat16"),  # head_dim 8
+        ("auto", LARGE, on("cpu"), "bfloat16"),
+    ]:
+        assert kernels.choose(kernel, config, mesh, dtype) is None
+
+
+@pytest.mark.parametrize(
+    "kernel, config, mesh, dtype",
+    [
+        ("splash", LARGE, on("cpu"), "bfloat16"),
+        ("splash", CONFIG, on("tpu"), "bfloat16"),
+        ("cudnn", LARGE, on("tpu"), "bfloat16"),
+        ("cudnn", LARGE, HOPPER, "float32"),
+        ("cudnn", LARGE, TURING, "bfloat16"),
+    ],
+)
+def test_asked_for_where_it_cannot_run(kernel, config, mesh, dtype):
+    platform = mesh.devices.flat[0].platform
+    message = f"model.kernel is '{kernel}'.* {platform} devices, {dtype} and head_dim {config.head_dim}"
+    with pytest.raises(UserError, match=message):
+        kernels.choose(kernel, config, mesh, dtype)

@@ -86,7 +86,7 @@ def test_every_program_attends_by_the_kernel_of_its_devices(name, slices, config
             return attention.causal(segment_ids, prefix_mask=prefix_mask, keep_kv=keep_kv)
 
     monkeypatch.setattr(
-        kernels, "choose", lambda kernel, shape, mesh: Kernel(mesh) if kernel == "auto" else None
+        kernels, "choose", lambda kernel, shape, mesh, dtype: Kernel(mesh) if kernel == "auto" else None
     )
     config.refiner.attention = "prefix"
     program = programs.build(name, config, CONFIG, "v4:2x2x2", programs.Assumed(32))
