@@ -63,6 +63,10 @@ def train_reward(ctx, name: str, items: list[tuple[str, list, list, list]], sect
 
 
 def score(ctx, model, solutions: list[tuple[str, list[str]]], name: str) -> list[np.ndarray]:
-    """Probabilities per step of (question, steps) solutions; an empty one gets an empty array."""
-    items = [model.prompts.scored(question, steps) for question, steps in solutions]
-    return score_steps(model.graphdef, model.params, model.config, items, mesh=ctx.local_mesh, name=name)
+    """Probabilities per step of (question, steps) solutions; an empty one gets an empty array. Equal solutions are read once."""
+    texts = [(question, tuple(steps)) for question, steps in solutions]
+    distinct = list(dict.fromkeys(texts))
+    items = [model.prompts.scored(question, steps) for question, steps in distinct]
+    found = score_steps(model.graphdef, model.params, model.config, items, mesh=ctx.local_mesh, name=name)
+    values = dict(zip(distinct, found, strict=True))
+    return [values[text] for text in texts]

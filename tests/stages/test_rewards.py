@@ -8,6 +8,8 @@ from tiny_llama import CONFIG, Characters, forward, fresh
 
 from glore_jax.models import reward
 from glore_jax.parallel import mesh as meshes
+from glore_jax.sampling.scoring import score_steps
+from glore_jax.stages import rewards
 from glore_jax.stages.rewards import reward_example, score
 from glore_jax.tasks.prompts import Prompts
 from glore_jax.training.batches import Batches
@@ -66,3 +68,21 @@ def test_read_where_trained(model):
     np.testing.assert_allclose(scores, expected, atol=1e-5)
     assert scores.shape == (3,) and np.ptp(scores) > 1e-3
     assert none.shape == (0,)
+
+
+def test_equal_solutions_are_read_once(model, monkeypatch):
+    read = []
+
+    def counted(graphdef, params, config, items, **options):
+        read.append(len(items))
+        return score_steps(graphdef, params, config, items, **options)
+
+    monkeypatch.setattr(rewards, "score_steps", counted)
+    ctx = SimpleNamespace(local_mesh=meshes.single_device_mesh())
+    other = STEPS[:1] + ["5*2=10"]
+    found = score(
+        ctx, model, [(QUESTION, STEPS), (QUESTION, other), (QUESTION, tuple(STEPS)), ("3+2?", STEPS)], "test"
+    )
+    assert read == [3]
+    np.testing.assert_array_equal(found[0], found[2])
+    assert found[1].shape == (2,) and not np.allclose(found[0], found[3])
