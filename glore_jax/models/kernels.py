@@ -119,9 +119,12 @@ class Cudnn(Kernel):
         return (attention.visible(segments, prefix_mask=prefix),)
 
     def _attend(self, q: Array, k: Array, v: Array, visible: Array) -> Array:
-        return jax.nn.dot_product_attention(
-            q, k, v, mask=visible[:, None], implementation=self.implementation
-        )
+        length = q.shape[1]
+        room = length % 2  # with a mask it has gradients for even lengths only
+        q, k, v = (jnp.pad(x, ((0, 0), (0, room), (0, 0), (0, 0))) for x in (q, k, v))
+        visible = jnp.pad(visible, ((0, 0), (0, room), (0, room)))[:, None]
+        out = jax.nn.dot_product_attention(q, k, v, mask=visible, implementation=self.implementation)
+        return out[:, :length]
 
 
 @dataclasses.dataclass(frozen=True)
