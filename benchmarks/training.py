@@ -25,7 +25,6 @@ import statistics
 import time
 from collections.abc import Callable
 
-import jax
 import numpy as np
 
 from benchmarks.pods import read_config
@@ -116,7 +115,7 @@ def random_examples(rows: int, row_length: int, vocab: int, steps: int) -> list:
     ]
 
 
-def main() -> None:
+def read_flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -132,68 +131,89 @@ def main() -> None:
     parser.add_argument("--remat", help="instead of config.model.remat; here alone")
     parser.add_argument("--kernel", help="instead of config.model.kernel; here alone")
     parser.add_argument("--alone", action="store_true", help="without PyTorch")
-    flags = parser.parse_args()
+    return parser.parse_args()
 
+
+def configure(flags):
+    """The config of `flags.config` with what the flags say."""
+    config = read_config(flags.config)
+    section, model = config.student.sft, config.model
+    section.optimizer, section.epochs = "adamw", 1
+    section.microbatches = flags.microbatches or section.microbatches
+    model.remat, model.kernel = flags.remat or model.remat, flags.kernel or model.kernel
+    if flags.model:
+        model.base = flags.model
+        section.batch_size, section.row_length = 3 * flags.rows, flags.row_length
+    else:
+        model.dtype = "float32"
+    return config
+
+
+def examples_for(ctx, base, flags, steps: int) -> list:
+    """What the student's first training reads, or random texts for `flags.model`."""
+    from glore_jax.stages import student
+    from glore_jax.training.batches import language_example
+
+    if flags.model:
+        return random_examples(flags.rows, flags.row_length, base.tokenizer.vocab_size - 1, steps)
+    return [
+        language_example(base.prompts.question(d["question"]), base.prompts.solution(d["steps"])[0])
+        for d in student.first_set(ctx, ctx.task.load("train"))
+    ]
+
+
+def measure(runs: dict[str, Callable], rounds: int, steps: int) -> tuple[dict, dict, dict]:
+    """Wall seconds and processor seconds of each round, and the losses of all steps, by the names of `runs`."""
+    wall, cpu, loss = ({name: [] for name in runs} for _ in range(3))
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            start, start_cpu = time.perf_counter(), time.process_time()
+            loss[name] += run(range(number * steps, (number + 1) * steps))
+            if number:
+                wall[name].append(time.perf_counter() - start)
+                cpu[name].append(time.process_time() - start_cpu)
+    return wall, cpu, loss
+
+
+def ratios(seconds: dict[str, list[float]]) -> list[float]:
+    """How many times as long PyTorch took, round by round."""
+    return [a / b for a, b in zip(seconds["pytorch"], seconds["glore"], strict=True)]
+
+
+def main() -> None:
+    flags = read_flags()
     # Before anything loads OpenMP: PyTorch's idle threads would spin, and on a machine with other work take the time of those that
     # have something to do.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU both need room
-    from glore_jax.models.kernels import choose
-    from glore_jax.stages import common, student
+    import jax
+
+    from glore_jax.stages import common
     from glore_jax.stages.context import Context
     from glore_jax.training import metrics
-    from glore_jax.training.batches import language_example
     from glore_jax.training.optimizer import make_optimizer
 
-    config = read_config(flags.config)
-    section = config.student.sft
-    section.optimizer, section.epochs = "adamw", 1
-    section.microbatches = flags.microbatches or section.microbatches
-    config.model.remat, config.model.kernel = (
-        flags.remat or config.model.remat,
-        flags.kernel or config.model.kernel,
-    )
-    steps = (flags.rounds + 1) * flags.steps
-    if flags.model:
-        config.model.base = flags.model
-        section.batch_size, section.row_length = 3 * flags.rows, flags.row_length
-    else:
-        config.model.dtype = "float32"
-    ctx = Context(config, "")
+    config, steps = configure(flags), (flags.rounds + 1) * flags.steps
+    ctx, section, dtype = Context(config, ""), config.student.sft, config.model.dtype
     base = common.load_base(ctx)
-    if flags.model:
-        examples = random_examples(flags.rows, flags.row_length, base.tokenizer.vocab_size - 1, steps)
-    else:
-        examples = [
-            language_example(base.prompts.question(d["question"]), base.prompts.solution(d["steps"])[0])
-            for d in student.first_set(ctx, ctx.task.load("train"))
-        ]
-    batches, _ = common.make_batches(ctx, examples, section, base.config)
+    batches, _ = common.make_batches(ctx, examples_for(ctx, base, flags, steps), section, base.config)
     plan = batches.plan
     if len(batches) < steps:
-        parser.error(f"an epoch has {len(batches)} steps: take fewer rounds or steps")
+        raise SystemExit(f"an epoch has {len(batches)} steps: take fewer rounds or steps")
+    count = sum(x.size for x in jax.tree.leaves(base.params))
     rates = np.asarray(make_optimizer(section, len(batches))[1](np.arange(len(batches))))
     runs = {}
     if not flags.alone:
-        runs["pytorch"] = pytorch(
-            common.base_folder(config), base.config.vocab_size, batches, section, rates, config.model.dtype
-        )
+        folder = common.base_folder(config)
+        runs["pytorch"] = pytorch(folder, base.config.vocab_size, batches, section, rates, dtype)
     runs["glore"] = glore(base, batches, section, ctx.mesh)
-    tokens = plan.rows * plan.row_length * plan.fill * flags.steps
-    count = sum(x.size for x in jax.tree.leaves(base.params))
-    speed, cpu, loss = ({name: [] for name in runs} for _ in range(3))
-    for number in range(flags.rounds + 1):
-        for name, run in runs.items():
-            start, start_cpu = time.perf_counter(), time.process_time()
-            loss[name] += run(range(number * flags.steps, (number + 1) * flags.steps))
-            if number:
-                speed[name].append(tokens / (time.perf_counter() - start))
-                cpu[name].append(time.process_time() - start_cpu)
-    median = {name: statistics.median(v) for name, v in speed.items()}
-    flops = metrics.training_flops(count, base.config, 1, plan.row_length) / plan.fill
-    kernel = choose(config.model.kernel, base.config, ctx.mesh, config.model.dtype)
+    wall, cpu, loss = measure(runs, flags.rounds, flags.steps)
+
+    positions = plan.rows * plan.row_length * flags.steps
+    speed = {name: positions * plan.fill / statistics.median(v) for name, v in wall.items()}
+    kernel = common.options(ctx, base.config, True)["kernel"]
     line = {
-        "tokens_per_second": {name: round(v) for name, v in median.items()},
+        "tokens_per_second": {name: round(v) for name, v in speed.items()},
         "first_loss": {name: round(v[0], 5) for name, v in loss.items()},
         "last_loss": {name: round(v[-1], 5) for name, v in loss.items()},
         "rows": plan.rows, "row_length": plan.row_length, "fill": round(plan.fill, 3), "steps": flags.steps,
@@ -202,15 +222,12 @@ def main() -> None:
         "kernel": "xla" if kernel is None else type(kernel).__name__.lower(),
     }  # fmt: skip
     if flags.model:
-        line["utilisation"] = {n: round(v * flops / metrics.peak_flops(), 3) for n, v in median.items()}
+        flops = metrics.training_flops(count, base.config, 1, plan.row_length) / plan.fill
+        line["utilisation"] = {name: round(v * flops / metrics.peak_flops(), 3) for name, v in speed.items()}
     if not flags.alone:
-        ratios = [a / b for a, b in zip(speed["glore"], speed["pytorch"], strict=True)]
-        line |= {
-            "ratio": round(statistics.median(ratios), 3), "ratios": [round(r, 2) for r in ratios],
-            "cpu_ratio": round(
-                statistics.median(b / a for a, b in zip(cpu["glore"], cpu["pytorch"], strict=True)), 3
-            ),
-        }  # fmt: skip
+        line["ratio"] = round(statistics.median(ratios(wall)), 3)
+        line["ratios"] = [round(r, 2) for r in ratios(wall)]
+        line["cpu_ratio"] = round(statistics.median(ratios(cpu)), 3)
     print(json.dumps(line))
 
 
