@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from glore_jax.sampling import cache
 
@@ -108,3 +109,25 @@ def test_padding_rows_of_a_prefill_go_nowhere():
     np.testing.assert_array_equal(layer["trunk_v"][1, :, TRUNK:], trunk[0][1][0].transpose(1, 0, 2))
     for x, rest in (("trunk_k", np.s_[:, :, :TRUNK]), ("trunk_v", np.s_[:, :TRUNK])):
         assert not layer[x][0].any() and not layer[x][1][rest].any()
+
+
+@pytest.mark.parametrize("platform, rows", [("cuda", 1), ("cpu", 2), ("tpu", 2)])
+def test_one_query_head_a_key_is_two_rows_but_on_a_gpu(platform, rows):
+    """What is lowered in bfloat16 where each key/value head has one query head."""
+
+    def shape(*sizes, dtype=jnp.bfloat16):
+        return jax.ShapeDtypeStruct(sizes, dtype)
+
+    def attend(start, cut, age, q, k, v, layer):
+        return cache.attend_over(start, cut, age, 5)(q, k, v, layer)[0]
+
+    places, heads, width = shape(GROUPS, SLOTS, dtype=jnp.int32), 4, 16
+    block = shape(GROUPS, SLOTS, heads, 7, width)
+    trunks = {"trunk_k": shape(GROUPS, heads, width, 8), "trunk_v": shape(GROUPS, heads, 8, width)}
+    token = shape(GROUPS * SLOTS, 1, heads, width)
+    made = export.export(jax.jit(attend), platforms=[platform])
+    text = made(*[places] * 3, *[token] * 3, trunks | {"suffix": [{"k": block, "v": block}]}).mlir_module()
+    scores = f"tensor<{GROUPS}x{SLOTS}x{heads}x{rows}x7xf32>"
+    assert scores in [
+        line.rsplit("-> ", 1)[-1].split(" ")[0] for line in text.splitlines() if "dot_general" in line
+    ]
