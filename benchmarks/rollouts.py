@@ -3,9 +3,11 @@
     python -m benchmarks.rollouts --engine=glore --model=m15 --job=job.npz [--dtype=bfloat16] [--question_scale=2]
     python -m benchmarks.rollouts --engine=transformers --model=m15 --job=job.npz
 
-and on one accelerator with `--lanes=1 --scanned --dtype=bfloat16`. Both files come from `python -m benchmarks.jobs`. `seconds` are those of the whole job after a warm-up; what XLA compiled during
-the warm-up is `compile_seconds`. On a shared machine `cpu_seconds` says more: the processor time of the same job. `least_gb_s` is what
-decoding cannot do without reading, weights and live keys and values once a step, over the whole time of the job.
+and on one accelerator with `--lanes=1 --scanned --dtype=bfloat16`. Both files come from `python -m benchmarks.jobs`.
+
+`seconds` are those of the whole job after a warm-up; what XLA compiled during the warm-up is `compile_seconds`. On a shared machine
+`cpu_seconds` says more: the processor time of the same job. `least_gb_s` is what decoding cannot do without reading, weights and live
+keys and values once a step, over the whole time of the job.
 """
 
 import argparse
@@ -37,6 +39,7 @@ def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
     from glore_jax.models import hf, llama
     from glore_jax.sampling.engine import Engine, Fork, Job
     from glore_jax.sampling.lanes import Lanes
+    from glore_jax.sampling.room import token_bytes
     from glore_jax.sampling.tokens import Sampling
 
     compiled = []
@@ -46,10 +49,10 @@ def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
     config = hf.read_config(model)
     graphdef, _ = llama.abstract(config, dtype=dtype, unroll=not flags.scanned)
     params = hf.load_policy_params(model, config, dtype=dtype)
-    longest = job.cuts[-1]
+    longest, groups = job.cuts[-1], -(-flags.groups // flags.lanes)
     engine = Lanes(
         Engine(
-            graphdef, params, config, NoTokenizer(config.vocab_size), groups=-(-flags.groups // flags.lanes), slots=flags.slots,
+            graphdef, params, config, NoTokenizer(config.vocab_size), groups=groups, slots=flags.slots,
             max_trunk=longest, max_new=job.new, round_steps=flags.round_steps,
         )
         for _ in range(flags.lanes)
@@ -58,15 +61,11 @@ def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
 
     def least_bytes(slot_steps: int) -> float:
         """Weights, and the trunk of each group and half of what its slots may write, once a step."""
-        held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))
-        held -= (
-            0 if config.tie_embeddings else params["embedding"][...].nbytes
-        )  # one row a slot is read of it
-        column = (
-            2 * config.num_layers * config.num_kv_heads * config.head_dim * jax.numpy.dtype(dtype).itemsize
-        )
-        group = column * (longest + flags.slots * job.new / 2)
-        return slot_steps / flags.slots * (held / -(-flags.groups // flags.lanes) + group)
+        held = sum(x.nbytes for x in jax.tree.leaves(params))
+        if not config.tie_embeddings:  # of the embedding a row a slot is read
+            held -= params["embedding"][...].nbytes
+        group = token_bytes(config, dtype) * (longest + flags.slots * job.new / 2)
+        return slot_steps / flags.slots * (held / groups + group)
 
     def run(rows) -> dict:
         before = dataclasses.replace(engine.stats)
@@ -105,8 +104,8 @@ def transformers(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callabl
         for start in range(0, len(prefixes), flags.batch_prefixes):
             batch = prefixes[start : start + flags.batch_prefixes]
             width = max(map(len, batch))
-            ids = torch.tensor([[0] * (width - len(p)) + p for p in batch]).to(device)
-            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch]).to(device)
+            ids = torch.tensor([[0] * (width - len(p)) + p for p in batch], device=device)
+            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch], device=device)
             with torch.inference_mode():
                 out = policy.generate(
                     ids, attention_mask=mask, do_sample=True, temperature=jobs.TEMPERATURE, top_k=0, pad_token_id=0,

@@ -37,22 +37,26 @@ def choose(kernel: str, config: LlamaConfig, mesh: Mesh, dtype: Any) -> Kernel |
     Raises UserError if a kernel is asked for where it cannot run.
     """
     device, width = mesh.devices.flat[0], config.head_dim
-    able = {
-        "splash": device.platform == "tpu" and width % LANES == 0,
-        "cudnn": _has_cudnn(device) and jnp.dtype(dtype).itemsize == 2 and width % 8 == 0 and width <= 128,
+    kinds = {
+        "splash": (
+            Splash,
+            device.platform == "tpu" and width % LANES == 0,
+            f"TPUs and a head_dim that {LANES} divides",
+        ),
+        "cudnn": (
+            Cudnn,
+            _has_cudnn(device) and jnp.dtype(dtype).itemsize == 2 and width % 8 == 0 and width <= 128,
+            "NVIDIA GPUs, bfloat16 or float16, and a head_dim up to 128 that 8 divides",
+        ),
     }
-    if kernel in able and not able[kernel]:
-        needs = {
-            "splash": f"TPUs and a head_dim that {LANES} divides",
-            "cudnn": "NVIDIA GPUs, bfloat16 or float16, and a head_dim up to 128 that 8 divides",
-        }
-        raise UserError(
-            f"config.model.kernel is {kernel!r}, for {needs[kernel]}: here are {device.platform} devices, {jnp.dtype(dtype).name} and "
-            f"head_dim {width}; choose auto"
-        )
-    for name, made in ("splash", Splash), ("cudnn", Cudnn):
-        if able[name] and kernel in ("auto", name):
-            return made(mesh.abstract_mesh)
+    for name, (kind, able, needs) in kinds.items():
+        if able and kernel in ("auto", name):
+            return kind(mesh.abstract_mesh)
+        if kernel == name:
+            raise UserError(
+                f"config.model.kernel is {kernel!r}, for {needs}: here are {device.platform} devices, {jnp.dtype(dtype).name} and "
+                f"head_dim {width}; choose auto"
+            )
     return None
 
 

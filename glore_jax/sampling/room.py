@@ -8,6 +8,13 @@ from glore_jax.errors import UserError
 from glore_jax.sampling import cache as caching
 
 
+def token_bytes(config, dtype, tensor: int = 1) -> int:
+    """Bytes of a token's keys and values in all layers on one of `tensor` devices."""
+    heads = config.num_kv_heads
+    heads = heads // tensor if heads % tensor == 0 else heads  # as `cache.specs` divides them
+    return 2 * config.num_layers * heads * config.head_dim * jnp.dtype(dtype).itemsize
+
+
 @dataclasses.dataclass(frozen=True)
 class Room:
     """Sizes of an engine: `groups` of `slots` forks and of `shelves` trunks of up to `max_trunk` tokens; a fork adds up to
@@ -23,9 +30,7 @@ class Room:
 
     def cache_bytes(self, config, dtype) -> int:
         """Bytes of keys and values that a device holds for a model of `config` that computes in `dtype`."""
-        heads = config.num_kv_heads
-        heads = heads // self.tensor if heads % self.tensor == 0 else heads  # as `cache.specs` divides them
-        token = 2 * config.num_layers * heads * config.head_dim * jnp.dtype(dtype).itemsize
+        token = token_bytes(config, dtype, self.tensor)
         blocks, block = caching.suffix_blocks(self.max_new)
         group = self.shelves * self.max_trunk + self.slots * blocks * block
         return -(-self.groups // self.rows) * group * token
