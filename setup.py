@@ -31,11 +31,23 @@ setup(
         "array-record>=0.8",
         "tensorboardX>=2.6.4",
         "matplotlib>=3.9",
+        "jaxtyping>=0.3",
+        "jinja2>=3.1",
         "tqdm>=4.66",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.15"],
-        "parity": ["torch>=2.4", "transformers>=5"],  # the tests against the reference implementation
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "beartype>=0.20",
+            "jsonschema>=4.23",
+            "ruff>=0.15",
+            "mypy>=1.15",
+        ],
+        "parity": [
+            "torch>=2.4",
+            "transformers>=5",
+        ],  # the tests against the reference implementation
         "cuda": ["jax[cuda13]>=0.10"],
         "tpu": ["jax[tpu]>=0.10", "gcsfs>=2024.2"],  # with work directories on gs://
     },

@@ -12,6 +12,7 @@ import json
 from benchmarks import jobs
 from benchmarks.rollouts import NoTokenizer
 from glore_jax.models import hf, llama
+from glore_jax.models.model import Model
 from glore_jax.sampling.engine import Engine, Fork, Job
 from glore_jax.sampling.tokens import Sampling
 
@@ -30,23 +31,36 @@ def main() -> None:
 
     def texts(backwards: bool, **shape) -> dict:
         engine = Engine(
-            graphdef, params, config, NoTokenizer(config.vocab_size), max_trunk=job.cuts[-1], max_new=job.new, **shape
-        )  # fmt: skip
+            Model(graphdef, params, config, NoTokenizer(config.vocab_size)),
+            max_trunk=job.cuts[-1],
+            max_new=job.new,
+            **shape,
+        )
         work = []
         for i, row in enumerate(job.rows):
             forks = [Fork(c, cut=c, rollout=j) for c in job.cuts for j in range(job.k)]
-            work.append(Job(f"row {i}", row[: job.cuts[-1]].tolist(), forks[::-1] if backwards else forks))
-        done = engine.run(work[::-1] if backwards else work, Sampling(jobs.TEMPERATURE, max_new=job.new))
+            work.append(
+                Job(f"row {i}", row[: job.cuts[-1]].tolist(), forks[::-1] if backwards else forks)
+            )
+        done = engine.run(
+            work[::-1] if backwards else work, Sampling(jobs.TEMPERATURE, max_new=job.new)
+        )
         return {(j.question_id, f): c.tokens for j in done for f, c in j.completions.items()}
 
     first = texts(False, groups=16, slots=32, round_steps=16)
     second = texts(True, groups=6, slots=10, shelves=2, round_steps=7)
     pairs = [(first[k], second[k]) for k in first]
-    same = [next((i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y), job.new) for a, b in pairs]
+    same = [
+        next((i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y), job.new)
+        for a, b in pairs
+    ]
     line = {
-        "dtype": flags.dtype, "rollouts": len(pairs), "new": job.new, "equal": sum(a == b for a, b in pairs) / len(pairs),
+        "dtype": flags.dtype,
+        "rollouts": len(pairs),
+        "new": job.new,
+        "equal": sum(a == b for a, b in pairs) / len(pairs),
         "equal_before_first_difference": sum(same) / (job.new * len(pairs)),
-    }  # fmt: skip
+    }
     print(json.dumps(line))
 
 

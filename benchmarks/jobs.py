@@ -54,16 +54,23 @@ def write_model(folder, *, hidden, layers, heads, ffn, vocab, positions=1024, se
 
     from glore_jax.models import hf, llama
     from glore_jax.models.config import LlamaConfig
+    from glore_jax.models.model import Model
     from glore_jax.models.tokenizer import Tokenizer
 
     config = LlamaConfig(
-        vocab_size=vocab, hidden_size=hidden, intermediate_size=ffn, num_layers=layers, num_heads=heads, num_kv_heads=heads,
-        head_dim=hidden // heads, max_positions=positions,
-    )  # fmt: skip
+        vocab_size=vocab,
+        hidden_size=hidden,
+        intermediate_size=ffn,
+        num_layers=layers,
+        num_heads=heads,
+        num_kv_heads=heads,
+        head_dim=hidden // heads,
+        max_positions=positions,
+    )
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     numbers = tokenizers.models.WordLevel({str(i): i for i in range(vocab)}, unk_token="0")
     tokenizer = Tokenizer(tokenizers.Tokenizer(numbers), bos_id=1, eos_id=2)
-    hf.save_policy(folder, config, llama.init(config, seed)[1], tokenizer, "float32")
+    hf.save_policy(folder, Model(None, llama.init(config, seed)[1], config, tokenizer), "float32")
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from benchmarks.schedules import by_draft, compare, read_drafts
 from glore_jax import storage
 from glore_jax.labels.stepwise import SCHEDULES
 from glore_jax.sampling.engine import Completion, Stats
-from glore_jax.stages import common, labelling
+from glore_jax.stages import generation, labelling, models
 from glore_jax.stages.context import Context
 
 
@@ -35,8 +35,12 @@ class Vllm:
 
         self.vllm, self.tokenizer, self.stats = vllm, tokenizer, Stats()
         self.llm = vllm.LLM(
-            model=folder, skip_tokenizer_init=True, dtype=dtype, max_model_len=positions, enable_prefix_caching=True
-        )  # fmt: skip
+            model=folder,
+            skip_tokenizer_init=True,
+            dtype=dtype,
+            max_model_len=positions,
+            enable_prefix_caching=True,
+        )
 
     def run(self, jobs, sampling):
         self.llm.reset_prefix_cache()
@@ -48,18 +52,24 @@ class Vllm:
         ]
         params = [
             self.vllm.SamplingParams(
-                temperature=sampling.temperature, max_tokens=sampling.max_new, n=len(forks), detokenize=False,
+                temperature=sampling.temperature,
+                max_tokens=sampling.max_new,
+                n=len(forks),
+                detokenize=False,
                 stop_token_ids=[self.tokenizer.eos_id],
             )
             for _, _, forks in asked
-        ]  # fmt: skip
+        ]
         prompts = [{"prompt_token_ids": job.trunk[:at]} for job, at, _ in asked]
         for (job, _, forks), made in zip(
             asked, self.llm.generate(prompts, params, use_tqdm=False), strict=True
         ):
             for fork, one in zip(forks, made.outputs, strict=True):
                 tokens = list(one.token_ids)
-                self.stats.forks, self.stats.tokens = self.stats.forks + 1, self.stats.tokens + len(tokens)
+                self.stats.forks, self.stats.tokens = (
+                    self.stats.forks + 1,
+                    self.stats.tokens + len(tokens),
+                )
                 ended = tokens[-1] == self.tokenizer.eos_id
                 tokens = tokens[: len(tokens) - ended]
                 job.done(fork, Completion(tuple(tokens), self.tokenizer.decode(tokens), 0.0, ended))
@@ -76,13 +86,17 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="folder for the label records")
     parser.add_argument("--drafts", type=int, default=500)
     parser.add_argument("--schedule", choices=SCHEDULES)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="instead of config.model.dtype")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), help="instead of config.model.dtype"
+    )
     parser.add_argument(
         "--unsolved",
         action="store_true",
         help="also drafts of questions that no sample solves, whatever the config says",
     )
-    parser.add_argument("--against", help="--out of another run: on which share of steps the labels differ")
+    parser.add_argument(
+        "--against", help="--out of another run: on which share of steps the labels differ"
+    )
     flags = parser.parse_args()
 
     config = read_config(flags.config)
@@ -92,7 +106,7 @@ def main() -> None:
     if flags.engine == "vllm" and schedule != "full":
         parser.error("vllm gets all prefixes at once: --schedule=full")
     ctx, c = Context(config, flags.workdir), config.rollout
-    model = common.load_policy(ctx, "student", "hf")
+    model = models.load_policy(ctx, "student", "hf")
 
     def read_jobs():
         return labelling.make_jobs(ctx, model, read_drafts(ctx, flags.drafts), c.k, schedule)
@@ -104,22 +118,32 @@ def main() -> None:
         folder = str(ctx.folder("student", "hf"))
         engine = Vllm(folder, model.tokenizer, model.config.max_positions, config.model.dtype)
     else:
-        engine = common.make_engine(ctx, model, [job.trunk for job in first], c.max_new, c.k)
-    sampling = common.sampling_of(c)
+        engine = generation.make_engine(ctx, model, [job.trunk for job in first], c.max_new, c.k)
+    sampling = generation.sampling_of(c)
     list(engine.run(first[:64], sampling))
 
     before, start, cpu = dataclasses.replace(engine.stats), time.perf_counter(), time.process_time()
     records = [job.record() for job in engine.run(read_jobs(), sampling)]
-    storage.write_part(flags.out, 0, sorted(records, key=lambda r: (r["question_id"], r["sample_id"])))
+    storage.write_part(
+        flags.out, 0, sorted(records, key=lambda r: (r["question_id"], r["sample_id"]))
+    )
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
 
     line = {
-        "engine": flags.engine, "dtype": config.model.dtype, "schedule": schedule, "drafts": len(records), "k": c.k,
-        "rollouts": engine.stats.forks - before.forks, "tokens": engine.stats.tokens - before.tokens,
-        "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2),
-    }  # fmt: skip
+        "engine": flags.engine,
+        "dtype": config.model.dtype,
+        "schedule": schedule,
+        "drafts": len(records),
+        "k": c.k,
+        "rollouts": engine.stats.forks - before.forks,
+        "tokens": engine.stats.tokens - before.tokens,
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu, 2),
+    }
     if flags.against:
-        one, other = (by_draft(storage.read_records(folder)) for folder in (flags.out, flags.against))
+        one, other = (
+            by_draft(storage.read_records(folder)) for folder in (flags.out, flags.against)
+        )
         line["disagreement"] = round(compare(one, other)["disagreement"], 4)
     print(json.dumps(line), flush=True)
 

@@ -55,15 +55,15 @@ def changes_for(model: str, slice_: str) -> dict[str, int]:
 
 
 def measure(model: str, slice_: str, names: list[str]) -> dict:
-    """Figures of `glore_jax.parallel.compile` for one row, with the command that gives them."""
-    from glore_jax.parallel import compile as command
+    """Figures of `glore_jax.planning.compile` for one row, with the command that gives them."""
+    from glore_jax.planning import compile as command
 
     topology, changes = SLICES[slice_][0], changes_for(model, slice_)
     config = read_config(CONFIGS[model])
     config.update_from_flattened_dict(changes)
     found = command.compile_all(config, topology, names, model, 256)
     flags = "".join(f" --config.{k}={v}" for k, v in changes.items())
-    again = f"python -m glore_jax.parallel.compile --config={CONFIGS[model]} --model={model} --topology={topology}{flags}"
+    again = f"python -m glore_jax.planning.compile --config={CONFIGS[model]} --model={model} --topology={topology}{flags}"
     return found | {"command": again}
 
 
@@ -89,11 +89,16 @@ def cells(f: dict) -> list[str]:
     links = sum(c["bytes"] for k, c in f["collectives"].items() if k in kinds)
     longest = max(f["seconds"], key=f["seconds"].get)
     return [
-        f"{mesh}; {f['layout']}", "yes", *(f"{f[k] / GIB:.2f}" for k in ("argument_bytes", "temp_bytes", "peak_bytes")),
-        f"{f['flops'] / 1e12:.3g}", f"{f['flops_ratio']:.2f}", f"{f['bytes_accessed'] / GIB:.1f}",
-        f"{f['bytes_ratio']:.2f}" if f["bytes_ratio"] else "", f"{links / GIB:.2f}",
+        f"{mesh}; {f['layout']}",
+        "yes",
+        *(f"{f[k] / GIB:.2f}" for k in ("argument_bytes", "temp_bytes", "peak_bytes")),
+        f"{f['flops'] / 1e12:.3g}",
+        f"{f['flops_ratio']:.2f}",
+        f"{f['bytes_accessed'] / GIB:.1f}",
+        f"{f['bytes_ratio']:.2f}" if f["bytes_ratio"] else "",
+        f"{links / GIB:.2f}",
         f"{1000 * f['seconds'][longest]:.1f} ms ({longest})",
-    ]  # fmt: skip
+    ]
 
 
 def write(stored: dict) -> None:
@@ -111,8 +116,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", choices=CONFIGS, action="append", help="only this one; may be repeated")
-    parser.add_argument("--slice", choices=SLICES, action="append", help="only this one; may be repeated")
+    parser.add_argument(
+        "--model", choices=CONFIGS, action="append", help="only this one; may be repeated"
+    )
+    parser.add_argument(
+        "--slice", choices=SLICES, action="append", help="only this one; may be repeated"
+    )
     parser.add_argument("--program", default="all", help="one or several, separated by commas")
     parser.add_argument("--table", action="store_true", help="measure nothing")
     flags = parser.parse_args()

@@ -37,9 +37,10 @@ def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
     import jax
 
     from glore_jax.models import hf, llama
+    from glore_jax.models.model import Model
+    from glore_jax.sampling.budget import token_bytes
     from glore_jax.sampling.engine import Engine, Fork, Job
     from glore_jax.sampling.lanes import Lanes
-    from glore_jax.sampling.room import token_bytes
     from glore_jax.sampling.tokens import Sampling
 
     compiled = []
@@ -52,11 +53,15 @@ def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
     longest, groups = job.cuts[-1], -(-flags.groups // flags.lanes)
     engine = Lanes(
         Engine(
-            graphdef, params, config, NoTokenizer(config.vocab_size), groups=groups, slots=flags.slots,
-            max_trunk=longest, max_new=job.new, round_steps=flags.round_steps,
+            Model(graphdef, params, config, NoTokenizer(config.vocab_size)),
+            groups=groups,
+            slots=flags.slots,
+            max_trunk=longest,
+            max_new=job.new,
+            round_steps=flags.round_steps,
         )
         for _ in range(flags.lanes)
-    )  # fmt: skip
+    )
     sampling = Sampling(jobs.TEMPERATURE, max_new=job.new)
 
     def least_bytes(slot_steps: int) -> float:
@@ -70,9 +75,13 @@ def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
     def run(rows) -> dict:
         before = dataclasses.replace(engine.stats)
         work = [
-            Job(f"row {i}", row[:longest].tolist(), [Fork(c, cut=c, rollout=j) for c in job.cuts for j in range(job.k)])
+            Job(
+                f"row {i}",
+                row[:longest].tolist(),
+                [Fork(c, cut=c, rollout=j) for c in job.cuts for j in range(job.k)],
+            )
             for i, row in enumerate(rows)
-        ]  # fmt: skip
+        ]
         for _ in engine.run(work, sampling):
             pass
         s = engine.stats
@@ -105,12 +114,21 @@ def transformers(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callabl
             batch = prefixes[start : start + flags.batch_prefixes]
             width = max(map(len, batch))
             ids = torch.tensor([[0] * (width - len(p)) + p for p in batch], device=device)
-            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch], device=device)
+            mask = torch.tensor(
+                [[0] * (width - len(p)) + [1] * len(p) for p in batch], device=device
+            )
             with torch.inference_mode():
                 out = policy.generate(
-                    ids, attention_mask=mask, do_sample=True, temperature=jobs.TEMPERATURE, top_k=0, pad_token_id=0,
-                    num_return_sequences=job.k, max_new_tokens=job.new, min_new_tokens=job.new,
-                )  # fmt: skip
+                    ids,
+                    attention_mask=mask,
+                    do_sample=True,
+                    temperature=jobs.TEMPERATURE,
+                    top_k=0,
+                    pad_token_id=0,
+                    num_return_sequences=job.k,
+                    max_new_tokens=job.new,
+                    min_new_tokens=job.new,
+                )
             made, read = made + out.shape[0] * (out.shape[1] - width), read + ids.numel()
         return {"tokens": made, "prefill_tokens": read, "occupancy": 1.0, "compile_seconds": 0.0}
 
@@ -128,11 +146,19 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="folder of a LLaMA in Hugging Face form")
     parser.add_argument("--job", required=True, help="file made by benchmarks.jobs")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--question_scale", type=int, default=1, help="times the length of the questions")
-    parser.add_argument("--times", type=int, default=1, help="measured runs; the fastest is printed")
+    parser.add_argument(
+        "--question_scale", type=int, default=1, help="times the length of the questions"
+    )
+    parser.add_argument(
+        "--times", type=int, default=1, help="measured runs; the fastest is printed"
+    )
     parser.add_argument("--groups", type=int, default=16)
-    parser.add_argument("--lanes", type=int, default=2, help="engines side by side, one a core of a CPU")
-    parser.add_argument("--scanned", action="store_true", help="layers not written out, as large models run")
+    parser.add_argument(
+        "--lanes", type=int, default=2, help="engines side by side, one a core of a CPU"
+    )
+    parser.add_argument(
+        "--scanned", action="store_true", help="layers not written out, as large models run"
+    )
     parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--round_steps", type=int, default=16)
     parser.add_argument("--batch_prefixes", type=int, default=16, help="of transformers")
@@ -150,10 +176,16 @@ def main() -> None:
     if least := work.pop("least_bytes", None):
         work["least_gb_s"] = round(least / wall / 1e9)
     line = {
-        "engine": flags.engine, "model": os.path.basename(os.path.normpath(flags.model)), "dtype": flags.dtype,
-        "prefix_tokens": sum(map(len, job.prefixes)) // len(job.prefixes), "rollouts": job.rollouts, **work,
-        "seconds": round(wall, 2), "cpu_seconds": round(cpu, 2), "tok_s": round(work["tokens"] / wall),
-    }  # fmt: skip
+        "engine": flags.engine,
+        "model": os.path.basename(os.path.normpath(flags.model)),
+        "dtype": flags.dtype,
+        "prefix_tokens": sum(map(len, job.prefixes)) // len(job.prefixes),
+        "rollouts": job.rollouts,
+        **work,
+        "seconds": round(wall, 2),
+        "cpu_seconds": round(cpu, 2),
+        "tok_s": round(work["tokens"] / wall),
+    }
     print(json.dumps(line))
 
 

@@ -14,7 +14,7 @@ import time
 from benchmarks.pods import read_config
 from glore_jax import storage
 from glore_jax.labels.stepwise import SCHEDULES
-from glore_jax.stages import common, labelling, rollout
+from glore_jax.stages import generation, labelling, models, rollout
 from glore_jax.stages.context import Context
 
 
@@ -58,29 +58,39 @@ def main() -> None:
         if getattr(flags, field) is not None:
             config.engine[field] = getattr(flags, field)
     ctx, c = Context(config, flags.workdir), config.rollout
-    model = common.load_policy(ctx, "student", "hf")
+    model = models.load_policy(ctx, "student", "hf")
     drafts = read_drafts(ctx, flags.drafts)
 
     def label(engine, drafts, schedule):
         jobs = labelling.make_jobs(ctx, model, drafts, c.k, schedule)
-        done = engine.run(jobs, common.sampling_of(c))
+        done = engine.run(jobs, generation.sampling_of(c))
         return by_draft(job.record() for job in done)
 
     trunks = [job.trunk for job in labelling.make_jobs(ctx, model, drafts, c.k, "full")]
-    engine = common.make_engine(ctx, model, trunks, c.max_new, c.k)
+    engine = generation.make_engine(ctx, model, trunks, c.max_new, c.k)
     label(engine, drafts[:64], "full")
     labels = {}
     for schedule in sorted(flags.schedules.split(","), key=lambda s: s != "full"):
-        before, start, cpu = dataclasses.replace(engine.stats), time.perf_counter(), time.process_time()
+        before, start, cpu = (
+            dataclasses.replace(engine.stats),
+            time.perf_counter(),
+            time.process_time(),
+        )
         labels[schedule] = label(engine, drafts, schedule)
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         s = engine.stats
         tokens, slot_steps = s.tokens - before.tokens, s.slot_steps - before.slot_steps
         line = {
-            "schedule": schedule, "drafts": len(drafts), "rollouts": s.forks - before.forks, "tokens": tokens,
-            "prefill_tokens": s.prefill_tokens - before.prefill_tokens, "rounds": s.rounds - before.rounds,
-            "occupancy": round(tokens / slot_steps, 4), "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2),
-        }  # fmt: skip
+            "schedule": schedule,
+            "drafts": len(drafts),
+            "rollouts": s.forks - before.forks,
+            "tokens": tokens,
+            "prefill_tokens": s.prefill_tokens - before.prefill_tokens,
+            "rounds": s.rounds - before.rounds,
+            "occupancy": round(tokens / slot_steps, 4),
+            "seconds": round(seconds, 2),
+            "cpu_seconds": round(cpu, 2),
+        }
         if "full" in labels:
             line |= compare(labels[schedule], labels["full"])
         print(json.dumps(line), flush=True)

@@ -36,7 +36,7 @@ def glore(base, batches, section, mesh) -> Callable[[range], list[float]]:
     from glore_jax.training import loop, losses
     from glore_jax.training.batches import ahead
 
-    setup = loop.setup(base.graphdef, base.params, losses.language_loss, section, len(batches), mesh)
+    setup = loop.setup(base, losses.language_loss, section, len(batches), mesh)
     state = [base.params, setup.init(base.params)]
 
     def run(steps: range) -> list[float]:
@@ -72,7 +72,10 @@ def pytorch(
     optimizer = torch.optim.AdamW(
         model.parameters(), betas=(0.9, 0.95), weight_decay=section.weight_decay, fused=True
     )
-    made = [{k: torch.from_numpy(v).to(device) for k, v in batches[n].items()} for n in range(len(batches))]
+    made = [
+        {k: torch.from_numpy(v).to(device) for k, v in batches[n].items()}
+        for n in range(len(batches))
+    ]
     for batch in made:
         batch.update({k: batch[k].long() for k in ("tokens", "positions", "targets")})
 
@@ -82,7 +85,11 @@ def pytorch(
         visible = (segments[:, None, :] == segments[:, :, None]) & torch.ones(
             length, length, dtype=torch.bool, device=device
         ).tril()
-        with torch.autocast(device, torch.bfloat16) if dtype == "bfloat16" else contextlib.nullcontext():
+        with (
+            torch.autocast(device, torch.bfloat16)
+            if dtype == "bfloat16"
+            else contextlib.nullcontext()
+        ):
             logits = model(
                 batch["tokens"],
                 position_ids=batch["positions"],
@@ -125,7 +132,9 @@ def read_flags() -> argparse.Namespace:
     parser.add_argument(
         "--microbatches", type=int, help="instead of config.student.sft.microbatches; here alone"
     )
-    parser.add_argument("--model", help="folder of a LLaMA whose tokens are numbers, on an accelerator")
+    parser.add_argument(
+        "--model", help="folder of a LLaMA whose tokens are numbers, on an accelerator"
+    )
     parser.add_argument("--rows", type=int, default=8, help="of a batch, with --model")
     parser.add_argument("--row_length", type=int, default=2048, help="with --model")
     parser.add_argument("--remat", help="instead of config.model.remat; here alone")
@@ -156,8 +165,9 @@ def examples_for(ctx, base, flags, steps: int) -> list:
 
     if flags.model:
         return random_examples(flags.rows, flags.row_length, base.tokenizer.vocab_size - 1, steps)
+    prompts = ctx.prompts(base)
     return [
-        language_example(base.prompts.question(d["question"]), base.prompts.solution(d["steps"])[0])
+        language_example(prompts.question(d["question"]), prompts.solution(d["steps"])[0])
         for d in student.first_set(ctx, ctx.task.load("train"))
     ]
 
@@ -188,15 +198,17 @@ def main() -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU both need room
     import jax
 
-    from glore_jax.stages import common
+    from glore_jax.stages import models, training
     from glore_jax.stages.context import Context
     from glore_jax.training import metrics
     from glore_jax.training.optimizer import make_optimizer
 
     config, steps = configure(flags), (flags.rounds + 1) * flags.steps
     ctx, section, dtype = Context(config, ""), config.student.sft, config.model.dtype
-    base = common.load_base(ctx)
-    batches, _ = common.make_batches(ctx, examples_for(ctx, base, flags, steps), section, base.config)
+    base = models.load_base(ctx)
+    batches, _ = training.make_batches(
+        ctx, examples_for(ctx, base, flags, steps), section, base.config
+    )
     plan = batches.plan
     if len(batches) < steps:
         raise SystemExit(f"an epoch has {len(batches)} steps: take fewer rounds or steps")
@@ -204,26 +216,34 @@ def main() -> None:
     rates = np.asarray(make_optimizer(section, len(batches))[1](np.arange(len(batches))))
     runs = {}
     if not flags.alone:
-        folder = common.base_folder(config)
+        folder = models.base_folder(config)
         runs["pytorch"] = pytorch(folder, base.config.vocab_size, batches, section, rates, dtype)
     runs["glore"] = glore(base, batches, section, ctx.mesh)
     wall, cpu, loss = measure(runs, flags.rounds, flags.steps)
 
     positions = plan.rows * plan.row_length * flags.steps
     speed = {name: positions * plan.fill / statistics.median(v) for name, v in wall.items()}
-    kernel = common.options(ctx, base.config, True)["kernel"]
+    kernel = models.options(ctx, base.config, True)["kernel"]
     line = {
         "tokens_per_second": {name: round(v) for name, v in speed.items()},
         "first_loss": {name: round(v[0], 5) for name, v in loss.items()},
         "last_loss": {name: round(v[-1], 5) for name, v in loss.items()},
-        "rows": plan.rows, "row_length": plan.row_length, "fill": round(plan.fill, 3), "steps": flags.steps,
-        "device": jax.devices()[0].device_kind, "jax": jax.__version__, "threads": os.cpu_count(),
-        "microbatches": section.microbatches, "remat": config.model.remat,
+        "rows": plan.rows,
+        "row_length": plan.row_length,
+        "fill": round(plan.fill, 3),
+        "steps": flags.steps,
+        "device": jax.devices()[0].device_kind,
+        "jax": jax.__version__,
+        "threads": os.cpu_count(),
+        "microbatches": section.microbatches,
+        "remat": config.model.remat,
         "kernel": "xla" if kernel is None else type(kernel).__name__.lower(),
-    }  # fmt: skip
+    }
     if flags.model:
         flops = metrics.training_flops(count, base.config, 1, plan.row_length) / plan.fill
-        line["utilisation"] = {name: round(v * flops / metrics.peak_flops(), 3) for name, v in speed.items()}
+        line["utilisation"] = {
+            name: round(v * flops / metrics.peak_flops(), 3) for name, v in speed.items()
+        }
     if not flags.alone:
         line["ratio"] = round(statistics.median(ratios(wall)), 3)
         line["ratios"] = [round(r, 2) for r in ratios(wall)]

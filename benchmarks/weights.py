@@ -57,7 +57,9 @@ class Peak:
 
 def memory() -> tuple[int, int]:
     """Anonymous memory and mapped pages of files of this process, bytes."""
-    lines = dict(line.split(":") for line in pathlib.Path("/proc/self/status").read_text().splitlines())
+    lines = dict(
+        line.split(":") for line in pathlib.Path("/proc/self/status").read_text().splitlines()
+    )
     return tuple(1024 * int(lines[name].split()[0]) for name in ("RssAnon", "RssFile"))
 
 
@@ -96,6 +98,7 @@ def worker(folder: str, rank: int, port: int, again: str) -> None:
     if port:
         jax.distributed.initialize(f"127.0.0.1:{port}", 2, rank)
     from glore_jax.models import hf, llama
+    from glore_jax.models.model import Model
     from glore_jax.models.tokenizer import Tokenizer
     from glore_jax.parallel import mesh as meshes
 
@@ -108,11 +111,13 @@ def worker(folder: str, rank: int, port: int, again: str) -> None:
     shards = [s.data.nbytes for x in jax.tree.leaves(params) for s in x.addressable_shards]
     line = {
         "read": {
-            "arrays": sum(shards) // MIB, "beyond": (peak.own - sum(shards)) // MIB, "mapped": peak.mapped // MIB,
+            "arrays": sum(shards) // MIB,
+            "beyond": (peak.own - sum(shards)) // MIB,
+            "mapped": peak.mapped // MIB,
             "seconds": round(time.perf_counter() - start, 1),
         },
         "shard_bytes": max(shards),
-    }  # fmt: skip
+    }
     if again:
         import tokenizers
 
@@ -121,7 +126,7 @@ def worker(folder: str, rank: int, port: int, again: str) -> None:
         )
         start = time.perf_counter()
         with Peak(before) as peak:
-            hf.save_policy(again, config, params, words)
+            hf.save_policy(again, Model(None, params, config, words))
         line["write"] = {
             "beyond": (peak.own - sum(shards)) // MIB,
             "seconds": round(time.perf_counter() - start, 1),
@@ -132,9 +137,19 @@ def worker(folder: str, rank: int, port: int, again: str) -> None:
 def start(folder, devices: int, rank: int = 0, port: int = 0, again: str = "") -> subprocess.Popen:
     flags = f"--xla_force_host_platform_device_count={devices}"
     return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.weights", f"--folder={folder}", f"--rank={rank}", f"--port={port}", f"--again={again}"],
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "NPROC": "16"}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.weights",
+            f"--folder={folder}",
+            f"--rank={rank}",
+            f"--port={port}",
+            f"--again={again}",
+        ],
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "NPROC": "16"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def finish(workers: list[subprocess.Popen]) -> list[dict]:
@@ -189,8 +204,15 @@ def main() -> None:
     from glore_jax.models.config import LlamaConfig
 
     config = LlamaConfig(
-        flags.vocab, flags.hidden, flags.ffn, flags.layers, flags.heads, flags.kv_heads, flags.hidden // flags.heads, max_positions=2048
-    )  # fmt: skip
+        flags.vocab,
+        flags.hidden,
+        flags.ffn,
+        flags.layers,
+        flags.heads,
+        flags.kv_heads,
+        flags.hidden // flags.heads,
+        max_positions=2048,
+    )
     tensors = hf.expected(llama.abstract(config)[1]).values()
     with tempfile.TemporaryDirectory() as temporary:
         folder, again = pathlib.Path(temporary) / "model", pathlib.Path(temporary) / "again"
@@ -205,10 +227,16 @@ def main() -> None:
         files = [f.stat().st_size for f in folder.glob("*.safetensors")]
     bound = 1.5 * max(2 * math.prod(t.shape) for t in tensors) + one["shard_bytes"]
     line = {
-        "parameters": sum(math.prod(t.shape) for t in tensors), "files": len(files), "file_mib": max(files) // MIB,
-        "devices": flags.devices, "bound": int(bound) // MIB, "read": one["read"], "read_by_two": [w["read"] for w in two],
-        "write": one["write"], "unequal": unequal,
-    }  # fmt: skip
+        "parameters": sum(math.prod(t.shape) for t in tensors),
+        "files": len(files),
+        "file_mib": max(files) // MIB,
+        "devices": flags.devices,
+        "bound": int(bound) // MIB,
+        "read": one["read"],
+        "read_by_two": [w["read"] for w in two],
+        "write": one["write"],
+        "unequal": unequal,
+    }
     print(json.dumps(line))
 
 

@@ -43,12 +43,22 @@ def get_config(arg: str = "") -> ConfigDict:
         True,
         32,
     )
-    c.engine.groups, c.engine.siblings, c.engine.round_steps, c.engine.part_questions = 16, 8, 8, 100
+    c.engine.groups, c.engine.siblings, c.engine.round_steps, c.engine.part_questions = (
+        16,
+        8,
+        8,
+        100,
+    )
     for section in (c.student.ei, c.sample, c.rollout, c.refiner, c.evaluate):
         section.max_new = 240
 
     c.student.sft, c.student.worked = tune(lr=4e-4, batch_size=16, epochs=1, row_length=304), 400
-    c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = 1, 4, 1, 200
+    c.student.ei.rounds, c.student.ei.k, c.student.ei.per_question, c.student.ei.questions = (
+        1,
+        4,
+        1,
+        200,
+    )
     c.sample.k, c.sample.questions, c.sample.include_greedy = 3, 1000, True
     c.rollout.questions, c.rollout.drafts_per_question = 450, 2
     c.orm.train, c.orm.per_question = tune(lr=6e-4, batch_size=16, epochs=1, row_length=320), 4
@@ -56,7 +66,10 @@ def get_config(arg: str = "") -> ConfigDict:
     for reward in (c.orm, c.sorm):
         reward.likelihood, reward.train.head_scale = True, 20.0
     c.orm.balanced = False
-    c.refiner.train, c.refiner.per_question = tune(lr=2e-4, batch_size=16, epochs=1, row_length=576), 6
+    c.refiner.train, c.refiner.per_question = (
+        tune(lr=2e-4, batch_size=16, epochs=1, row_length=576),
+        6,
+    )
     c.refiner.turn = 10.0
     c.evaluate.k, c.evaluate.splits = 4, ("test", "test_templates")
     c.evaluate.mark, c.evaluate.keep_prefix = 0.8, True
@@ -85,7 +98,13 @@ def reading(lr: float, steps: int, seed: int) -> ConfigDict:
     """One reading of the corpus."""
     p = training(lr, lr / 50, 1, 1)
     del p.batch_size, p.epochs, p.row_length  # the batches have their own shapes
-    p.optimizer, p.muon_scale, p.warmup, p.weight_decay, p.save_seconds = "muon", 8.0, 100, 0.02, 300.0
+    p.optimizer, p.muon_scale, p.warmup, p.weight_decay, p.save_seconds = (
+        "muon",
+        8.0,
+        100,
+        0.02,
+        300.0,
+    )
     p.steps, p.seed, p.export_every = steps, seed, 1500
     p.depth, p.share = 0, 0.0  # see `losses.joint_loss`
     # Judging waits until there is something to compare a text with: predictions of one's own.
@@ -107,7 +126,12 @@ def review(
     p.drafts = ConfigDict(dict(steps=(3, 5), max_new=224, **drafts))
     # What lower layers know, higher ones can attend to: that a token was not the one to be expected, say.
     p.depth, p.share = 4, 0.5
-    kinds = (("facts", facts), ("told", 0.05), ("solved", solved), ("reviewed", 0.95 - facts - solved))
+    kinds = (
+        ("facts", facts),
+        ("told", 0.05),
+        ("solved", solved),
+        ("reviewed", 0.95 - facts - solved),
+    )
     p.batches = ConfigDict(
         dict(
             full=dict(rows=9, row_length=272, steps=(3, 5), kinds=kinds),
@@ -146,7 +170,13 @@ def base(c: ConfigDict) -> ConfigDict:
                 rows=15,
                 row_length=176,
                 steps=(1, 2),
-                kinds=(("facts", 0.35), ("checked", 0.15), ("told", 0.1), ("solved", 0.3), ("slipped", 0.1)),
+                kinds=(
+                    ("facts", 0.35),
+                    ("checked", 0.15),
+                    ("told", 0.1),
+                    ("solved", 0.3),
+                    ("slipped", 0.1),
+                ),
             ),
             short=dict(
                 rows=15,
@@ -164,7 +194,13 @@ def base(c: ConfigDict) -> ConfigDict:
                 rows=9,
                 row_length=272,
                 steps=(2, 5),
-                kinds=(("facts", 0.04), ("checked", 0.08), ("told", 0.1), ("solved", 0.38), ("slipped", 0.4)),
+                kinds=(
+                    ("facts", 0.04),
+                    ("checked", 0.08),
+                    ("told", 0.1),
+                    ("solved", 0.38),
+                    ("slipped", 0.4),
+                ),
             ),
             long=dict(rows=5, row_length=480, steps=(2, 5), kinds=(("corrected", 1.0),)),
         )
@@ -175,11 +211,23 @@ def base(c: ConfigDict) -> ConfigDict:
         (1.0, (("full", 0.75), ("long", 0.25)), "late"),
     )
     p.review = review(
-        1e-3, 5000, 8, dict(problems=8000, k=2, temperature=0.8, seed=7), facts=0.05, solved=0.35, long=0.4
+        1e-3,
+        5000,
+        8,
+        dict(problems=8000, k=2, temperature=0.8, seed=7),
+        facts=0.05,
+        solved=0.35,
+        long=0.4,
     )
     # What is greedily wrong is what a refiner will be shown: more problems rather than more drafts of each.
     p.again = review(
-        1e-3, 7000, 9, dict(problems=12000, k=1, temperature=1.0, seed=9), facts=0.15, solved=0.4, long=0.45
+        1e-3,
+        7000,
+        9,
+        dict(problems=12000, k=1, temperature=1.0, seed=9),
+        facts=0.15,
+        solved=0.4,
+        long=0.45,
     )
     p.model = ConfigDict(
         dict(

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from glore_jax.models import attention, hf, llama, reward
+from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.parallel import mesh as meshes
 from glore_jax.sampling.engine import Engine, Fork, Job
@@ -26,21 +27,30 @@ def _logits(graphdef, params, tokens):
 
 
 class Policy:
-    """A LLaMA that writes. Attributes: `config`, `tokenizer`, `graphdef`, `params`."""
+    """A LLaMA that writes. Attributes: `model`, `config`, `tokenizer`."""
 
     def __init__(self, folder, dtype: str = "float32"):
         self.config, self.tokenizer = hf.read_config(folder), Tokenizer.load(folder)
-        self.graphdef, _ = llama.abstract(self.config, dtype=dtype)
-        self.params = hf.load_policy_params(folder, self.config, dtype=dtype)
+        graphdef, _ = llama.abstract(self.config, dtype=dtype)
+        params = hf.load_policy_params(folder, self.config, dtype=dtype)
+        self.model = Model(graphdef, params, self.config, self.tokenizer)
 
     def logits(self, tokens) -> jax.Array:
         """Next-token logits float32 [B, T, vocab] of whole rows, int [B, T] (no padding)."""
-        return _logits(self.graphdef, self.params, jnp.asarray(tokens, jnp.int32))
+        return _logits(self.model.graphdef, self.model.params, jnp.asarray(tokens, jnp.int32))
 
     def generate(
-        self, prompts: Sequence[str], *, samples: int = 1, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
-        max_new: int = 256, seed: int = 0, stop: Sequence[str] = (),
-    ) -> list[list[str]]:  # fmt: skip
+        self,
+        prompts: Sequence[str],
+        *,
+        samples: int = 1,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        max_new: int = 256,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+    ) -> list[list[str]]:
         """`samples` continuations of each prompt, as texts. temperature 0 is greedy. What a continuation says depends on
         (seed, the prompt's text, its number), not on the other prompts. UserError if a prompt and max_new exceed the context."""
         if not prompts:
@@ -49,16 +59,23 @@ class Policy:
         trunks = [bos + self.tokenizer.encode(p) for p in prompts]
         slots = min(samples, 8)
         engine = Engine(
-            self.graphdef, self.params, self.config, self.tokenizer, groups=max(1, min(len(trunks), 64 // slots)), slots=slots,
-            max_trunk=max(map(len, trunks)), max_new=max_new, seed=seed,
-        )  # fmt: skip
+            self.model,
+            groups=max(1, min(len(trunks), 64 // slots)),
+            slots=slots,
+            max_trunk=max(map(len, trunks)),
+            max_new=max_new,
+            seed=seed,
+        )
         jobs = [
             Job(p, t, [Fork(len(t), sample=i) for i in range(samples)])
             for p, t in zip(prompts, trunks, strict=True)
         ]
         for _ in engine.run(jobs, Sampling(temperature, top_k, top_p, max_new, tuple(stop))):
             pass
-        return [[j.completions[f].text for f in sorted(j.completions, key=lambda f: f.sample)] for j in jobs]
+        return [
+            [j.completions[f].text for f in sorted(j.completions, key=lambda f: f.sample)]
+            for j in jobs
+        ]
 
 
 class Rewarder:
@@ -66,17 +83,16 @@ class Rewarder:
 
     def __init__(self, folder, dtype: str = "float32", template: str = "{question}\n"):
         self.config, self.tokenizer = hf.read_config(folder), Tokenizer.load(folder)
-        self.graphdef, _ = reward.abstract(self.config, dtype=dtype, **hf.read_reward_options(folder))
-        self.params = hf.load_reward_params(folder, self.config, dtype=dtype)
+        graphdef, _ = reward.abstract(self.config, dtype=dtype, **hf.read_reward_options(folder))
+        params = hf.load_reward_params(folder, self.config, dtype=dtype)
+        self.model = Model(graphdef, params, self.config, self.tokenizer)
         self.prompts = Prompts(self.tokenizer, template)
 
     def step_scores(self, question: str, steps: Sequence[str]) -> np.ndarray:
         """Probability float32 [len(steps)] that the solution is good up to and including each step."""
         items = [self.prompts.scored(question, list(steps))]
         return score_steps(
-            self.graphdef,
-            self.params,
-            self.config,
+            self.model,
             items,
             mesh=meshes.single_device_mesh(),
             rows=1,

@@ -42,7 +42,9 @@ def parse(argv: list[str]) -> list[str]:
 def _reason(e: Exception, argv: list[str]) -> str:
     """One line from an error of absl or ml_collections, whose texts are a bare key, a line, or a whole traceback."""
     text = str(e.args[0] if e.args else type(e).__name__)
-    if isinstance(e, KeyError | AttributeError):  # the key, quoted once for each level that it passed
+    if isinstance(
+        e, KeyError | AttributeError
+    ):  # the key, quoted once for each level that it passed
         key, hint = re.search(r"\w+", text)[0], re.search(r"Did you mean [^?]*\?", text)
         where = next((a for a in argv if key in a.partition("=")[0].split(".")), "--config")
         return f"{where}: the config has no field {key!r}. {hint[0] if hint else ''}".rstrip()

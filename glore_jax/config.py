@@ -26,7 +26,9 @@ def training(lr: float, min_lr: float, batch_size: int, epochs: int) -> ConfigDi
             weight_decay=0.0,
             clip=1.0,
             save_seconds=600.0,
-            profile_steps=config_dict.placeholder(tuple),  # (first, last): trace these steps for TensorBoard
+            profile_steps=config_dict.placeholder(
+                tuple
+            ),  # (first, last): trace these steps for TensorBoard
         )
     )
 
@@ -117,7 +119,11 @@ def default() -> ConfigDict:
     # likelihood: the value counts how likely the model itself finds the solution (models/reward.py); [not stated]
     c.orm = ConfigDict(
         dict(
-            train=training(2e-6, 2e-7, 256, 1), balanced=True, per_question=0, repeats=True, likelihood=False
+            train=training(2e-6, 2e-7, 256, 1),
+            balanced=True,
+            per_question=0,
+            repeats=True,
+            likelihood=False,
         )
     )
     c.sorm = ConfigDict(dict(train=training(2e-6, 2e-7, 256, 1), balance=True, likelihood=False))
@@ -166,10 +172,28 @@ _AT_LEAST = {
         1,
     ),
     **dict.fromkeys(
-        ("vocab_multiple", "groups", "siblings", "shelves", "round_steps", "part_questions", "patience"), 1
+        (
+            "vocab_multiple",
+            "groups",
+            "siblings",
+            "shelves",
+            "round_steps",
+            "part_questions",
+            "patience",
+        ),
+        1,
     ),
     **dict.fromkeys(
-        ("rounds", "worked", "questions", "per_question", "drafts_per_question", "warmup", "top_k", "lanes"),
+        (
+            "rounds",
+            "worked",
+            "questions",
+            "per_question",
+            "drafts_per_question",
+            "warmup",
+            "top_k",
+            "lanes",
+        ),
         0,
     ),
     **dict.fromkeys(("min_lr", "weight_decay", "dev_size", "examples", "cache_bytes"), 0),
@@ -191,7 +215,9 @@ def validate(config: ConfigDict) -> None:
     for field, value in _fields(config):
         name = field.rpartition(".")[2]
         if name in _CHOICES and value not in _CHOICES[name]:
-            raise UserError(f"config.{field} is {value!r}: choose one of {', '.join(_CHOICES[name])}")
+            raise UserError(
+                f"config.{field} is {value!r}: choose one of {', '.join(_CHOICES[name])}"
+            )
         for number in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(number, bool) or not isinstance(number, (int, float)):
                 continue

@@ -24,14 +24,22 @@ config_flags.DEFINE_config_file(
 flags.DEFINE_string(
     "workdir", None, "folder for everything that the run makes: a local path or gs://BUCKET/FOLDER"
 )
-flags.DEFINE_list("stage", None, "run only these stages, separated by commas; default: all that is missing")
+flags.DEFINE_list(
+    "stage", None, "run only these stages, separated by commas; default: all that is missing"
+)
 flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if the run has several processes")
-flags.DEFINE_integer("num_processes", None, "how many processes the run has; Cloud TPU knows it by itself")
-flags.DEFINE_integer("process_id", None, "which of them this is, from 0; Cloud TPU knows it by itself")
+flags.DEFINE_integer(
+    "num_processes", None, "how many processes the run has; Cloud TPU knows it by itself"
+)
+flags.DEFINE_integer(
+    "process_id", None, "which of them this is, from 0; Cloud TPU knows it by itself"
+)
 
 
 def main(argv: list[str]) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a pre-empted machine ends as Ctrl-C does
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # a pre-empted machine ends as Ctrl-C does
     try:
         code, reason = 0, ""
         run(argv)
@@ -44,7 +52,9 @@ def main(argv: list[str]) -> int:
         code, reason = 130, "interrupted; the same command goes on from here"
     if code > 1:
         command.end(reason, code)
-    processes.leave(code, reason.partition(";")[0])  # what went wrong; what to do about it is said here
+    processes.leave(
+        code, reason.partition(";")[0]
+    )  # what went wrong; what to do about it is said here
     return code
 
 
@@ -69,7 +79,9 @@ def _verdict(e: Exception) -> tuple[int, str]:
         return 2, f"error: no space left on the disk of {place}; the same command goes on from here"
     text = str(e) or type(e).__name__
     line = text.splitlines()[0]
-    if isinstance(e, RuntimeError) and "RESOURCE_EXHAUSTED" in text:  # XLA gets no memory on the device
+    if (
+        isinstance(e, RuntimeError) and "RESOURCE_EXHAUSTED" in text
+    ):  # XLA gets no memory on the device
         return 2, f"error: out of device memory; try a smaller batch_size or engine.groups: {line}"
     return 1, f"{type(e).__name__}: {line}"
 

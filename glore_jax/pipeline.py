@@ -29,17 +29,38 @@ from glore_jax.stages.context import Context
 
 # Config fields, at any depth, that change how fast, where or how safely a stage runs, but not what comes out of it.
 IGNORED = frozenset(
-    {"mesh", "engine", "round_steps", "save_seconds", "profile_steps", "remat", "unroll_layers", "kernel", "tfds_dir"}
-)  # fmt: skip
+    {
+        "mesh",
+        "engine",
+        "round_steps",
+        "save_seconds",
+        "profile_steps",
+        "remat",
+        "unroll_layers",
+        "kernel",
+        "tfds_dir",
+    }
+)
 # Fields that say how the work of a stage is cut into parts: free once it is done, fixed while some of its parts exist.
 LAYOUT = ("engine.part_questions",)
 # A work directory belongs to one of these; another needs another directory.
 IDENTITY = ("name", "task.name", "model.base")
 
 _PACKAGES = (
-    "glore-jax", "jax", "jaxlib", "libtpu", "flax", "optax", "orbax-checkpoint", "numpy", "pyarrow", "safetensors",
-    "tokenizers", "ml-collections", "tensorflow-datasets",
-)  # fmt: skip
+    "glore-jax",
+    "jax",
+    "jaxlib",
+    "libtpu",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "pyarrow",
+    "safetensors",
+    "tokenizers",
+    "ml-collections",
+    "tensorflow-datasets",
+)
 _ABSENT = object()
 
 
@@ -56,7 +77,10 @@ class Stage:
 
     @property
     def done(self) -> bool:
-        return self.manifest.get("done") is True and self.manifest.get("fingerprint") == self.fingerprint
+        return (
+            self.manifest.get("done") is True
+            and self.manifest.get("fingerprint") == self.fingerprint
+        )
 
     @property
     def stale(self) -> str:
@@ -119,7 +143,9 @@ def run(config, workdir: epath.PathLike, only: tuple[str, ...] | None = None) ->
 
 def _selection(config, only: tuple[str, ...] | None) -> list[str]:
     if only is None:
-        return ["pretrain"] if "pretrain" in config else [n for n in stages.NAMES if n != "pretrain"]
+        return (
+            ["pretrain"] if "pretrain" in config else [n for n in stages.NAMES if n != "pretrain"]
+        )
     for name in only:
         if name not in stages.NAMES:
             raise UserError(f"there is no stage {name!r}: choose from {', '.join(stages.NAMES)}")
@@ -151,12 +177,20 @@ def _examine(name: str, config, workdir: epath.Path, plan: dict[str, Stage]) -> 
     """Adds `name` and the stages below it to `plan`."""
     if name not in plan:
         declared = stages.declaration(name)
-        inputs = {need: _examine(need, config, workdir, plan).fingerprint for need in declared.needs}
-        sections = {s: _section(config, s, name) for s in declared.config if IGNORED.isdisjoint(s.split("."))}
+        inputs = {
+            need: _examine(need, config, workdir, plan).fingerprint for need in declared.needs
+        }
+        sections = {
+            s: _section(config, s, name)
+            for s in declared.config
+            if IGNORED.isdisjoint(s.split("."))
+        }
         fingerprint = storage.fingerprint({"stage": name, "config": sections, "inputs": inputs})
         file = workdir / name / "manifest.json"
         manifest = storage.read_json(file) if file.exists() else {}
-        layout = {field: value for field in LAYOUT if (value := _lookup(config, field)) is not _ABSENT}
+        layout = {
+            field: value for field in LAYOUT if (value := _lookup(config, field)) is not _ABSENT
+        }
         plan[name] = Stage(name, fingerprint, sections, inputs, layout, manifest)
     return plan[name]
 
@@ -178,7 +212,13 @@ def _check_inputs(plan: dict[str, Stage], names: list[str], workdir: epath.Path)
 
 
 def _state(stage: Stage) -> str:
-    return f"stale: {stage.stale}" if stage.stale else "not finished" if stage.manifest else "not run yet"
+    return (
+        f"stale: {stage.stale}"
+        if stage.stale
+        else "not finished"
+        if stage.manifest
+        else "not run yet"
+    )
 
 
 def _run_stage(ctx: Context, stage: Stage) -> None:
@@ -292,7 +332,9 @@ def _difference(old: dict, new: dict) -> str:
         return ""
     first = fields[0]
     more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
-    return f"config.{first} {_show(was.get(first, _ABSENT))} -> {_show(now.get(first, _ABSENT))}{more}"
+    return (
+        f"config.{first} {_show(was.get(first, _ABSENT))} -> {_show(now.get(first, _ABSENT))}{more}"
+    )
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -37,12 +37,8 @@ def svamp(size: str, arg: str = "") -> ConfigDict:
     c.task.url = c.task.tfds_dir = ""
     c.task.worked = "equation" if arg else "none"
     # The paper prompts the base with one worked example, since SVAMP has no solutions; its text is not stated. This one is ours.
-    c.student.shot.question = (
-        "Nora has 14 pencils. She buys 3 packs with 6 pencils each. How many pencils does Nora have now?"
-    )
-    c.student.shot.solution = (
-        "The packs hold 3*6=<<3*6=18>>18 pencils.\nNora now has 14+18=<<14+18=32>>32 pencils.\n#### 32"
-    )
+    c.student.shot.question = "Nora has 14 pencils. She buys 3 packs with 6 pencils each. How many pencils does Nora have now?"
+    c.student.shot.solution = "The packs hold 3*6=<<3*6=18>>18 pencils.\nNora now has 14+18=<<14+18=32>>32 pencils.\n#### 32"
     c.student.ei.rounds = 6  # the paper needed 5 rounds on SVAMP
     return _variant(c, arg)
 
@@ -58,7 +54,13 @@ def smoke(c: ConfigDict) -> ConfigDict:
     c.name += "-smoke"
     c.task.limit = ConfigDict(dict(train=12, dev=4, test=6, test_templates=0))
     c.model.dtype, c.model.remat, c.model.vocab_multiple = "float32", "none", 32
-    c.engine.groups, c.engine.siblings, c.engine.round_steps, c.engine.part_questions, c.engine.tensor = (
+    (
+        c.engine.groups,
+        c.engine.siblings,
+        c.engine.round_steps,
+        c.engine.part_questions,
+        c.engine.tensor,
+    ) = (
         4,
         4,
         8,
@@ -67,7 +69,14 @@ def smoke(c: ConfigDict) -> ConfigDict:
     )
     for section in (c.student.ei, c.sample, c.rollout, c.refiner, c.evaluate):
         section.max_new = 48
-    c.student.ei.rounds, c.student.ei.k, c.sample.k, c.rollout.k, c.evaluate.k, c.evaluate.label_k = (
+    (
+        c.student.ei.rounds,
+        c.student.ei.k,
+        c.sample.k,
+        c.rollout.k,
+        c.evaluate.k,
+        c.evaluate.label_k,
+    ) = (
         1,
         2,
         4,
@@ -76,7 +85,10 @@ def smoke(c: ConfigDict) -> ConfigDict:
         2,
     )
     c.rollout.drafts_per_question = 2
-    c.sample.include_worked, c.rollout.solved_only = True, False  # a model with random weights solves nothing
+    c.sample.include_worked, c.rollout.solved_only = (
+        True,
+        False,
+    )  # a model with random weights solves nothing
     for section in (c.student.sft, c.orm.train, c.sorm.train, c.refiner.train):
         section.batch_size, section.epochs, section.warmup = 8, 1, 1
     return c

@@ -22,7 +22,8 @@ class _Parser(argparse.ArgumentParser):
 def parse(argv: list[str] | None) -> tuple[str, str]:
     """(work directory, question) from the command line; UserError says what is wrong with it."""
     parser = _Parser(
-        "python -m glore_jax.solve", description="Answer one question with all that a run has trained."
+        "python -m glore_jax.solve",
+        description="Answer one question with all that a run has trained.",
     )
     parser.add_argument("--workdir", required=True, help="a finished work directory")
     either = parser.add_mutually_exclusive_group(required=True)
@@ -42,12 +43,14 @@ def solve(workdir, text: str) -> dict:
     from glore_jax.labels.metrics import first_error
     from glore_jax.sampling.engine import Fork, Job
     from glore_jax.sampling.tokens import Sampling
-    from glore_jax.stages import common, evaluate, rewards
+    from glore_jax.stages import evaluate, generation, models, rewards
     from glore_jax.stages.context import Context
 
     file = storage.path(workdir) / "config.json"
     if not file.exists():
-        raise UserError(f"{workdir} is not a work directory (no config.json): run glore_jax.main first")
+        raise UserError(
+            f"{workdir} is not a work directory (no config.json): run glore_jax.main first"
+        )
     ctx = Context(ConfigDict(storage.read_json(file)["config"]), workdir)
     for stage in ("student", "orm", "sorm", "refiner"):
         if not ctx.folder(stage, "hf").exists():
@@ -56,22 +59,26 @@ def solve(workdir, text: str) -> dict:
     both_ways = ctx.config.refiner.attention == "prefix"
 
     def write(model, trunk, max_new, bidirectional=False):
-        engine = common.make_engine(ctx, model, [trunk], max_new, 1, bidirectional=bidirectional)
-        (job,) = engine.run([Job("solve", trunk, [Fork(len(trunk))])], Sampling(0.0, max_new=max_new))
+        engine = generation.make_engine(
+            ctx, model, [trunk], max_new, 1, bidirectional=bidirectional
+        )
+        (job,) = engine.run(
+            [Job("solve", trunk, [Fork(len(trunk))])], Sampling(0.0, max_new=max_new)
+        )
         return ctx.task.split_steps(next(iter(job.completions.values())).text)
 
-    student = common.load_policy(ctx, "student", "hf")
-    draft = write(student, student.prompts.question(text), ctx.config.sample.max_new)
+    student = models.load_policy(ctx, "student", "hf")
+    draft = write(student, ctx.prompts(student).question(text), ctx.config.sample.max_new)
     if not draft:
         raise UserError("the student wrote nothing for this question")
-    orm, sorm = common.load_reward(ctx, "orm", "hf"), common.load_reward(ctx, "sorm", "hf")
+    orm, sorm = models.load_reward(ctx, "orm", "hf"), models.load_reward(ctx, "sorm", "hf")
     (steps,) = rewards.score(ctx, sorm, [(text, draft)], "sorm")
     bad = first_error(steps, ctx.config.evaluate.mark)
-    refiner = common.load_policy(ctx, "refiner", "hf")
+    refiner = models.load_policy(ctx, "refiner", "hf")
 
     def refine(at):
         begun = evaluate.kept(ctx.config, draft, at)
-        trunk = refiner.prompts.refine(text, draft, at, begun)
+        trunk = ctx.prompts(refiner).refine(text, draft, at, begun)
         return begun + write(refiner, trunk, ctx.config.refiner.max_new, both_ways)
 
     texts = {"draft": draft, "global": refine(0)}
@@ -79,15 +86,26 @@ def solve(workdir, text: str) -> dict:
     finals = rewards.score(ctx, orm, [(text, t) for t in texts.values()], "orm")
     scores = {name: float(v[-1]) if len(v) else 0.0 for name, v in zip(texts, finals, strict=True)}
     choice = max(scores, key=scores.get)
-    return {"question": text, "sorm": [float(s) for s in steps], "bad": bad, "texts": texts, "scores": scores, "choice": choice,
-            "answer": ctx.task.answer(texts[choice])}  # fmt: skip
+    return {
+        "question": text,
+        "sorm": [float(s) for s in steps],
+        "bad": bad,
+        "texts": texts,
+        "scores": scores,
+        "choice": choice,
+        "answer": ctx.task.answer(texts[choice]),
+    }
 
 
 def show(found: dict) -> str:
     lines = [f"question  {found['question']}", ""]
     for name, steps in found["texts"].items():
         mark = " <- chosen" if name == found["choice"] else ""
-        same = " (no step is flagged: the draft itself)" if name == "local" and found["bad"] < 0 else ""
+        same = (
+            " (no step is flagged: the draft itself)"
+            if name == "local" and found["bad"] < 0
+            else ""
+        )
         lines.append(f"{name:<{_WIDTH}}ORM {found['scores'][name]:.2f}{mark}{same}")
         if same:
             continue
@@ -96,7 +114,9 @@ def show(found: dict) -> str:
             bad = "[BAD] " if name == "draft" and i == found["bad"] else ""
             lines.append(f"    {score}  {bad}{step}")
         lines.append("")
-    return "\n".join([*lines, f"answer    {found['answer'] if found['answer'] is not None else 'none'}"])
+    return "\n".join(
+        [*lines, f"answer    {found['answer'] if found['answer'] is not None else 'none'}"]
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

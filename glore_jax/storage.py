@@ -40,7 +40,10 @@ def _refusals(doing: str, p: epath.Path) -> Iterator[None]:
         yield
     except FileNotFoundError as e:
         raise UserError(f"cannot {doing} {p}: no such file or folder") from e
-    except (OSError, ImportError) as e:  # ImportError: epath finds the client of gs:// or s3:// not installed
+    except (
+        OSError,
+        ImportError,
+    ) as e:  # ImportError: epath finds the client of gs:// or s3:// not installed
         raise UserError(f"cannot {doing} {p}: {getattr(e, 'strerror', None) or e}") from e
 
 
@@ -136,7 +139,9 @@ def enumerate_jsonl(p: epath.PathLike) -> Iterator[tuple[int, dict]]:
         except (ValueError, RecursionError) as e:
             raise UserError(f"{path(p)}:{number}: not valid JSON: {_reason(e)}") from e
         if not isinstance(row, dict):
-            raise UserError(f"{path(p)}:{number}: expected a JSON object, found {type(row).__name__}")
+            raise UserError(
+                f"{path(p)}:{number}: expected a JSON object, found {type(row).__name__}"
+            )
         yield number, row
 
 
@@ -208,7 +213,9 @@ def read_records(folder: epath.PathLike) -> list[dict]:
         files = list(root.iterdir()) if root.exists() else []
     found = [(int(match[1]), file) for file in files if (match := _PART.fullmatch(file.name))]
     if not found:
-        raise UserError(f"{root}: holds no part-*.parquet file; run the stage that writes them first")
+        raise UserError(
+            f"{root}: holds no part-*.parquet file; run the stage that writes them first"
+        )
     found.sort()
     for index, (part, _) in enumerate(found):
         if part != index:

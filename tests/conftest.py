@@ -3,7 +3,9 @@
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ.setdefault("NPROC", "16")  # fewer threads than fake devices deadlock jax 0.10 on a small machine
+os.environ.setdefault(
+    "NPROC", "16"
+)  # fewer threads than fake devices deadlock jax 0.10 on a small machine
 os.environ["XLA_FLAGS"] = " ".join(
     (
         os.environ.get("XLA_FLAGS", ""),

@@ -16,7 +16,14 @@ import time
 
 _COMMON = {"--zone", "--quiet", "--format"}
 _SSH = {"--worker", "--command", "--ssh-flag", "--internal-ip", "--output-directory"}
-_CREATE = {"--accelerator-type", "--spot", "--scopes", "--network", "--service-account", "--internal-ips"}
+_CREATE = {
+    "--accelerator-type",
+    "--spot",
+    "--scopes",
+    "--network",
+    "--service-account",
+    "--internal-ips",
+}
 ACCEPTS = {
     "compute tpus tpu-vm create": _CREATE | {"--version"},
     "compute tpus tpu-vm delete": set(),
@@ -24,7 +31,12 @@ ACCEPTS = {
     "compute tpus tpu-vm ssh": _SSH,
     "compute tpus tpu-vm scp": {"--worker", "--recurse"},
     "alpha compute tpus tpu-vm ssh": _SSH | {"--batch-size", "--tunnel-through-iap"},
-    "alpha compute tpus tpu-vm scp": {"--worker", "--recurse", "--batch-size", "--tunnel-through-iap"},
+    "alpha compute tpus tpu-vm scp": {
+        "--worker",
+        "--recurse",
+        "--batch-size",
+        "--tunnel-through-iap",
+    },
     "compute tpus queued-resources create": _CREATE
     | {"--node-id", "--runtime-version", "--valid-until-duration"},
     "compute tpus queued-resources delete": {"--force"},
@@ -64,7 +76,9 @@ class Cloud:
         self.bin = root / "bin"
         if not self.bin.exists():
             for name, text in (("gcloud", ""), ("python3.11", PYTHON311), ("curl", CURL)):
-                _program(self.bin / name, text or f'#!/bin/sh\nexec {sys.executable} {__file__} "$@"\n')
+                _program(
+                    self.bin / name, text or f'#!/bin/sh\nexec {sys.executable} {__file__} "$@"\n'
+                )
             for name, text in (
                 ("glore", GLORE),
                 ("tensorboard", TENSORBOARD),
@@ -72,7 +86,9 @@ class Cloud:
                 ("python", PYTHON),
             ):
                 _program(root / "venv" / name, text)
-            (root / "endpoints").write_text(",".join(f"w{i}:{i}:10.0.0.{i}" for i in range(workers)))
+            (root / "endpoints").write_text(
+                ",".join(f"w{i}:{i}:10.0.0.{i}" for i in range(workers))
+            )
             (root / "calls").write_text("")
 
     # What a test does
@@ -126,7 +142,9 @@ class Cloud:
         if command is None:
             return _refuse("Invalid choice: " + " ".join(arguments[:4]))
         rest = arguments[len(command.split()) :]
-        unknown = [a for a in rest if a[:2] == "--" and a.split("=")[0] not in ACCEPTS[command] | _COMMON]
+        unknown = [
+            a for a in rest if a[:2] == "--" and a.split("=")[0] not in ACCEPTS[command] | _COMMON
+        ]
         if unknown:
             return _refuse(f"unrecognized arguments: {unknown}", 2)
         if (message := self._planned(" ".join(arguments))) is not None:
@@ -177,7 +195,9 @@ class Cloud:
         code = 0
         for i in self._workers(flags):
             if (self.root / f"cut_off-{i}").exists():
-                code = _refuse(f"[worker {i}] ssh: connect to host port 22: Connection timed out", 255)
+                code = _refuse(
+                    f"[worker {i}] ssh: connect to host port 22: Connection timed out", 255
+                )
                 continue
             home = self.root / "workers" / str(i)
             environment = os.environ | {

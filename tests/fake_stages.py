@@ -60,8 +60,13 @@ def start(folder: pathlib.Path, *arguments: str, **options) -> subprocess.Popen:
 
     return subprocess.Popen(
         [sys.executable, __file__, str(folder), *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=as_in_a_terminal, **options,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=as_in_a_terminal,
+        **options,
+    )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,10 @@ FLAGS = [
 
 def keeping(cache: pathlib.Path) -> dict[str, str]:
     """Environment variables with which every program that a process compiles stays in `cache` for the next one."""
-    return {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
 
 
 def start(
@@ -50,7 +53,12 @@ def start(
 
 def start_run(workdir: pathlib.Path, cache: pathlib.Path, log) -> subprocess.Popen:
     return start(
-        "main", "--config=configs/tiny.py:smoke", f"--workdir={workdir}", *FLAGS, cache=cache, log=log
+        "main",
+        "--config=configs/tiny.py:smoke",
+        f"--workdir={workdir}",
+        *FLAGS,
+        cache=cache,
+        log=log,
     )
 
 

@@ -53,7 +53,11 @@ def test_greedy_takes_the_best_token(policy, prompts, greedy):
 def test_a_text_does_not_depend_on_the_other_prompts(policy, prompts):
     def draw(two, seed=0):
         return dict(
-            zip(two, policy.generate(two, samples=2, temperature=3.0, max_new=12, seed=seed), strict=True)
+            zip(
+                two,
+                policy.generate(two, samples=2, temperature=3.0, max_new=12, seed=seed),
+                strict=True,
+            )
         )
 
     a, b, c = prompts

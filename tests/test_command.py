@@ -31,12 +31,21 @@ class Flags:
     [
         (UserError("row 7 is malformed"), "row 7 is malformed"),
         (flags.Error("no such flag"), "no such flag"),
-        (KeyError("'rollot' Did you mean 'rollout'?"), "--config.rollot.k=3: the config has no field 'rollot'. Did you mean 'rollout'?"),
-        (FileNotFoundError(2, "No such file", "configs/none.py"), "[Errno 2] No such file: 'configs/none.py'"),
+        (
+            KeyError("'rollot' Did you mean 'rollout'?"),
+            "--config.rollot.k=3: the config has no field 'rollot'. Did you mean 'rollout'?",
+        ),
+        (
+            FileNotFoundError(2, "No such file", "configs/none.py"),
+            "[Errno 2] No such file: 'configs/none.py'",
+        ),
         (ValueError("first\n  in the middle\n  last"), "first last"),
-        (SyntaxError("invalid syntax", ("configs/x.py", 3, 1, "c =")), "configs/x.py:3: invalid syntax"),
+        (
+            SyntaxError("invalid syntax", ("configs/x.py", 3, 1, "c =")),
+            "configs/x.py:3: invalid syntax",
+        ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_in_flags_are_one_line(error, line, monkeypatch, capsys):
     monkeypatch.setattr(command, "FLAGS", Flags(error))
     with pytest.raises(SystemExit) as ended:

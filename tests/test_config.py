@@ -9,7 +9,9 @@ from glore_jax.config import default, validate
 from glore_jax.errors import UserError
 
 
-@pytest.mark.parametrize("config", [default(), *(tiny.get_config(arg) for arg in ("", "smoke", "base"))])
+@pytest.mark.parametrize(
+    "config", [default(), *(tiny.get_config(arg) for arg in ("", "smoke", "base"))]
+)
 def test_shipped_configs_are_valid(config):
     validate(config)
 

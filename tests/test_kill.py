@@ -37,7 +37,9 @@ def test_records_are_those_of_an_undisturbed_run(finished, killed):
 
 def test_models_are_those_of_an_undisturbed_run(finished, killed):
     for stage in ("student", "orm", "sorm", "refiner"):
-        weights = [(w / stage / "hf" / "model.safetensors").read_bytes() for w in (finished, killed)]
+        weights = [
+            (w / stage / "hf" / "model.safetensors").read_bytes() for w in (finished, killed)
+        ]
         assert weights[0] == weights[1], stage
 
 

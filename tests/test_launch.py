@@ -122,7 +122,9 @@ def started(cloud, worker):
 def test_create_knows_the_runtime_of_each_generation(laptop, kind, version):
     laptop.ready(("create", "pod", "--zone=z", f"--type={kind}", "--spot"))
     create = ["compute", "tpus", "tpu-vm", "create", "pod", f"--version={version}"]
-    assert laptop.cloud.calls == [[*create, "--zone=z", f"--accelerator-type={kind}", SCOPES, "--spot"]]
+    assert laptop.cloud.calls == [
+        [*create, "--zone=z", f"--accelerator-type={kind}", SCOPES, "--spot"]
+    ]
 
 
 def test_a_queued_slice_waits_for_its_turn(laptop):
@@ -131,13 +133,18 @@ def test_a_queued_slice_waits_for_its_turn(laptop):
     first, *looks = laptop.cloud.calls
     assert first == [
         *("compute", "tpus", "queued-resources", "create", "pod", "--node-id=pod"),
-        *("--runtime-version=v2-alpha-tpuv5-lite", "--zone=us-west4-a", "--accelerator-type=v5litepod-16"),
+        *(
+            "--runtime-version=v2-alpha-tpuv5-lite",
+            "--zone=us-west4-a",
+            "--accelerator-type=v5litepod-16",
+        ),
         *(SCOPES, "--spot", "--valid-until-duration=6h"),
     ]
     assert [c[2] for c in looks] == ["queued-resources", "queued-resources", "tpu-vm"]
     laptop.ready(("delete", "pod"))
     assert (
-        laptop.cloud.calls[-1][2:4] == ["queued-resources", "delete"] and "--force" in laptop.cloud.calls[-1]
+        laptop.cloud.calls[-1][2:4] == ["queued-resources", "delete"]
+        and "--force" in laptop.cloud.calls[-1]
     )
 
 
@@ -234,7 +241,10 @@ def test_one_worker_without_ssh_fails_setup_until_it_answers(laptop):
 
 
 def test_run_goes_on_alone_with_its_flags_and_its_place_in_the_slice(laptop):
-    flags = ["--workdir=gs://bucket/a run", '--config.task.prompt={question}\n"it\'s" $HOME; *  two  spaces']
+    flags = [
+        "--workdir=gs://bucket/a run",
+        '--config.task.prompt={question}\n"it\'s" $HOME; *  two  spaces',
+    ]
     laptop.ready(CREATE, ("setup", "pod"), ("run", "pod", "--config=configs/tiny.py:smoke", *flags))
     until(lambda: started(laptop.cloud, 0) and started(laptop.cloud, 1))
     for i in (0, 1):
@@ -302,9 +312,14 @@ def test_a_worker_keeps_its_log_in_the_work_directory(checkout, tmp_path):
     laptop.ready(CREATE, ("setup", "pod"), ("run", "pod", "--config=c", f"--workdir={workdir}"))
     try:
         until(
-            lambda: [p.read_text() for p in workdir.glob("logs/*-worker-0.log")] == ["step 1\nhello from 0\n"]
+            lambda: (
+                [p.read_text() for p in workdir.glob("logs/*-worker-0.log")]
+                == ["step 1\nhello from 0\n"]
+            )
         )  # before it ends
-        assert started(laptop.cloud, 0)[0][0] == " of  at "  # one worker is no slice to come together
+        assert (
+            started(laptop.cloud, 0)[0][0] == " of  at "
+        )  # one worker is no slice to come together
     finally:
         laptop.cloud.power_off()
 
@@ -334,7 +349,9 @@ def test_fetch_brings_what_there_is_and_says_what_is_missing(laptop, tmp_path):
     assert code == 1 and err.splitlines()[-1].startswith(
         "tpu_vm: error: gs://bucket/a-run has no report tb yet"
     )
-    assert (target / "logs" / "worker-0.log").read_text() == "why" and not (target / "report").exists()
+    assert (target / "logs" / "worker-0.log").read_text() == "why" and not (
+        target / "report"
+    ).exists()
     (bucket / "report").mkdir()
     (bucket / "report" / "report.html").write_text("<html>")
     laptop.ready(("fetch", "pod", str(target), "report"))
@@ -359,7 +376,9 @@ def test_dry_run_prints_the_commands_and_runs_none(laptop):
     assert shlex.split(out) == ["gcloud", *laptop.cloud.calls[0]]
     for verb in ("setup", "watch", "status", "logs", "tensorboard", "fetch", "stop", "delete"):
         code, out, err = laptop(verb, "pod", "--dry-run")
-        assert code == 0 and all(line.startswith(("gcloud ", "# ")) for line in out.splitlines()), err
+        assert code == 0 and all(line.startswith(("gcloud ", "# ")) for line in out.splitlines()), (
+            err
+        )
         assert len(laptop.cloud.calls) == 1
     code, out, _ = laptop(*RUN, DRY_RUN="1")
     laptop.ready(("setup", "pod"), RUN)

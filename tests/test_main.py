@@ -15,7 +15,9 @@ def glore(tmp_path):
     """glore(*arguments) -> (exit code, stdout, stderr). `glore.start` gives the running process, `glore.workdir` its folder."""
 
     def start(*arguments):
-        return fake_stages.start(tmp_path / "stages", *arguments, f"--workdir={go.workdir}", cwd=tmp_path)
+        return fake_stages.start(
+            tmp_path / "stages", *arguments, f"--workdir={go.workdir}", cwd=tmp_path
+        )
 
     def go(*arguments):
         with start(*arguments) as process:
@@ -33,13 +35,22 @@ def glore(tmp_path):
 
 MISTAKES = {
     (CONFIG, "--config.rollout.kk=3"): "--config.rollout.kk=3: the config has no field 'kk'.",
-    (CONFIG, "--config.rollot.k=3"): "--config.rollot.k=3: the config has no field 'rollot'. Did you mean \"rollout\" instead of \"rollot\"?",
-    (CONFIG, "--config.rollout.k=x"): "flag --config.rollout.k=x: invalid literal for int() with base 10: 'x'",
+    (
+        CONFIG,
+        "--config.rollot.k=3",
+    ): '--config.rollot.k=3: the config has no field \'rollot\'. Did you mean "rollout" instead of "rollot"?',
+    (
+        CONFIG,
+        "--config.rollout.k=x",
+    ): "flag --config.rollout.k=x: invalid literal for int() with base 10: 'x'",
     (CONFIG, "--config.rollout.k=0"): "config.rollout.k is 0: must be at least 1",
-    (CONFIG, "--stage=student,nothing"): "there is no stage 'nothing': choose from pretrain, student, sample, rollout, report",
+    (
+        CONFIG,
+        "--stage=student,nothing",
+    ): "there is no stage 'nothing': choose from pretrain, student, sample, rollout, report",
     ("--config=configs/none.py",): "[Errno 2] No such file or directory: 'configs/none.py'",
     (CONFIG, "student"): "unexpected argument 'student': flags have the form --name=value",
-}  # fmt: skip
+}
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(glore):
@@ -54,7 +65,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(glore):
 def test_second_run_has_nothing_to_do_and_does_not_import_jax(glore, monkeypatch):
     monkeypatch.setenv("SHOW_IMPORTS", "1")
     code, out, err = glore(CONFIG)
-    assert (code, err) == (0, "") and "report: done in " in out and out.endswith("\nimported: jax\n")
+    assert (
+        (code, err) == (0, "") and "report: done in " in out and out.endswith("\nimported: jax\n")
+    )
     glore.write(report="raise RuntimeError")
     code, out, err = glore(CONFIG)
     assert (code, err) == (0, "")
@@ -83,7 +96,10 @@ def test_an_interrupted_run_says_how_to_go_on(glore, number):
         assert any(line == "waiting\n" for line in process.stdout), process.stderr.read()
         process.send_signal(number)
         err = process.stderr.read()
-    assert (process.returncode, err) == (130, "glore: interrupted; the same command goes on from here\n")
+    assert (process.returncode, err) == (
+        130,
+        "glore: interrupted; the same command goes on from here\n",
+    )
 
 
 @pytest.mark.parametrize(

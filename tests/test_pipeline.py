@@ -28,7 +28,9 @@ def run(tmp_path, monkeypatch, capsys):
 
     write()
     fake_stages.install(tmp_path / "stages")
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # sources of one second and one length share a .pyc
+    monkeypatch.setattr(
+        sys, "dont_write_bytecode", True
+    )  # sources of one second and one length share a .pyc
 
     def go(only=None, **overrides):
         config = make_config(**overrides)
@@ -44,7 +46,9 @@ def run(tmp_path, monkeypatch, capsys):
 
 def make_config(**overrides):
     config = fake_stages.get_config()
-    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in overrides.items()})
+    config.update_from_flattened_dict(
+        {key.replace("__", "."): value for key, value in overrides.items()}
+    )
     return config.lock()
 
 
@@ -66,7 +70,9 @@ def test_runs_all_once_and_then_nothing(run):
 def test_manifest_and_config_say_what_was_run(run):
     run(student__sft__lr=0.5)
     student, sample = manifest(run, "student"), manifest(run, "sample")
-    assert student["done"] is True and student["counts"] == {"examples": 3} and student["inputs"] == {}
+    assert (
+        student["done"] is True and student["counts"] == {"examples": 3} and student["inputs"] == {}
+    )
     assert student["config"]["student"]["sft"]["lr"] == 0.5
     assert sample["inputs"] == {"student": student["fingerprint"]}
     resolved = json.loads((run.workdir / "config.json").read_text())
@@ -80,20 +86,38 @@ def test_manifest_and_config_say_what_was_run(run):
 @pytest.mark.parametrize(
     "override, stale",
     [
-        (dict(rollout__k=4), [("rollout", "config.rollout.k 8 -> 4"), ("report", "input rollout changed")]),
+        (
+            dict(rollout__k=4),
+            [("rollout", "config.rollout.k 8 -> 4"), ("report", "input rollout changed")],
+        ),
         (dict(report__examples=5), [("report", "config.report.examples 60 -> 5")]),
-        (dict(seed=1), [("student", "config.seed 0 -> 1"), ("sample", "input student changed"),
-                        ("rollout", "input sample changed"), ("report", "input sample changed")]),
-        (dict(sample__k=2, sample__top_k=7), [("sample", "config.sample.k 96 -> 2 (and 1 more)"),
-                                             ("rollout", "input sample changed"), ("report", "input sample changed")]),
+        (
+            dict(seed=1),
+            [
+                ("student", "config.seed 0 -> 1"),
+                ("sample", "input student changed"),
+                ("rollout", "input sample changed"),
+                ("report", "input sample changed"),
+            ],
+        ),
+        (
+            dict(sample__k=2, sample__top_k=7),
+            [
+                ("sample", "config.sample.k 96 -> 2 (and 1 more)"),
+                ("rollout", "input sample changed"),
+                ("report", "input sample changed"),
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_changed_field_makes_what_depends_on_it_stale(run, override, stale):
     run()
     old = {name: manifest(run, name) for name in ALL}
     ran, lines = run(**override)
     assert ran == [name for name, _ in stale]
-    assert [line for line in lines if "stale" in line] == [f"{name} is stale: {why}" for name, why in stale]
+    assert [line for line in lines if "stale" in line] == [
+        f"{name} is stale: {why}" for name, why in stale
+    ]
     for name, _ in stale:  # nothing lost, nothing mixed
         moved = run.workdir / "stale" / f"{name}-{old[name]['fingerprint']}" / "manifest.json"
         assert json.loads(moved.read_text()) == old[name]
@@ -103,14 +127,23 @@ def test_a_changed_field_makes_what_depends_on_it_stale(run, override, stale):
 
 @pytest.mark.parametrize(
     "override",
-    [dict(mesh__tensor=2), dict(engine__groups=4), dict(engine__part_questions=9), dict(student__sft__save_seconds=5.0),
-     dict(model__remat="none"), dict(model__kernel="xla"), dict(student__sft__profile_steps=(3, 5))],
-)  # fmt: skip
+    [
+        dict(mesh__tensor=2),
+        dict(engine__groups=4),
+        dict(engine__part_questions=9),
+        dict(student__sft__save_seconds=5.0),
+        dict(model__remat="none"),
+        dict(model__kernel="xla"),
+        dict(student__sft__profile_steps=(3, 5)),
+    ],
+)
 def test_fields_of_speed_make_nothing_stale(run, override):
     run()
     before = (run.workdir / "config.json").read_bytes()
     assert run(**override)[0] == []
-    assert (run.workdir / "config.json").read_bytes() == before  # it says what the results were made with
+    assert (
+        run.workdir / "config.json"
+    ).read_bytes() == before  # it says what the results were made with
 
 
 def test_going_back_and_forth_keeps_every_version(run):
@@ -233,7 +266,9 @@ def test_only_names_what_is_missing(run):
 
 
 def test_unknown_stage(run):
-    with pytest.raises(UserError, match="no stage 'samples': choose from pretrain, student, sample, "):
+    with pytest.raises(
+        UserError, match="no stage 'samples': choose from pretrain, student, sample, "
+    ):
         run(("samples",))
 
 
@@ -252,7 +287,9 @@ def test_workdir_of_another_config_is_left_alone(run, override):
     run()
     before = sorted(run.workdir.rglob("*"))
     field, value = next(iter(override.items()))
-    with pytest.raises(UserError, match=rf"belongs to another config \({field.replace('__', '.')} .*{value}"):
+    with pytest.raises(
+        UserError, match=rf"belongs to another config \({field.replace('__', '.')} .*{value}"
+    ):
         run(**override)
     assert sorted(run.workdir.rglob("*")) == before
 

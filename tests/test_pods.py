@@ -47,7 +47,13 @@ def test_refusals_carry_the_compiler_s_words():
 def test_rows_can_be_merged_and_cells_are_complete(tmp_path, monkeypatch):
     (tmp_path / "pods.md").write_text(f"before\n{pods.MARKS[0]}\nold\n{pods.MARKS[1]}\nafter\n")
     monkeypatch.setattr(pods, "DOCS", tmp_path)
-    refused = {"fits": False, "says": "no", "needed_bytes": 3 * 2**30, "mesh": {"fsdp": 1}, "layout": "1 row"}
+    refused = {
+        "fits": False,
+        "says": "no",
+        "needed_bytes": 3 * 2**30,
+        "mesh": {"fsdp": 1},
+        "layout": "1 row",
+    }
     stored = {
         "versions": {"jax": "1"},
         "rows": STORED["rows"] | {"llama3_70b v6e-16": {"programs": {"score": refused}}},

@@ -20,7 +20,9 @@ def folder(tmp_path):
 
 
 def command(*args):
-    return subprocess.run([sys.executable, "-m", "glore_jax.records", *map(str, args)], capture_output=True, text=True)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "glore_jax.records", *map(str, args)], capture_output=True, text=True
+    )
 
 
 def test_all_parts_in_order(folder):
@@ -38,7 +40,9 @@ def test_columns_in_the_order_asked_for(folder):
         records.rows(str(folder), ["gold"])
 
 
-@pytest.mark.parametrize("args, message", [((), "give one folder"), (("nowhere",), "holds no part-")])
+@pytest.mark.parametrize(
+    "args, message", [((), "give one folder"), (("nowhere",), "holds no part-")]
+)
 def test_a_mistake_is_one_line_and_exit_code_2(args, message):
     done = command(*args)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1

@@ -59,7 +59,12 @@ def losses(workdir):
         s: json.loads((workdir / s / "manifest.json").read_text())["counts"]
         for s in ("student", "orm", "sorm", "refiner")
     }
-    trained = [*counts["student"]["rounds"], *counts["orm"].values(), counts["sorm"], counts["refiner"]]
+    trained = [
+        *counts["student"]["rounds"],
+        *counts["orm"].values(),
+        counts["sorm"],
+        counts["refiner"],
+    ]
     return [t["loss"] for t in trained]
 
 

@@ -12,6 +12,7 @@ from glore_jax import pipeline, storage
 from glore_jax.errors import UserError
 from glore_jax.models import hf, llama
 from glore_jax.models.config import LlamaConfig
+from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -37,7 +38,7 @@ def llama_folder(tmp_path_factory):
     tokenizer = Tokenizer(backend, bos_id=0, eos_id=1)
     config = LlamaConfig(tokenizer.vocab_size, 32, 64, 2, 4, 2, 8, max_positions=1024)
     folder = tmp_path_factory.mktemp("llama")
-    hf.save_policy(folder, config, llama.init(config, 0)[1], tokenizer, "float32")
+    hf.save_policy(folder, Model(None, llama.init(config, 0)[1], config, tokenizer), "float32")
     return folder
 
 
@@ -45,7 +46,10 @@ def gsm8k_rows(count: int):
     for i in range(count):
         a, b = 3 + i % 7, 2 + i % 5
         answer = f"He buys {a}+{b}=<<{a}+{b}={a + b}>>{a + b} nuts.\nHe has 2*{a + b}=<<2*{a + b}={2 * (a + b)}>>{2 * (a + b)}.\n#### {2 * (a + b)}"
-        yield {"question": f"Row {i}: Tim buys {a} nuts, then {b}, twice. How many?", "answer": answer}
+        yield {
+            "question": f"Row {i}: Tim buys {a} nuts, then {b}, twice. How many?",
+            "answer": answer,
+        }
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +59,15 @@ def data_folders(tmp_path_factory):
     storage.write_jsonl(gsm8k / "test.jsonl", gsm8k_rows(8))
     rows = [
         {
-            "ID": f"row-{i}", "Body": f"A shelf has {i + 9} jars. {i} fall", "Question": "How many are left?",
-            "Equation": f"( {i + 9}.0 - {i}.0 )", "Answer": 9.0, "Type": "Subtraction",
+            "ID": f"row-{i}",
+            "Body": f"A shelf has {i + 9} jars. {i} fall",
+            "Question": "How many are left?",
+            "Equation": f"( {i + 9}.0 - {i}.0 )",
+            "Answer": 9.0,
+            "Type": "Subtraction",
         }
         for i in range(120)
-    ]  # fmt: skip
+    ]
     storage.write_json(svamp / "SVAMP.json", rows)
     return {"gsm8k": str(gsm8k), "svamp": str(svamp)}
 
@@ -95,16 +103,27 @@ def test_the_two_sizes_differ_only_in_name_base_and_column(task):
 
 def test_hyperparameters_of_table_4():
     c = config_of("gsm8k_llama2_7b", "")
-    published = {"student.sft": (4, 2e-5, 2e-7, 128), "orm.train": (1, 2e-6, 2e-7, 256), "sorm.train": (1, 2e-6, 2e-7, 256),
-                 "refiner.train": (1, 2e-5, 2e-7, 128)}  # fmt: skip
+    published = {
+        "student.sft": (4, 2e-5, 2e-7, 128),
+        "orm.train": (1, 2e-6, 2e-7, 256),
+        "sorm.train": (1, 2e-6, 2e-7, 256),
+        "refiner.train": (1, 2e-5, 2e-7, 128),
+    }
     for section, values in published.items():
         stage, part = section.split(".")
         found = c[stage][part]
         assert (found.epochs, found.lr, found.min_lr, found.batch_size) == values
-    assert (c.student.ei.k, c.rollout.k, c.rollout.max_new, c.evaluate.threshold) == (96, 8, 300, 0.5)
+    assert (c.student.ei.k, c.rollout.k, c.rollout.max_new, c.evaluate.threshold) == (
+        96,
+        8,
+        300,
+        0.5,
+    )
 
 
-def test_an_untrained_model_that_solves_nothing_is_a_clear_error(llama_folder, data_folders, tmp_path):
+def test_an_untrained_model_that_solves_nothing_is_a_clear_error(
+    llama_folder, data_folders, tmp_path
+):
     config = config_of("gsm8k_llama2_7b")
     config.model.base, config.task.data_dir = str(llama_folder), data_folders["gsm8k"]
     config.sample.include_worked, config.student.ei.rounds = False, 0

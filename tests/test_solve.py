@@ -34,7 +34,9 @@ def case(finished, tmp_path_factory) -> Case:
     flagged = next((i for i, s in enumerate(scores[index]) if s <= mark), None)
     draft = drafts[index]
     refined = {
-        r["bad"]: r["steps"] for r in records("refinements") if r["question_id"] == draft["question_id"]
+        r["bad"]: r["steps"]
+        for r in records("refinements")
+        if r["question_id"] == draft["question_id"]
     }
     folder = tmp_path_factory.mktemp("solve")
     words = draft["question"].split()
@@ -44,16 +46,22 @@ def case(finished, tmp_path_factory) -> Case:
     arguments = (f"--workdir={finished}", f"--question-file={folder / 'question.txt'}")
     with open(folder / "out.txt", "w") as log, open(folder / "err.txt", "w") as errors:
         cache = finished.parent / "compiled"
-        code = finished_run.start("solve", *arguments, cache=cache, log=log, errors=errors).wait(timeout=300)
+        code = finished_run.start("solve", *arguments, cache=cache, log=log, errors=errors).wait(
+            timeout=300
+        )
     assert code == 0, (folder / "err.txt").read_text()
-    return Case(draft, refined, scores[index], flagged, (folder / "out.txt").read_text().splitlines())
+    return Case(
+        draft, refined, scores[index], flagged, (folder / "out.txt").read_text().splitlines()
+    )
 
 
 def section(lines, name):
     """(ORM score, is it chosen, lines) of the draft or a refinement."""
     (start,) = (i for i, line in enumerate(lines) if line.startswith(f"{name} "))
     score = re.match(rf"{name} +ORM (\d\.\d\d)( <- chosen)?", lines[start])
-    body = lines[start + 1 : lines.index("", start)] if "the draft itself" not in lines[start] else []
+    body = (
+        lines[start + 1 : lines.index("", start)] if "the draft itself" not in lines[start] else []
+    )
     return float(score[1]), bool(score[2]), body
 
 
@@ -63,13 +71,18 @@ def test_the_question_is_read_from_a_file(case):
 
 def test_the_draft_has_the_score_of_each_step(case):
     _, _, body = section(case.lines, "draft")
-    expected = [("[BAD] " if i == case.flagged else "") + step for i, step in enumerate(case.draft["steps"])]
+    expected = [
+        ("[BAD] " if i == case.flagged else "") + step for i, step in enumerate(case.draft["steps"])
+    ]
     assert [line.split(None, 1)[1] for line in body] == expected
     assert [float(line.split()[0]) for line in body] == pytest.approx(case.sorm, abs=0.0051)
 
 
 def test_refinements_are_those_of_the_evaluation(case):
-    found = {name: [line.strip() for line in section(case.lines, name)[2]] for name in ("global", "local")}
+    found = {
+        name: [line.strip() for line in section(case.lines, name)[2]]
+        for name in ("global", "local")
+    }
     assert found["global"] == case.refined[0]
     assert found["local"] == ([] if case.flagged is None else case.refined[case.flagged])
 
@@ -85,10 +98,14 @@ def test_the_best_score_is_chosen_and_answers(case, finished):
 
 
 FOUND = {
-    "question": "2+3?", "sorm": [0.9, 0.4, 0.2], "bad": 1, "choice": "local", "answer": "5",
+    "question": "2+3?",
+    "sorm": [0.9, 0.4, 0.2],
+    "bad": 1,
+    "choice": "local",
+    "answer": "5",
     "texts": {"draft": ["2+3", "=6", "#### 6"], "global": ["#### 5"], "local": ["2+3", "#### 5"]},
     "scores": {"draft": 0.1, "global": 0.5, "local": 0.75},
-}  # fmt: skip
+}
 
 
 def test_show():
@@ -106,7 +123,10 @@ def test_show_when_no_step_is_flagged():
     found["texts"] = FOUND["texts"] | {"local": FOUND["texts"]["draft"]}
     lines = solve.show(found).splitlines()
     assert lines.count("    0.90  2+3") == 1 and "[BAD]" not in "".join(lines)
-    assert lines[-2:] == ["local     ORM 0.75 (no step is flagged: the draft itself)", "answer    none"]
+    assert lines[-2:] == [
+        "local     ORM 0.75 (no step is flagged: the draft itself)",
+        "answer    none",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -114,13 +134,22 @@ def test_show_when_no_step_is_flagged():
     [
         ((), "the following arguments are required: --workdir"),
         (("--workdir=w",), "one of the arguments --question --question-file is required"),
-        (("--workdir=w", "--question=a", "--question-file=b"), "argument --question-file: not allowed with argument --question"),
+        (
+            ("--workdir=w", "--question=a", "--question-file=b"),
+            "argument --question-file: not allowed with argument --question",
+        ),
         (("--workdir=w", "--question= \n"), "the question is empty"),
-        (("--workdir=w", "--question-file=none.txt"), "cannot read none.txt: no such file or folder"),
+        (
+            ("--workdir=w", "--question-file=none.txt"),
+            "cannot read none.txt: no such file or folder",
+        ),
         (("--workdir=w", "--question=2+3?", "more"), "unrecognized arguments: more"),
-        (("--workdir=w", "--question=2+3?"), "w is not a work directory (no config.json): run glore_jax.main first"),
+        (
+            ("--workdir=w", "--question=2+3?"),
+            "w is not a work directory (no config.json): run glore_jax.main first",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert solve.main(list(arguments)) == 2

@@ -18,9 +18,15 @@ from glore_jax import storage
 from glore_jax.errors import UserError
 
 # Text as records hold it, line separators that split lines elsewhere (U+2028, form feed) among it.
-TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\n\u2028\x0c\x85"), max_size=20)
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from("\n\u2028\x0c\x85"), max_size=20
+)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
 )
@@ -90,7 +96,8 @@ def test_text_and_bytes_round_trip_and_make_folders(tmp_path):
 
 def test_json_takes_arrays_and_writes_no_nan(tmp_path):
     storage.write_json(
-        tmp_path / "x.json", {"a": np.float32(0.5), "b": np.arange(3), "c": (float("nan"), np.inf), 1: 2}
+        tmp_path / "x.json",
+        {"a": np.float32(0.5), "b": np.arange(3), "c": (float("nan"), np.inf), 1: 2},
     )
     text = (tmp_path / "x.json").read_text()
     strict = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
@@ -121,7 +128,9 @@ def test_parts_come_back_in_order_of_index(tmp_path):
 def test_a_gap_between_parts_is_named(tmp_path):
     for index in (0, 1, 3):
         storage.write_part(tmp_path, index, ROWS)
-    with pytest.raises(UserError, match=r"part-00002\.parquet is missing; delete the folder of its stage"):
+    with pytest.raises(
+        UserError, match=r"part-00002\.parquet is missing; delete the folder of its stage"
+    ):
         storage.read_records(tmp_path)
 
 
@@ -134,7 +143,9 @@ def test_parts_are_zstd_with_checksums_and_readable_by_others(tmp_path):
     storage.write_part(tmp_path, 0, ROWS)
     assert pq.read_table(tmp_path / "part-00000.parquet").to_pylist() == ROWS
     metadata = pq.read_metadata(tmp_path / "part-00000.parquet")
-    assert {metadata.row_group(0).column(i).compression for i in range(metadata.num_columns)} == {"ZSTD"}
+    assert {metadata.row_group(0).column(i).compression for i in range(metadata.num_columns)} == {
+        "ZSTD"
+    }
 
 
 def test_part_can_be_written_again(tmp_path):
@@ -149,7 +160,9 @@ def test_truncated_part_is_named(tmp_path):
     data = file.read_bytes()
     for size in [*range(0, len(data), 71), len(data) - 1]:
         file.write_bytes(data[:size])
-        with pytest.raises(UserError, match=r"part-00000\.parquet: .*delete the folder of its stage"):
+        with pytest.raises(
+            UserError, match=r"part-00000\.parquet: .*delete the folder of its stage"
+        ):
             storage.read_records(tmp_path)
 
 
@@ -227,7 +240,10 @@ def test_missing_file_and_folder_in_place_of_file(tmp_path):
 
 
 def test_write_stopped_half_way_leaves_nothing(tmp_path):
-    with small_files_only(), pytest.raises(UserError, match=r"cannot write .*new\.bin: File too large"):
+    with (
+        small_files_only(),
+        pytest.raises(UserError, match=r"cannot write .*new\.bin: File too large"),
+    ):
         storage.write_bytes(tmp_path / "new.bin", bytes(10_000))
     with small_files_only(), pytest.raises(UserError, match=r"cannot write .*part-00000\.parquet"):
         storage.write_part(tmp_path, 0, [{"x": os.urandom(10_000)}])
@@ -243,7 +259,9 @@ def test_failed_write_keeps_the_old_file(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["write_bytes", "replace"])
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()]
+)
 def test_disk_full_or_interrupt_at_any_moment_leaves_nothing(tmp_path, monkeypatch, method, error):
     cls = type(epath.Path(tmp_path))
     original = getattr(cls, method)
@@ -258,7 +276,9 @@ def test_disk_full_or_interrupt_at_any_moment_leaves_nothing(tmp_path, monkeypat
     with pytest.raises(expected) as e:
         storage.write_part(tmp_path, 0, ROWS)
     if expected is UserError:
-        assert str(e.value) == f"cannot write {tmp_path}/part-00000.parquet: No space left on device"
+        assert (
+            str(e.value) == f"cannot write {tmp_path}/part-00000.parquet: No space left on device"
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -272,7 +292,9 @@ def test_readers_never_see_half_a_file(tmp_path):
     versions = {bytes([i]) * 200_000 for i in range(2)}
     storage.write_bytes(tmp_path / "x.bin", min(versions))
     writers = [
-        threading.Thread(target=lambda v=v: [storage.write_bytes(tmp_path / "x.bin", v) for _ in range(30)])
+        threading.Thread(
+            target=lambda v=v: [storage.write_bytes(tmp_path / "x.bin", v) for _ in range(30)]
+        )
         for v in versions
     ]
     for writer in writers:

@@ -9,12 +9,19 @@ from flax import nnx
 
 from glore_jax.models import attention, llama
 from glore_jax.models.config import LlamaConfig
+from glore_jax.models.model import Model
 
 # Fewer key/value heads than heads, and more rows in the embedding than the tokenizer has ids.
 CONFIG = LlamaConfig(
-    vocab_size=64, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8,
+    vocab_size=64,
+    hidden_size=32,
+    intermediate_size=48,
+    num_layers=2,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=8,
     max_positions=160,
-)  # fmt: skip
+)
 
 
 class Characters:
@@ -44,6 +51,11 @@ def fresh(config=CONFIG, seed=0, module=llama, **options):
         return jnp.asarray(value, shape.dtype)
 
     return graphdef, jax.tree_util.tree_map_with_path(values, shapes)
+
+
+def model(config=CONFIG, seed=0, module=llama, tokenizer=None, **options) -> Model:
+    """`fresh` as a whole model, with `Characters` for a tokenizer."""
+    return Model(*fresh(config, seed, module, **options), config, tokenizer or Characters())
 
 
 @functools.partial(jax.jit, static_argnums=0)

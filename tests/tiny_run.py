@@ -45,16 +45,18 @@ def train(folder, sizes, devices=None, stop_after=None, save_seconds=600.0):
     This process gets SIGTERM after `stop_after` steps; KeyboardInterrupt then has the losses as its argument.
     """
     import jax
-    from tiny_llama import CONFIG, fresh
+    from tiny_llama import model
 
     from glore_jax.config import training
     from glore_jax.parallel import mesh as meshes
     from glore_jax.training import loop, losses
     from glore_jax.training.batches import Batches
 
-    graphdef, params = fresh(seed=1)
+    start = model(seed=1)
     mesh = meshes.make_mesh(*sizes, devices)
-    params = jax.device_put(jax.tree.map(lambda x: x * 0.2, params), meshes.param_shardings(params, mesh))
+    params = jax.device_put(
+        jax.tree.map(lambda x: x * 0.2, start.params), meshes.param_shardings(start.params, mesh)
+    )
     config, writer = training(1e-2, 1e-3, 8, 6), Events()
     config.save_seconds = save_seconds
     batches = Batches(counting(), batch_size=8, row_length=16, epochs=6, seed=0, row_multiple=8)
@@ -66,12 +68,19 @@ def train(folder, sizes, devices=None, stop_after=None, save_seconds=600.0):
 
     try:
         trained = loop.train(
-            graphdef, params, batches, losses.language_loss, config, CONFIG, mesh=mesh, folder=pathlib.Path(folder), name="tiny",
-            writer=writer, on_step=on_step,
-        )  # fmt: skip
+            start.with_params(params),
+            batches,
+            losses.language_loss,
+            config,
+            mesh=mesh,
+            folder=pathlib.Path(folder),
+            name="tiny",
+            writer=writer,
+            on_step=on_step,
+        )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(writer.losses) from None
-    return trained.params, writer.losses
+    return trained.model.params, writer.losses
 
 
 if __name__ == "__main__":

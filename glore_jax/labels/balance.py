@@ -39,13 +39,19 @@ def balance(records: Sequence[Mapping], seed: int) -> list[list[float]]:
     for step, classes in enumerate(_by_length(records)):
         size = min(map(len, classes))
         for members in classes:
-            drawn = sorted(members, key=lambda i: rank(records[i], step)) if len(members) > size else members
+            drawn = (
+                sorted(members, key=lambda i: rank(records[i], step))
+                if len(members) > size
+                else members
+            )
             for index in drawn[:size]:
                 weights[index][step] = 1.0
     return weights
 
 
-def balance_counts(records: Sequence[Mapping], weights: Sequence[Sequence[float]]) -> list[dict[str, int]]:
+def balance_counts(
+    records: Sequence[Mapping], weights: Sequence[Sequence[float]]
+) -> list[dict[str, int]]:
     """For each prefix length, from 1: `{length, kept, dropped}`, numbers of labels under `weights`."""
     rows = []
     for step, (bad, good) in enumerate(_by_length(records)):

@@ -13,7 +13,9 @@ def _arrays(values: Sequence[float], labels: Sequence[float]) -> tuple[np.ndarra
     """(float64 [N], bool [N]) after the checks."""
     x, y = np.asarray(values, np.float64), np.asarray(labels)
     if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"values of shape {x.shape} and labels of shape {y.shape}: must be equal, [N]")
+        raise ValueError(
+            f"values of shape {x.shape} and labels of shape {y.shape}: must be equal, [N]"
+        )
     if np.isnan(x).any():
         raise ValueError("a value is NaN")
     if not np.isin(y, (0, 1)).all():
@@ -88,7 +90,9 @@ def binary_scores(
     return {
         "acc": _mean(called_bad == ~y),
         "f1": 2 * found / (flagged + bad) if flagged + bad else None,
-        "balanced_acc": None if false_alarm is None or missed is None else 1 - (false_alarm + missed) / 2,
+        "balanced_acc": None
+        if false_alarm is None or missed is None
+        else 1 - (false_alarm + missed) / 2,
         "false_alarm": false_alarm,
         "missed": missed,
         "n": p.size,
@@ -104,7 +108,9 @@ def first_error(probs: Sequence[float], threshold: float) -> int:
     return int(below[0]) if below.size else -1
 
 
-def first_error_accuracy(predicted: Sequence[int], truth: Sequence[int]) -> dict[str, float | int | None]:
+def first_error_accuracy(
+    predicted: Sequence[int], truth: Sequence[int]
+) -> dict[str, float | int | None]:
     """How exactly the first error of each solution is found; -1 stands for no error, on both sides.
 
     Returns:
@@ -114,7 +120,9 @@ def first_error_accuracy(predicted: Sequence[int], truth: Sequence[int]) -> dict
     """
     p, t = np.asarray(predicted, np.int64), np.asarray(truth, np.int64)
     if p.ndim != 1 or p.shape != t.shape:
-        raise ValueError(f"predicted of shape {p.shape} and truth of shape {t.shape}: must be equal, [N]")
+        raise ValueError(
+            f"predicted of shape {p.shape} and truth of shape {t.shape}: must be equal, [N]"
+        )
     hit, wrong = p == t, t >= 0
     wrong_acc, right_acc = _mean(hit[wrong]), _mean(hit[~wrong])
     if wrong_acc is None or right_acc is None:

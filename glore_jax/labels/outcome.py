@@ -39,7 +39,9 @@ def distinct_samples(samples: Iterable[Mapping], repeats: bool = False) -> dict[
     for question_id in sorted(by_question):
         first = {}
         for sample in sorted(by_question[question_id], key=_place):
-            first.setdefault((tuple(sample["steps"]), sample["sample_id"] if repeats else None), sample)
+            first.setdefault(
+                (tuple(sample["steps"]), sample["sample_id"] if repeats else None), sample
+            )
         distinct[question_id] = list(first.values())
     return distinct
 
@@ -66,10 +68,14 @@ def orm_records(
     """
     if per_question < 0 or (balanced and per_question == 1):
         least = "2 with balanced labels" if balanced else "1"
-        raise UserError(f"orm.per_question = {per_question}: must be 0 (all solutions) or at least {least}")
+        raise UserError(
+            f"orm.per_question = {per_question}: must be 0 (all solutions) or at least {least}"
+        )
 
     def draw(group: Sequence[Mapping], size: int) -> list[Mapping]:
-        return sorted(group, key=lambda s: identity_rank(seed, s["question_id"], s["sample_id"]))[:size]
+        return sorted(group, key=lambda s: identity_rank(seed, s["question_id"], s["sample_id"]))[
+            :size
+        ]
 
     records = []
     for group in distinct_samples(samples, repeats).values():

@@ -42,12 +42,20 @@ def _spread(drafts: Sequence[_Draft], limit: int) -> list[tuple[_Draft, Steps]]:
 
 
 def _records(
-    kind: str, question_id: str, question: str, gold: str, drafts: Sequence[_Draft], limit: int, grade: Grade
+    kind: str,
+    question_id: str,
+    question: str,
+    gold: str,
+    drafts: Sequence[_Draft],
+    limit: int,
+    grade: Grade,
 ) -> list[dict]:
     records = []
     for draft, target in _spread(drafts, limit):
         if not grade(target, gold):
-            raise ValueError(f"{question_id}: target of a {kind} pair without the right answer {gold}")
+            raise ValueError(
+                f"{question_id}: target of a {kind} pair without the right answer {gold}"
+            )
         if grade(draft.steps, gold):
             raise ValueError(f"{question_id}: draft of a {kind} pair with the right answer {gold}")
         records.append(
@@ -69,7 +77,9 @@ def _right_targets(group: Sequence[Mapping], *ids: int | str) -> list[Steps]:
     return [tuple(sample["steps"]) for sample in right]
 
 
-def global_pairs(samples: Iterable[Mapping], per_question: int, seed: int, grade: Grade) -> list[dict]:
+def global_pairs(
+    samples: Iterable[Mapping], per_question: int, seed: int, grade: Grade
+) -> list[dict]:
     """Pairs of a wrong and a right sample of the same question, all different, by question id.
 
     Args:
@@ -99,13 +109,17 @@ def _first_error(record: Mapping) -> int:
     if len(labels) != len(record["completions"]):
         raise ValueError(f"{name}: {len(labels)} labels of {len(record['completions'])} steps")
     if not 0 <= error < len(labels) or any(labels[error:]) or not all(labels[:error]):
-        raise ValueError(f"{name}: first_error = {error} does not fit the labels {labels} of a wrong draft")
+        raise ValueError(
+            f"{name}: first_error = {error} does not fit the labels {labels} of a wrong draft"
+        )
     return error
 
 
 def _traces(record: Mapping, cut: int, verified: bool, seed: int) -> list[Steps]:
     """The different continuations of the first `cut` steps that verified (or did not), in random order."""
-    found = {tuple(t["steps"]) for t in record["traces"] if t["cut"] == cut and t["verified"] == verified}
+    found = {
+        tuple(t["steps"]) for t in record["traces"] if t["cut"] == cut and t["verified"] == verified
+    }
     ids = (seed, record["question_id"], record["sample_id"], cut)
     return sorted(found, key=lambda steps: identity_rank(*ids, *steps))
 
@@ -148,12 +162,16 @@ def local_pairs(
     for question_id in sorted(wrong):
         group = by_question.get(question_id)
         if group is None:
-            raise ValueError(f"{question_id}: a step-labelled draft, but no samples of the question")
+            raise ValueError(
+                f"{question_id}: a step-labelled draft, but no samples of the question"
+            )
         question, gold = group[0]["question"], group[0]["gold"]
         drafts: list[_Draft] = []
         further: list[_Draft] = []
         sample = {s["sample_id"]: s for s in group}
-        wrong[question_id].sort(key=lambda r: drawn_first(seed, {**r, **sample.get(r["sample_id"], {})}))
+        wrong[question_id].sort(
+            key=lambda r: drawn_first(seed, {**r, **sample.get(r["sample_id"], {})})
+        )
         for record in wrong[question_id]:
             steps, error = tuple(record["completions"]), _first_error(record)
             if error:
@@ -167,9 +185,13 @@ def local_pairs(
                 # A trace may fail the consistency test alone: then its answer is right and it is no draft.
                 bad_prefix = steps[: error + 1]
                 failed = [bad_prefix + trace for trace in _traces(record, error + 1, False, seed)]
-                further += [_Draft(draft, error, targets) for draft in failed if not grade(draft, gold)]
+                further += [
+                    _Draft(draft, error, targets) for draft in failed if not grade(draft, gold)
+                ]
         unique: dict[Steps, _Draft] = {}
         for draft in drafts + further:
             unique.setdefault(draft.steps, draft)
-        records += _records("local", question_id, question, gold, list(unique.values()), per_question, grade)
+        records += _records(
+            "local", question_id, question, gold, list(unique.values()), per_question, grade
+        )
     return records

@@ -52,7 +52,9 @@ def _ballots(answers: Sequence[str | None], canonical: Canonical) -> np.ndarray:
     """int [n]: equal answers share a number counted from 0, abstentions are -1."""
     number: dict[Hashable, int] = {}
     meanings = [None if answer is None else canonical(answer) for answer in answers]
-    return np.array([-1 if m is None else number.setdefault(m, len(number)) for m in meanings], np.int64)
+    return np.array(
+        [-1 if m is None else number.setdefault(m, len(number)) for m in meanings], np.int64
+    )
 
 
 def rerank_curves(
@@ -112,12 +114,16 @@ def rerank_curves(
                 counts = votes[:, :k].sum(axis=1)
                 # More votes win; among equals the earliest first vote. An answer without votes has key <= 0.
                 key = counts * (n + 1) - votes[:, :k].argmax(axis=1)
-                totals["majority"][row] += answer_right[key.argmax(axis=1)] & (counts.max(axis=1) > 0)
+                totals["majority"][row] += answer_right[key.argmax(axis=1)] & (
+                    counts.max(axis=1) > 0
+                )
     questions = len(scores)
     curves: dict = {"k": ks, "n": questions}
     for name, total in totals.items():
         accuracy = total / max(questions, 1)
         low, high = np.quantile(accuracy, (0.1, 0.9), axis=1)
         points = {"mean": accuracy.mean(axis=1), "low": low, "high": high}
-        curves[name] = {key: p.tolist() if questions else [None] * len(ks) for key, p in points.items()}
+        curves[name] = {
+            key: p.tolist() if questions else [None] * len(ks) for key, p in points.items()
+        }
     return curves

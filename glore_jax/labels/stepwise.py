@@ -16,7 +16,11 @@ SCHEDULES = ("backward", "full", "bisect")
 
 
 def verifies(
-    task: Task, prefix_steps: Sequence[str], continuation_steps: Sequence[str], gold: str, consistency: bool
+    task: Task,
+    prefix_steps: Sequence[str],
+    continuation_steps: Sequence[str],
+    gold: str,
+    consistency: bool,
 ) -> bool:
     """Whether a continuation shows that its prefix can still lead to the right answer.
 
@@ -75,7 +79,12 @@ class StepLabeller:
             raise ValueError(f"num_steps = {num_steps}, k = {k}: both must be at least 1")
         if schedule not in SCHEDULES:
             raise ValueError(f"schedule '{schedule}': must be one of {', '.join(SCHEDULES)}")
-        self._num_steps, self._correct, self._k, self._schedule = num_steps, bool(correct), k, schedule
+        self._num_steps, self._correct, self._k, self._schedule = (
+            num_steps,
+            bool(correct),
+            k,
+            schedule,
+        )
         settled = correct and schedule != "full"
         # Cuts still to try lie between `low`, which was hit (0: none was), and `high`.
         self._low, self._high = 0, 1 if settled else num_steps

@@ -45,7 +45,9 @@ def causal(
     return masked(visible(segment_ids, positions, prefix_mask), keep_kv, triangular)
 
 
-def visible(segment_ids: Array, positions: Array | None = None, prefix_mask: Array | None = None) -> Array:
+def visible(
+    segment_ids: Array, positions: Array | None = None, prefix_mask: Array | None = None
+) -> Array:
     """bool [B, T, T]: whether query t sees key s in `causal`; arguments as there."""
     order = jnp.arange(segment_ids.shape[1])[None] if positions is None else positions
     seen = order[:, None, :] <= order[:, :, None]
@@ -83,9 +85,13 @@ def masked(visible: Array, keep_kv: bool = False, triangular: bool = False) -> A
                 1   x x x x                 the rest is not
                 2   x x x x x x
     """
-    bias = jnp.where(visible, 0.0, _MASKED)[:, None, None]  # [B, 1, 1, T, T], made once for all layers
+    bias = jnp.where(visible, 0.0, _MASKED)[
+        :, None, None
+    ]  # [B, 1, 1, T, T], made once for all layers
 
-    def attend(q: Array, k: Array, v: Array, layer_cache: None) -> tuple[Array, tuple[Array, Array] | None]:
+    def attend(
+        q: Array, k: Array, v: Array, layer_cache: None
+    ) -> tuple[Array, tuple[Array, Array] | None]:
         del layer_cache
         batch, length, heads, width = q.shape
         kv_heads = k.shape[2]

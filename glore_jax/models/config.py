@@ -105,22 +105,32 @@ class LlamaConfig:
           UserError: a missing or impossible size, or a value that `llama.py` does not compute.
         """
         if hf.get("model_type") != "llama":
-            raise UserError(f"{source}: model_type is {hf.get('model_type')!r}; only 'llama' is supported")
+            raise UserError(
+                f"{source}: model_type is {hf.get('model_type')!r}; only 'llama' is supported"
+            )
         for key, allowed in _FIXED.items():
             if key in hf and hf[key] not in allowed:
-                raise UserError(f"{source}: {key}={hf[key]!r} is not supported (only {allowed[0]!r})")
+                raise UserError(
+                    f"{source}: {key}={hf[key]!r} is not supported (only {allowed[0]!r})"
+                )
         for key in _SIZES:
             if hf.get(key) is None:
                 raise UserError(f"{source}: {key} is missing")
         sizes = {field: hf[key] for key, field in _SIZES.items()}
-        heads, kv_heads, head_dim = sizes["num_heads"], hf.get("num_key_value_heads"), hf.get("head_dim")
+        heads, kv_heads, head_dim = (
+            sizes["num_heads"],
+            hf.get("num_key_value_heads"),
+            hf.get("head_dim"),
+        )
         try:
             if head_dim is None:
                 _check_positive("hidden_size", sizes["hidden_size"], whole=True)
                 _check_positive("num_attention_heads", heads, whole=True)
                 head_dim, rest = divmod(sizes["hidden_size"], heads)
                 if rest:
-                    raise UserError(f"hidden_size {sizes['hidden_size']} is not a multiple of {heads} heads")
+                    raise UserError(
+                        f"hidden_size {sizes['hidden_size']} is not a multiple of {heads} heads"
+                    )
             theta, scaling = _rope_from_hf(hf)
             return cls(
                 **sizes,
@@ -128,7 +138,9 @@ class LlamaConfig:
                 head_dim=head_dim,
                 rope_theta=theta,
                 rope_scaling=scaling,
-                rms_norm_eps=hf.get("rms_norm_eps", 1e-6),  # the default of transformers' LlamaConfig
+                rms_norm_eps=hf.get(
+                    "rms_norm_eps", 1e-6
+                ),  # the default of transformers' LlamaConfig
                 tie_embeddings=bool(hf.get("tie_word_embeddings", False)),
                 max_positions=hf.get("max_position_embeddings", 2048),
             )
@@ -168,7 +180,9 @@ def _rope_from_hf(hf: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
         raise UserError(f"rope_scaling must be an object, found {rope!r}")
     theta = rope.get("rope_theta", hf.get("rope_theta", 10000.0))
     if rope.get("partial_rotary_factor", 1) not in _FIXED["partial_rotary_factor"]:
-        raise UserError(f"partial_rotary_factor={rope['partial_rotary_factor']!r} is not supported (only 1)")
+        raise UserError(
+            f"partial_rotary_factor={rope['partial_rotary_factor']!r} is not supported (only 1)"
+        )
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind == "default":
         return theta, None
@@ -186,6 +200,12 @@ def _rope_from_hf(hf: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
 
 
 def _check_positive(name: str, value: Any, whole: bool = False) -> None:
-    right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and value > 0
+    right = (
+        isinstance(value, int if whole else (int, float))
+        and not isinstance(value, bool)
+        and value > 0
+    )
     if not right:
-        raise UserError(f"{name} must be a positive {'whole ' if whole else ''}number, found {value!r}")
+        raise UserError(
+            f"{name} must be a positive {'whole ' if whole else ''}number, found {value!r}"
+        )

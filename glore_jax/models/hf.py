@@ -32,7 +32,7 @@ from glore_jax.errors import UserError
 from glore_jax.models import llama, reward
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.llama import Array
-from glore_jax.models.tokenizer import Tokenizer
+from glore_jax.models.model import Model
 
 INDEX = "model.safetensors.index.json"
 _LIKELIHOOD = "value_counts_likelihood"  # key of config.json, ours
@@ -122,7 +122,9 @@ def load_reward_params(
 
 def read_reward_options(folder: epath.PathLike) -> dict[str, bool]:
     """Arguments of `RewardModel` that `folder/config.json` asks for."""
-    return {"likelihood": bool(storage.read_json(storage.path(folder) / "config.json").get(_LIKELIHOOD))}
+    return {
+        "likelihood": bool(storage.read_json(storage.path(folder) / "config.json").get(_LIKELIHOOD))
+    }
 
 
 def _load(folder: epath.Path, abstract: nnx.State, shardings: Any) -> nnx.State:
@@ -130,13 +132,19 @@ def _load(folder: epath.Path, abstract: nnx.State, shardings: Any) -> nnx.State:
     tensors = expected(abstract)
     files = _files(folder)
     names = {name for content in files.values() for name in content}
-    names = {name for name in names if not name.endswith("rotary_emb.inv_freq")}  # a constant in old files
+    names = {
+        name for name in names if not name.endswith("rotary_emb.inv_freq")
+    }  # a constant in old files
     if "lm_head.weight" not in tensors and "score.weight" not in tensors:
-        names.discard("lm_head.weight")  # a tied model may carry its head as a second copy of the embedding
+        names.discard(
+            "lm_head.weight"
+        )  # a tied model may carry its head as a second copy of the embedding
     if missing := sorted(set(tensors) - names):
         raise UserError(f"{folder}: weights lack {_some(missing)}")
     if unknown := sorted(names - set(tensors)):
-        raise UserError(f"{folder}: unknown weights {_some(unknown)}; does config.json belong to them?")
+        raise UserError(
+            f"{folder}: unknown weights {_some(unknown)}; does config.json belong to them?"
+        )
 
     if shardings is None:
         shardings = [jax.sharding.SingleDeviceSharding(jax.local_devices()[0])] * len(leaves)
@@ -160,7 +168,9 @@ class _Target:
 
     def __init__(self, leaf: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding):
         self.leaf, self.sharding = leaf, sharding
-        self.holders: dict[tuple, list[jax.Device]] = {}  # bounds of a part -> the devices that hold it
+        self.holders: dict[
+            tuple, list[jax.Device]
+        ] = {}  # bounds of a part -> the devices that hold it
         for device, index in sharding.addressable_devices_indices_map(leaf.shape).items():
             self.holders.setdefault(_bounds(index, leaf.shape), []).append(device)
         self.parts: dict[jax.Device, Array] = {}
@@ -234,12 +244,16 @@ def _files(folder: epath.Path) -> dict[str, list[str]]:
             files.setdefault(file, []).append(name)
         for file in files:
             if not (folder / file).exists():
-                raise UserError(f"{folder / file}: no such file, but {INDEX} names it; download it again")
+                raise UserError(
+                    f"{folder / file}: no such file, but {INDEX} names it; download it again"
+                )
         return files
     if (folder / "model.safetensors").exists():
         with _open(folder / "model.safetensors") as tensors:
             return {"model.safetensors": list(tensors.keys())}
-    if (folder / "pytorch_model.bin").exists() or (folder / "pytorch_model.bin.index.json").exists():
+    if (folder / "pytorch_model.bin").exists() or (
+        folder / "pytorch_model.bin.index.json"
+    ).exists():
         raise UserError(
             f"{folder}: has pytorch_model.bin only; transformers' save_pretrained writes safetensors"
         )
@@ -271,28 +285,16 @@ def _some(names: list[str]) -> str:
 # Writing.
 
 
-def save_policy(
-    folder: epath.PathLike,
-    config: LlamaConfig,
-    params: nnx.State,
-    tokenizer: Tokenizer,
-    dtype: str = "bfloat16",
-) -> None:
+def save_policy(folder: epath.PathLike, model: Model, dtype: str = "bfloat16") -> None:
     """Writes a folder that transformers loads as `LlamaForCausalLM`, with its tokenizer; the old one goes.
 
     Every process must call it when the parameters are spread over several (they are gathered layer by layer);
     process 0 writes. `dtype` is "bfloat16" or "float32". UserError if the disk refuses; what was there stays.
     """
-    _save(folder, config.to_hf(), params, tokenizer, dtype)
+    _save(folder, model.config.to_hf(), model, dtype)
 
 
-def save_reward(
-    folder: epath.PathLike,
-    config: LlamaConfig,
-    params: nnx.State,
-    tokenizer: Tokenizer,
-    dtype: str = "bfloat16",
-) -> None:
+def save_reward(folder: epath.PathLike, model: Model, dtype: str = "bfloat16") -> None:
     """Like `save_policy`, for reward parameters: transformers loads it as `LlamaForTokenClassification` with
     one label, whose logit at a token is the model's; of a model with `likelihood`, the part that is read from the hidden state."""
     one_label = {
@@ -301,14 +303,13 @@ def save_reward(
         "label2id": {"correct": 0},
         "classifier_dropout": 0.0,
     }
-    if "scale" in params:
+    if "scale" in model.params:
         one_label[_LIKELIHOOD] = True
-    _save(folder, {**config.to_hf(), **one_label}, params, tokenizer, dtype)
+    _save(folder, {**model.config.to_hf(), **one_label}, model, dtype)
 
 
-def _save(
-    folder: epath.PathLike, hf: dict[str, Any], params: nnx.State, tokenizer: Tokenizer, dtype: str
-) -> None:
+def _save(folder: epath.PathLike, hf: dict[str, Any], model: Model, dtype: str) -> None:
+    tokenizer = model.tokenizer
     if dtype not in ("bfloat16", "float32"):
         raise ValueError(f"dtype must be bfloat16 or float32, found {dtype!r}")
     hf |= {"torch_dtype": dtype, "bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
@@ -316,7 +317,7 @@ def _save(
         hf["pad_token_id"] = tokenizer.pad_id
 
     def write(target: epath.Path) -> None:
-        _write_weights(target, params, jnp.dtype(dtype))
+        _write_weights(target, model.params, jnp.dtype(dtype))
         if jax.process_index() == 0:
             tokenizer.save(target)
             storage.write_json(target / "config.json", hf)
@@ -345,10 +346,14 @@ def _write_weights(target: epath.Path, params: nnx.State, dtype: np.dtype) -> No
         _write_file(target / file, group, leaves, dtype)
     if len(groups) > 1 and jax.process_index() == 0:
         total = sum(math.prod(t.shape) for group in groups for _, t in group) * dtype.itemsize
-        storage.write_json(target / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+        storage.write_json(
+            target / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map}
+        )
 
 
-def _write_file(file: epath.Path, group: list[tuple[str, _Tensor]], leaves: list, dtype: np.dtype) -> None:
+def _write_file(
+    file: epath.Path, group: list[tuple[str, _Tensor]], leaves: list, dtype: np.dtype
+) -> None:
     """One safetensors file: the length of its header, the header, the tensors. The library's own writer wants all
     tensors in memory; here the host holds one."""
     header, end = {"__metadata__": {"format": "pt"}}, 0
@@ -361,7 +366,9 @@ def _write_file(file: epath.Path, group: list[tuple[str, _Tensor]], leaves: list
     with open(file if jax.process_index() == 0 else os.devnull, "wb") as out:
         out.write(len(text).to_bytes(8, "little") + text)
         for _, tensor in group:
-            stored = _as_stored(leaves[tensor.leaf], tensor.layer, tensor.transposed, tensor.shape, dtype)
+            stored = _as_stored(
+                leaves[tensor.leaf], tensor.layer, tensor.transposed, tensor.shape, dtype
+            )
             out.write(_to_host(stored).view(np.uint8).data)
             del stored
 
@@ -409,14 +416,22 @@ def _replace_folder(folder: epath.Path, write: Callable[[epath.Path], None]) -> 
                 if folder.exists():
                     folder.rename(epath.Path(temporary) / "old")
                 target.rename(folder)
-    except (OSError, ImportError, safetensors.SafetensorError) as error:  # ImportError: no client for gs://
-        raise UserError(f"cannot write {folder}: {getattr(error, 'strerror', None) or error}") from error
+    except (
+        OSError,
+        ImportError,
+        safetensors.SafetensorError,
+    ) as error:  # ImportError: no client for gs://
+        raise UserError(
+            f"cannot write {folder}: {getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
 # One more token.
 
 
-def grow_vocab(params: nnx.State, config: LlamaConfig, new_size: int) -> tuple[nnx.State, LlamaConfig]:
+def grow_vocab(
+    params: nnx.State, config: LlamaConfig, new_size: int
+) -> tuple[nnx.State, LlamaConfig]:
     """(params, config) of a policy with `new_size` rows of vocabulary.
 
     A new token starts as the mean of all old ones, in the embedding and in the head, so its first logit is an

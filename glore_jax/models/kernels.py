@@ -45,7 +45,10 @@ def choose(kernel: str, config: LlamaConfig, mesh: Mesh, dtype: Any) -> Kernel |
         ),
         "cudnn": (
             Cudnn,
-            _has_cudnn(device) and jnp.dtype(dtype).itemsize == 2 and width % 8 == 0 and width <= 128,
+            _has_cudnn(device)
+            and jnp.dtype(dtype).itemsize == 2
+            and width % 8 == 0
+            and width <= 128,
             "NVIDIA GPUs, bfloat16 or float16, and a head_dim up to 128 that 8 divides",
         ),
     }
@@ -66,7 +69,9 @@ def _has_cudnn(device: Any) -> bool:
     return device.platform == "gpu" and capability[:1].isdigit() and float(capability) >= 8.0
 
 
-def causal(model: Any, segment_ids: Array, prefix_mask: Array | None = None, keep_kv: bool = False) -> Attend:
+def causal(
+    model: Any, segment_ids: Array, prefix_mask: Array | None = None, keep_kv: bool = False
+) -> Attend:
     """`attention.causal` by the kernel of `model`, a `Llama` or a `RewardModel`; arguments as there."""
     make = attention.causal if model.kernel is None else model.kernel.causal
     return make(segment_ids, prefix_mask=prefix_mask, keep_kv=keep_kv)
@@ -79,7 +84,9 @@ class Kernel:
     mesh: AbstractMesh
     shortest: int = 0
 
-    def causal(self, segment_ids: Array, prefix_mask: Array | None = None, keep_kv: bool = False) -> Attend:
+    def causal(
+        self, segment_ids: Array, prefix_mask: Array | None = None, keep_kv: bool = False
+    ) -> Attend:
         """As `attention.causal`; "before" goes by the place in the row."""
         if segment_ids.shape[1] < self.shortest:
             return attention.causal(segment_ids, prefix_mask=prefix_mask, keep_kv=keep_kv)
@@ -127,7 +134,9 @@ class Cudnn(Kernel):
         room = length % 2  # with a mask it has gradients for even lengths only
         q, k, v = (jnp.pad(x, ((0, 0), (0, room), (0, 0), (0, 0))) for x in (q, k, v))
         visible = jnp.pad(visible, ((0, 0), (0, room), (0, room)))[:, None]
-        out = jax.nn.dot_product_attention(q, k, v, mask=visible, implementation=self.implementation)
+        out = jax.nn.dot_product_attention(
+            q, k, v, mask=visible, implementation=self.implementation
+        )
         return out[:, :length]
 
 
@@ -138,11 +147,14 @@ class Splash(Kernel):
     shortest: int = 512
     interpret: bool = False
 
-    def _attend(self, q: Array, k: Array, v: Array, segments: Array, prefix: Array | None = None) -> Array:
+    def _attend(
+        self, q: Array, k: Array, v: Array, segments: Array, prefix: Array | None = None
+    ) -> Array:
         length, width = q.shape[1], q.shape[3]
         room = -length % LANES
         q, k, v = (
-            jnp.pad(x, ((0, 0), (0, room), (0, 0), (0, 0))).swapaxes(1, 2) for x in (q * width**-0.5, k, v)
+            jnp.pad(x, ((0, 0), (0, room), (0, 0), (0, 0))).swapaxes(1, 2)
+            for x in (q * width**-0.5, k, v)
         )
         segments = jnp.pad(segments, ((0, 0), (0, room)))
         out = self._kernel(splash.CausalMask, q, k, v, segments)
@@ -164,8 +176,13 @@ class Splash(Kernel):
         _, heads, length, _ = q.shape
         block = next(b for b in range(min(BLOCK, length), 0, -LANES) if length % b == 0)
         blocks = splash.BlockSizes(
-            block_q=block, block_kv=block, block_q_dkv=block, block_kv_dkv=block, block_q_dq=block, block_kv_dq=block
-        )  # fmt: skip
+            block_q=block,
+            block_kv=block,
+            block_q_dkv=block,
+            block_kv_dkv=block,
+            block_q_dq=block,
+            block_kv_dq=block,
+        )
         kernel = splash.make_splash_mha(
             splash.MultiHeadMask([mask((length, length))] * heads),
             block_sizes=blocks,

@@ -40,10 +40,16 @@ _REMAT = {
 
 
 def param(
-    init: Callable[..., Array], rngs: nnx.Rngs, shape: tuple[int, ...], dtype: Any, axes: tuple[str, ...]
+    init: Callable[..., Array],
+    rngs: nnx.Rngs,
+    shape: tuple[int, ...],
+    dtype: Any,
+    axes: tuple[str, ...],
 ) -> nnx.Param:
     """A parameter with logical axis names. Placing it is the caller's business, no side effect here."""
-    return nnx.Param(nnx.with_partitioning(init, axes, eager_sharding=False)(rngs.params(), shape, dtype))
+    return nnx.Param(
+        nnx.with_partitioning(init, axes, eager_sharding=False)(rngs.params(), shape, dtype)
+    )
 
 
 def project(x: Array, kernel: nnx.Param) -> Array:
@@ -58,7 +64,9 @@ class RMSNorm(nnx.Module):
 
     def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs, param_dtype: Any):
         self.eps = config.rms_norm_eps
-        self.scale = param(nnx.initializers.ones, rngs, (config.hidden_size,), param_dtype, ("norm",))
+        self.scale = param(
+            nnx.initializers.ones, rngs, (config.hidden_size,), param_dtype, ("norm",)
+        )
 
     def __call__(self, x: Array) -> Array:
         x32 = x.astype(jnp.float32)
@@ -68,12 +76,16 @@ class RMSNorm(nnx.Module):
 
 def rope_frequencies(config: LlamaConfig) -> np.ndarray:
     """Angular frequency of each rotated pair, float32 [C/2], Llama 3 scaling applied."""
-    frequency = config.rope_theta ** -(np.arange(0, config.head_dim, 2, dtype=np.float64) / config.head_dim)
+    frequency = config.rope_theta ** -(
+        np.arange(0, config.head_dim, 2, dtype=np.float64) / config.head_dim
+    )
     scaling = config.rope_scaling
     if scaling is not None:
         # turns = how often the pair turns within the original context. Few: slower by `factor`; many: kept.
         turns = scaling.original_max_position * frequency / (2 * np.pi)
-        keep = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
+        keep = (turns - scaling.low_freq_factor) / (
+            scaling.high_freq_factor - scaling.low_freq_factor
+        )
         keep = np.clip(keep, 0.0, 1.0)
         frequency = keep * frequency + (1 - keep) * frequency / scaling.factor
     return frequency.astype(np.float32)
@@ -95,7 +107,11 @@ class Attention(nnx.Module):
     """Projections and rotary positions around the injected `attend`."""
 
     def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs, param_dtype: Any):
-        self.heads, self.kv_heads, self.head_dim = config.num_heads, config.num_kv_heads, config.head_dim
+        self.heads, self.kv_heads, self.head_dim = (
+            config.num_heads,
+            config.num_kv_heads,
+            config.head_dim,
+        )
         d, q, kv = config.hidden_size, self.heads * self.head_dim, self.kv_heads * self.head_dim
         out_std = INIT_STD / (2 * config.num_layers) ** 0.5
         self.q = param(normal(INIT_STD), rngs, (d, q), param_dtype, ("embed", "heads"))
@@ -211,25 +227,34 @@ class Llama(nnx.Module):
         if isinstance(cache, list):
             cache_out = []
             for i, layer_cache in enumerate(cache):
-                own = weights[i] if isinstance(weights, list) else jax.tree.map(lambda w: w[i], weights)  # noqa: B023
+                own = (
+                    weights[i]
+                    if isinstance(weights, list)
+                    else jax.tree.map(lambda w: w[i], weights)
+                )  # noqa: B023
                 x, layer_out = layer(x, (own, layer_cache))
                 cache_out.append(layer_out)
         else:
             x, cache_out = jax.lax.scan(layer, x, (weights, cache), unroll=self.unroll)
         return self.norm(x), cache_out
 
-    def hidden_at(self, tokens: Array, positions: Array, attend: Attend, depth: int) -> tuple[Array, Array]:
+    def hidden_at(
+        self, tokens: Array, positions: Array, attend: Attend, depth: int
+    ) -> tuple[Array, Array]:
         """Hidden states [B, T, D] after the first `depth` layers and after all, both after the final norm: `logits` reads either
         (deep supervision: what early layers know is there for later ones to attend to)."""
         x, layer, weights = self._start(tokens, positions, attend)
         below, above = (
-            jax.tree.map(lambda w, part=part: w[part], weights) for part in (slice(depth), slice(depth, None))
+            jax.tree.map(lambda w, part=part: w[part], weights)
+            for part in (slice(depth), slice(depth, None))
         )
         early, _ = jax.lax.scan(layer, x, (below, None), unroll=self.unroll)
         x, _ = jax.lax.scan(layer, early, (above, None), unroll=self.unroll)
         return self.norm(early), self.norm(x)
 
-    def _start(self, tokens: Array, positions: Array, attend: Attend) -> tuple[Array, Callable, Any]:
+    def _start(
+        self, tokens: Array, positions: Array, attend: Attend
+    ) -> tuple[Array, Callable, Any]:
         """(embedded tokens, a layer as a function to scan, the weights of the layers: stacked, or a list if they are apart)."""
         if tokens.shape[1] > self.config.max_positions:
             raise ValueError(
@@ -240,7 +265,10 @@ class Llama(nnx.Module):
 
         # lax.scan over the split state: nnx.scan would also stack the unchanged weights as an output.
         if isinstance(self.layers, nnx.List):
-            graphdef, weights = nnx.graphdef(self.layers[0]), [nnx.state(own) for own in self.layers]
+            graphdef, weights = (
+                nnx.graphdef(self.layers[0]),
+                [nnx.state(own) for own in self.layers],
+            )
         else:
             graphdef, weights = nnx.split(self.layers)
 
@@ -269,7 +297,10 @@ class Llama(nnx.Module):
 
 
 def init(
-    config: LlamaConfig, seed: int | Array, module: Callable[..., nnx.Module] = Llama, **options: Any
+    config: LlamaConfig,
+    seed: int | Array,
+    module: Callable[..., nnx.Module] = Llama,
+    **options: Any,
 ) -> tuple[nnx.GraphDef, nnx.State]:
     """(graphdef, params) of a fresh model; `nnx.merge(graphdef, params)` inside jit gives it back.
 
@@ -300,6 +331,9 @@ def unstack(graphdef: nnx.GraphDef, params: nnx.State) -> tuple[nnx.GraphDef, nn
     model = nnx.merge(graphdef, params)
     one, weights = nnx.split(model.layers)
     model.layers = nnx.List(
-        [nnx.merge(one, jax.tree.map(lambda w: w[i], weights)) for i in range(model.config.num_layers)]  # noqa: B023
+        [
+            nnx.merge(one, jax.tree.map(lambda w: w[i], weights))
+            for i in range(model.config.num_layers)
+        ]  # noqa: B023
     )
     return nnx.split(model)

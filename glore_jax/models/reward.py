@@ -48,7 +48,9 @@ class RewardModel(nnx.Module):
             config = dataclasses.replace(config, tie_embeddings=True)
         self.backbone = Llama(config, rngs=rngs, param_dtype=param_dtype, **options)
         self.likelihood = likelihood
-        self.weight = param(nnx.initializers.zeros, rngs, (config.hidden_size,), param_dtype, ("norm",))
+        self.weight = param(
+            nnx.initializers.zeros, rngs, (config.hidden_size,), param_dtype, ("norm",)
+        )
         self.bias = param(nnx.initializers.zeros, rngs, (1,), param_dtype, ("norm",))
         if likelihood:
             self.scale = param(nnx.initializers.ones, rngs, (1,), param_dtype, ("norm",))
@@ -108,7 +110,11 @@ def abstract(config: LlamaConfig, **options: Any) -> tuple[nnx.GraphDef, nnx.Sta
 
 
 def from_policy(
-    params: nnx.State, config: LlamaConfig, seed: int | Array = 0, std: float = 0.0, likelihood: bool = False
+    params: nnx.State,
+    config: LlamaConfig,
+    seed: int | Array = 0,
+    std: float = 0.0,
+    likelihood: bool = False,
 ) -> nnx.State:
     """Reward parameters that start from a policy's: its backbone, and a value head drawn from normal(`std`).
 

@@ -8,8 +8,12 @@ from glore_jax.models.config import LlamaConfig
 SHAPES = {
     "llama2_7b": LlamaConfig(32000, 4096, 11008, 32, 32, 32, 128, max_positions=4096),
     "llama2_13b": LlamaConfig(32000, 5120, 13824, 40, 40, 40, 128, max_positions=4096),
-    "llama3_8b": LlamaConfig(128256, 4096, 14336, 32, 32, 8, 128, rope_theta=500000.0, max_positions=8192),
-    "llama3_70b": LlamaConfig(128256, 8192, 28672, 80, 64, 8, 128, rope_theta=500000.0, max_positions=8192),
+    "llama3_8b": LlamaConfig(
+        128256, 4096, 14336, 32, 32, 8, 128, rope_theta=500000.0, max_positions=8192
+    ),
+    "llama3_70b": LlamaConfig(
+        128256, 8192, 28672, 80, 64, 8, 128, rope_theta=500000.0, max_positions=8192
+    ),
 }
 
 

@@ -26,7 +26,12 @@ class Tokenizer:
     """
 
     def __init__(
-        self, backend: tokenizers.Tokenizer, *, bos_id: int | None, eos_id: int, pad_id: int | None = None
+        self,
+        backend: tokenizers.Tokenizer,
+        *,
+        bos_id: int | None,
+        eos_id: int,
+        pad_id: int | None = None,
     ):
         backend.no_truncation()  # some tokenizer.json files cut at 512 tokens, or pad
         backend.no_padding()
@@ -60,10 +65,14 @@ class Tokenizer:
             raise UserError(f"{file}: not a tokenizer: {error}") from error
 
         names = ("tokenizer_config.json", "special_tokens_map.json", "config.json")
-        said = [(folder / name, _object(folder / name)) for name in names if (folder / name).exists()]
+        said = [
+            (folder / name, _object(folder / name)) for name in names if (folder / name).exists()
+        ]
         ids = {role: _find(backend, role, said) for role in _ROLES}
         if ids["eos"] is None:
-            raise UserError(f"{folder}: no end-of-text token; set eos_token in its tokenizer_config.json")
+            raise UserError(
+                f"{folder}: no end-of-text token; set eos_token in its tokenizer_config.json"
+            )
         return cls(backend, bos_id=ids["bos"], eos_id=ids["eos"], pad_id=ids["pad"])
 
     def encode(self, text: str) -> list[int]:
@@ -85,7 +94,11 @@ class Tokenizer:
         """Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json` for transformers."""
         folder = storage.path(folder)
         ids = {"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id}
-        named = {f"{role}_token": self._backend.id_to_token(i) for role, i in ids.items() if i is not None}
+        named = {
+            f"{role}_token": self._backend.id_to_token(i)
+            for role, i in ids.items()
+            if i is not None
+        }
         special: dict[str, Any] = dict(named)
         if self.bad_id is not None:
             special["additional_special_tokens"] = [BAD]

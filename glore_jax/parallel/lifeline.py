@@ -47,7 +47,9 @@ class Lifeline:
 
     def leave(self, word: str = "") -> None:
         """Tells the others that this process ends: `word` says how; "" is well, and nobody minds."""
-        self._resting |= bool(word)  # whoever hears it ends, and that must not change how this one does
+        self._resting |= bool(
+            word
+        )  # whoever hears it ends, and that must not change how this one does
         self._send(f"process {self.index} {' '.join(word.split())}" if word else _IN_PEACE)
 
     def _watch(self, on_loss: Callable[[str], None]) -> None:
@@ -117,7 +119,9 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def _hear_all(port: int, missing: set[int], deadline: float, timeout: float) -> dict[int, socket.socket]:
+def _hear_all(
+    port: int, missing: set[int], deadline: float, timeout: float
+) -> dict[int, socket.socket]:
     """Listens where JAX's coordinator will listen afterwards, until every process of `missing` has reported: their connections."""
     both = socket.has_dualstack_ipv6()
     try:

@@ -35,9 +35,13 @@ def make_mesh(data: int = 1, fsdp: int = -1, tensor: int = 1, devices=None) -> M
     sizes = [data, fsdp, tensor]
     if sizes.count(-1) == 1:
         known = -math.prod(sizes)
-        sizes[sizes.index(-1)] = len(devices) // known if known > 0 and len(devices) % known == 0 else 0
+        sizes[sizes.index(-1)] = (
+            len(devices) // known if known > 0 and len(devices) % known == 0 else 0
+        )
     if math.prod(sizes) != len(devices) or min(sizes) < 1:
-        raise UserError(f"mesh data={data} fsdp={fsdp} tensor={tensor} does not cover {len(devices)} devices")
+        raise UserError(
+            f"mesh data={data} fsdp={fsdp} tensor={tensor} does not cover {len(devices)} devices"
+        )
     return Mesh(_placed(sizes, devices), AXES, axis_types=(AxisType.Auto,) * 3)
 
 
@@ -93,21 +97,27 @@ def over_rows(x):
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return x
-    return jax.lax.with_sharding_constraint(x, spec_of(("rows",) + (None,) * (x.ndim - 1), x.shape, mesh))
+    return jax.lax.with_sharding_constraint(
+        x, spec_of(("rows",) + (None,) * (x.ndim - 1), x.shape, mesh)
+    )
 
 
 def param_shardings(abstract, mesh: Mesh):
     """A tree of NamedSharding beside `abstract` (an `nnx.State` of parameters that carry logical axes)."""
 
     def sharding(leaf, names):
-        return NamedSharding(mesh, spec_of(tuple(names) or (None,) * len(leaf.shape), leaf.shape, mesh))
+        return NamedSharding(
+            mesh, spec_of(tuple(names) or (None,) * len(leaf.shape), leaf.shape, mesh)
+        )
 
     return jax.tree.map(sharding, abstract, nnx.get_partition_spec(abstract))
 
 
 def placed(shapes, shardings):
     """`ShapeDtypeStruct`s of a tree of shapes and dtypes with the `shardings` beside it: what is lowered without any array."""
-    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
+    )
 
 
 def like_params(tree, shardings, mesh: Mesh):

@@ -11,6 +11,7 @@ import functools
 import os
 import sys
 import time
+from collections.abc import Callable
 
 from glore_jax.errors import UserError
 from glore_jax.parallel.lifeline import Lifeline, free_port, roll_call
@@ -53,7 +54,9 @@ def initialize(
     count = _number("num_processes", num_processes, "JAX_NUM_PROCESSES")
     index = _number("process_id", process_id, "JAX_PROCESS_ID")
     if count is not None and index is not None and not 0 <= index < count:
-        raise UserError(f"process_id is {index}, num_processes is {count}: ids run from 0 to {count - 1}")
+        raise UserError(
+            f"process_id is {index}, num_processes is {count}: ids run from 0 to {count - 1}"
+        )
     if coordinator and count is not None and index is not None:
         _hold(roll_call(coordinator, count, index, timeout))
     import jax
@@ -80,7 +83,9 @@ def initialize(
 def _number(name: str, value: int | None, variable: str) -> int | None:
     text = os.environ.get(variable) if value is None else str(value)
     if text and not text.isdecimal():
-        raise UserError(f"{name} is {text!r}: it must be a whole number (flag --{name} or ${variable})")
+        raise UserError(
+            f"{name} is {text!r}: it must be a whole number (flag --{name} or ${variable})"
+        )
     return int(text) if text else None
 
 
@@ -160,6 +165,11 @@ def is_main() -> bool:
     return index() == 0
 
 
+def on_main(function: Callable, *args, **options):
+    """Calls `function` on process 0 only; None elsewhere."""
+    return function(*args, **options) if is_main() else None
+
+
 def barrier(name: str) -> None:
     """Waits until every process has come to the barrier `name`; nothing with one process."""
     if _several:
@@ -207,7 +217,9 @@ def _largest(number: int):
 
     each, largest_of = _maximum()
     mine = np.full(jax.device_count(), number, np.int32)
-    return largest_of(jax.make_array_from_callback(mine.shape, each, mine.__getitem__)).addressable_data(0)
+    return largest_of(
+        jax.make_array_from_callback(mine.shape, each, mine.__getitem__)
+    ).addressable_data(0)
 
 
 @functools.cache

@@ -140,7 +140,11 @@ def markdown(results: Mapping) -> str:
         for name in section.plots:
             reason = plots.missing(name, results)
             plot = plots.PLOTS[name]
-            lines += [reason, ""] if reason else [f"![{plot.title}](plots/{name}.png)", "", plot.caption, ""]
+            lines += (
+                [reason, ""]
+                if reason
+                else [f"![{plot.title}](plots/{name}.png)", "", plot.caption, ""]
+            )
         for table in section.tables:
             lines += _markdown_table(table, heading=table.title != section.title)
     return "\n".join(lines)

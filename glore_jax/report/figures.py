@@ -74,7 +74,9 @@ def check(results: Mapping) -> None:
     """
     for path, siblings, value in _rates(results):
         present = [
-            x for x in _listed(value) if x is not None and not (isinstance(x, float) and math.isnan(x))
+            x
+            for x in _listed(value)
+            if x is not None and not (isinstance(x, float) and math.isnan(x))
         ]
         for x in present:
             if isinstance(x, bool) or not isinstance(x, (int, float)) or not 0 <= x <= 1:
@@ -94,7 +96,11 @@ def check(results: Mapping) -> None:
         size = len(_listed(group.get(axis)))
         lists = {k: v for k, v in group.items() if not isinstance(v, Mapping)}
         lists |= {
-            f"{k}.{b}": v[b] for k, v in group.items() if isinstance(v, Mapping) for b in _BANDS if b in v
+            f"{k}.{b}": v[b]
+            for k, v in group.items()
+            if isinstance(v, Mapping)
+            for b in _BANDS
+            if b in v
         }
         for name, values in lists.items():
             if len(_listed(values)) != size:

@@ -46,7 +46,9 @@ def _table(table: Table, heading: bool) -> str:
                 out.append(f"<{tag}{f' class={kind}' if kind else ''}>{_escape(cell)}</{tag}>")
             return f"<tr>{''.join(out)}</tr>"
 
-        body = "".join(row(cells, "td", table.our_row and i == 0) for i, cells in enumerate(table.rows))
+        body = "".join(
+            row(cells, "td", table.our_row and i == 0) for i, cells in enumerate(table.rows)
+        )
         parts.append(
             f'<div class="scroll"><table><thead>{row(table.header, "th")}</thead><tbody>{body}</tbody></table></div>'
         )
@@ -121,7 +123,9 @@ def _two(value: float | None) -> str:
 
 def _text(step: str) -> str:
     """A step, escaped, its calculator marks set back."""
-    return re.sub(r"&lt;&lt;(.*?)&gt;&gt;", r'<span class="calc">&lt;&lt;\1&gt;&gt;</span>', _escape(step))
+    return re.sub(
+        r"&lt;&lt;(.*?)&gt;&gt;", r'<span class="calc">&lt;&lt;\1&gt;&gt;</span>', _escape(step)
+    )
 
 
 def _draft_steps(example: Mapping) -> str:
@@ -155,7 +159,9 @@ def _refined_steps(steps: Sequence[str] | None, draft: Sequence[str]) -> str:
         return '<p class="note">Empty.</p>'
     items = []
     for i, step in enumerate(steps):
-        same = ' class="same" title="as in the draft"' if i < len(draft) and draft[i] == step else ""
+        same = (
+            ' class="same" title="as in the draft"' if i < len(draft) and draft[i] == step else ""
+        )
         items.append(f"<li{same}>{_text(step)}</li>")
     return f"<ol>{''.join(items)}</ol>"
 
@@ -236,7 +242,10 @@ def _examples(examples: Sequence[Mapping]) -> str:
 
 
 def page(
-    results: Mapping, examples: Sequence[Mapping], light: Mapping[str, bytes], dark: Mapping[str, bytes]
+    results: Mapping,
+    examples: Sequence[Mapping],
+    light: Mapping[str, bytes],
+    dark: Mapping[str, bytes],
 ) -> str:
     """The whole page.
 
@@ -248,7 +257,9 @@ def page(
     body, links = [], []
     for section in document.sections(results):
         links.append(f'<a href="#{section.anchor}">{_escape(section.title)}</a>')
-        figures = "".join(_plot(name, light[name], dark[name]) for name in section.plots if name in light)
+        figures = "".join(
+            _plot(name, light[name], dark[name]) for name in section.plots if name in light
+        )
         reasons = [reason for name in section.plots if (reason := plots.missing(name, results))]
         parts = [f'<section id="{section.anchor}"><h2>{_escape(section.title)}</h2>']
         parts.append(f"<p>{_prose(section.lead)}</p>" if section.lead else "")

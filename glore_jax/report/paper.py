@@ -101,7 +101,13 @@ FIGURE_4 = {
     "pass": (0.589, 0.647, 0.695, 0.742, 0.762),
     "orm": (0.497, 0.514, 0.540, 0.556, 0.559),
     "balanced_orm": (0.500, 0.532, 0.549, 0.553, 0.558),
-    "sorm": (0.485, 0.506, 0.528, 0.536, 0.539),  # balanced per prefix length, consistent rollouts only
+    "sorm": (
+        0.485,
+        0.506,
+        0.528,
+        0.536,
+        0.539,
+    ),  # balanced per prefix length, consistent rollouts only
     "sorm_balanced": (0.484, 0.515, 0.522, 0.523, 0.521),
     "sorm_raw": (0.485, 0.505, 0.513, 0.515, 0.513),
 }

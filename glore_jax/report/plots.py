@@ -26,14 +26,37 @@ WIDTH, DPI = 6.0, 160
 
 # Text, faint lines, background, then the colours by what they stand for.
 _LIGHT = {
-    "text": "#24292f", "faint": "#d5d9de", "back": "#ffffff", "orm": "#0072B2", "sorm": "#D55E00", "balanced_orm": "#AA4488",
-    "loglik": "#7a7f87", "majority": "#008F68", "right": "#0072B2", "wrong": "#D55E00",
-}  # fmt: skip
+    "text": "#24292f",
+    "faint": "#d5d9de",
+    "back": "#ffffff",
+    "orm": "#0072B2",
+    "sorm": "#D55E00",
+    "balanced_orm": "#AA4488",
+    "loglik": "#7a7f87",
+    "majority": "#008F68",
+    "right": "#0072B2",
+    "wrong": "#D55E00",
+}
 _DARK = {
-    "text": "#d7dce2", "faint": "#3a4048", "back": "#1c2026", "orm": "#56B4E9", "sorm": "#F08A4B", "balanced_orm": "#DDA0CC",
-    "loglik": "#9aa1ab", "majority": "#35C79E", "right": "#56B4E9", "wrong": "#F08A4B",
-}  # fmt: skip
-_MARKERS = {"pass": "D", "majority": "v", "orm": "o", "sorm": "s", "balanced_orm": "^", "loglik": "x"}
+    "text": "#d7dce2",
+    "faint": "#3a4048",
+    "back": "#1c2026",
+    "orm": "#56B4E9",
+    "sorm": "#F08A4B",
+    "balanced_orm": "#DDA0CC",
+    "loglik": "#9aa1ab",
+    "majority": "#35C79E",
+    "right": "#56B4E9",
+    "wrong": "#F08A4B",
+}
+_MARKERS = {
+    "pass": "D",
+    "majority": "v",
+    "orm": "o",
+    "sorm": "s",
+    "balanced_orm": "^",
+    "loglik": "x",
+}
 _CURVES = {"pass": "pass@K", "majority": "majority", "loglik": "log-likelihood"} | MODELS
 
 
@@ -82,7 +105,9 @@ def _figure(height: float) -> Figure:
 
 
 def _floats(values: object) -> np.ndarray:
-    return np.asarray(values if values is not None else [], float)  # None becomes NaN, which is not drawn
+    return np.asarray(
+        values if values is not None else [], float
+    )  # None becomes NaN, which is not drawn
 
 
 def _percent(axis: object) -> None:
@@ -114,7 +139,14 @@ def _rerank(results: Mapping, colours: Mapping) -> Figure:
             continue
         curve, colour = curves[key], colours.get(key, colours["text"])
         mean = _floats(curve["mean"])
-        axes.plot(ks, mean, color=colour, marker=_MARKERS[key], label=name, ls="--" if key == "pass" else "-")
+        axes.plot(
+            ks,
+            mean,
+            color=colour,
+            marker=_MARKERS[key],
+            label=name,
+            ls="--" if key == "pass" else "-",
+        )
         if curve.get("low") is not None and curve.get("high") is not None:
             axes.fill_between(
                 ks, _floats(curve["low"]), _floats(curve["high"]), color=colour, alpha=0.13, lw=0
@@ -169,7 +201,10 @@ def _label_rate(results: Mapping, colours: Mapping) -> Figure:
     figure = _figure(3.7)
     top, bottom = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     ends = np.array(
-        [interval(r, k) if np.isfinite(r) else (np.nan, np.nan) for r, k in zip(rate, n, strict=True)]
+        [
+            interval(r, k) if np.isfinite(r) else (np.nan, np.nan)
+            for r, k in zip(rate, n, strict=True)
+        ]
     )
     top.fill_between(length, ends[:, 0], ends[:, 1], color=colours["sorm"], alpha=0.15, lw=0)
     top.plot(length, rate, color=colours["sorm"], marker="s")
@@ -200,7 +235,9 @@ def _reliability(results: Mapping, colours: Mapping) -> Figure:
             continue
         axes.plot(p, rate, color=colours[key], lw=1.5)
         area = 12 + 110 * n / max(np.nanmax(n), 1)
-        axes.scatter(p, rate, area, color=colours[key], marker=_MARKERS[key], alpha=0.85, lw=0, label=name)
+        axes.scatter(
+            p, rate, area, color=colours[key], marker=_MARKERS[key], alpha=0.85, lw=0, label=name
+        )
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("predicted probability")
@@ -253,7 +290,9 @@ def _scores(results: Mapping, colours: Mapping) -> Figure:
     return figure
 
 
-def _bar(axes: Axes, place: float, value: float, n: float | None, theirs: float | None, colour: str) -> float:
+def _bar(
+    axes: Axes, place: float, value: float, n: float | None, theirs: float | None, colour: str
+) -> float:
     """A horizontal bar, its 95% interval in the upper half, a hollow diamond at the paper's figure in the lower half.
 
     Returns where the last of them ends.
@@ -310,7 +349,9 @@ def _refinement(results: Mapping, colours: Mapping) -> Figure:
         axes.spines["left"].set_visible(False)
     fix, broken = panels
     if all(number(results, f"refine.{key}.break_rate") is None for key in keys):
-        broken.text(0.5, 0.5, "not in the results", transform=broken.transAxes, ha="center", va="center")
+        broken.text(
+            0.5, 0.5, "not in the results", transform=broken.transAxes, ha="center", va="center"
+        )
     names = [REFINEMENTS[key].replace(", ", ",\n").replace(" ∪ ", " ∪\n") for key in reversed(keys)]
     fix.set_yticks(range(len(keys)), names)
     figure.legend(handles=[_paper_key(results)], loc="outside lower center")
@@ -334,7 +375,9 @@ def _pipeline(results: Mapping, colours: Mapping) -> Figure:
         end = _bar(axes, place, value, number(results, f"{path}.n"), theirs, colours["right"])
         text = f"{value:.1%}"
         if oracle is not None:
-            axes.barh(place, oracle - value, left=value, height=0.64, color=colours["right"], alpha=0.28)
+            axes.barh(
+                place, oracle - value, left=value, height=0.64, color=colours["right"], alpha=0.28
+            )
             end, text = max(end, oracle), f"{text}, oracle {oracle:.1%}"
         _note(axes, end, place, text)
         reach = max(reach, end)
@@ -421,6 +464,8 @@ def draw(results: Mapping, dark: bool = False) -> dict[str, bytes]:
             if missing(name, results) is None:
                 buffer = io.BytesIO()
                 # No software version in the file: the same results give the same bytes.
-                plot.draw(results, colours).savefig(buffer, format="png", metadata={"Software": None})
+                plot.draw(results, colours).savefig(
+                    buffer, format="png", metadata={"Software": None}
+                )
                 images[name] = buffer.getvalue()
     return images

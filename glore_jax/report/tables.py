@@ -97,7 +97,9 @@ def comparison(
     found = [(row, value) for row in rows if (value := number(results, row.path)) is not None]
     if all(row.path == "draft.acc" for row, _ in found):  # the draft alone compares nothing
         subject = title.partition(". ")[2]
-        return Table(title, note=left_out([subject[0].lower() + subject[1:]], rows[-1].path.split(".")[0]))
+        return Table(
+            title, note=left_out([subject[0].lower() + subject[1:]], rows[-1].path.split(".")[0])
+        )
     header = ("", "this run", *(("95% interval",) if questions else ()), "n", *paper.COLUMNS)
     cells = []
     for row, value in found:
@@ -108,7 +110,9 @@ def comparison(
     notes = [note] * bool(note) + [
         left_out([row.label], row.path) for row in rows if number(results, row.path) is None
     ]
-    return Table(title, header, tuple(cells), (1,), beside=header.index(column), note=" ".join(notes))
+    return Table(
+        title, header, tuple(cells), (1,), beside=header.index(column), note=" ".join(notes)
+    )
 
 
 # The tables of the paper.
@@ -132,7 +136,10 @@ def table_2(results: Mapping) -> Table:
 
 def table_3(results: Mapping) -> Table:
     """Share of wrong drafts that a refinement puts right, as in the paper's table 3."""
-    rows = [Row(name, f"refine.{key}.fix_rate", f"refine.{key}.n_wrong") for key, name in REFINEMENTS.items()]
+    rows = [
+        Row(name, f"refine.{key}.fix_rate", f"refine.{key}.n_wrong")
+        for key, name in REFINEMENTS.items()
+    ]
     note = "Share of wrong drafts whose refinement is right; E is the first wrong step according to the named model."
     return comparison(results, "Table 3. Fix rate on wrong drafts", rows, paper.TABLE_3, note)
 
@@ -148,7 +155,9 @@ def table_5(results: Mapping) -> Table:
     k, n = number(results, "student.K"), number(results, "student.n")
     rows = [("this run", *map(rate, ours), count(k), count(n))]
     for name, values in paper.TABLE_5_SFT.items():
-        rows.append((f"{name}, SFT", *map(paper.digits, values), NONE, NONE, str(paper.TABLE_5_K), NONE))
+        rows.append(
+            (f"{name}, SFT", *map(paper.digits, values), NONE, NONE, str(paper.TABLE_5_K), NONE)
+        )
     for name in paper.COLUMNS:
         values = [paper.TABLE_5.text(f"student.{path}", name) for path in paths]
         rows.append((f"{name}, EI", *values, str(paper.TABLE_5_K), NONE))
@@ -177,7 +186,9 @@ def rounds(results: Mapping) -> Table:
         )
         rows.append((f"round {entry.get('round')}", *cells))
     header = ("", "maj@1 on dev", "95% interval", "n", "training solutions")
-    return Table(title, header, tuple(rows), (1,), note="Round 0 is supervised fine-tuning (SFT) alone.")
+    return Table(
+        title, header, tuple(rows), (1,), note="Round 0 is supervised fine-tuning (SFT) alone."
+    )
 
 
 def figure_4(results: Mapping) -> Table:
@@ -202,22 +213,34 @@ def figure_4(results: Mapping) -> Table:
         curve, theirs = at(results, f"curves.rerank.{key}.mean"), paper.FIGURE_4.get(key)
         if curve is None and theirs is None:
             continue
-        ours = [NONE] * len(ks) if curve is None else [rate(number({"x": value}, "x")) for value in curve]
-        rows.append(
-            (name, *ours, *(f"≈{v:.3f}" for v in theirs or ()), *([NONE] * 5 if theirs is None else ()))
+        ours = (
+            [NONE] * len(ks)
+            if curve is None
+            else [rate(number({"x": value}, "x")) for value in curve]
         )
-    note = (
-        "Means over resamples of K. The paper's are GSM8K, 7B after SFT, read off the chart (greedy 0.366)."
-    )
+        rows.append(
+            (
+                name,
+                *ours,
+                *(f"≈{v:.3f}" for v in theirs or ()),
+                *([NONE] * 5 if theirs is None else ()),
+            )
+        )
+    note = "Means over resamples of K. The paper's are GSM8K, 7B after SFT, read off the chart (greedy 0.366)."
     return Table(title, header, tuple(rows), tuple(range(1, 1 + len(ks))), note=note)
 
 
 def figure_5(results: Mapping) -> Table:
     """Accuracy on the whole test set when every draft, or only every wrong draft, is replaced (figure 5)."""
     rows = [Row("Draft", "draft.acc", "draft.n")]
-    for when, key in (("every draft refined", "all_acc"), ("only wrong drafts refined", "oracle_when_acc")):
+    for when, key in (
+        ("every draft refined", "all_acc"),
+        ("only wrong drafts refined", "oracle_when_acc"),
+    ):
         for kind in ("global", "local_orm", "local_sorm"):
-            rows.append(Row(f"{REFINEMENTS[kind]}: {when}", f"refine.{kind}.{key}", f"refine.{kind}.n"))
+            rows.append(
+                Row(f"{REFINEMENTS[kind]}: {when}", f"refine.{kind}.{key}", f"refine.{kind}.n")
+            )
     note = "Refining only wrong drafts needs an oracle that says which are wrong. The paper's are read off the chart."
     return comparison(results, "Figure 5. Refining without choosing", rows, paper.FIGURE_5, note)
 
@@ -232,7 +255,9 @@ def figure_6(results: Mapping) -> Table:
         Row("Draft, global, local: oracle chooses", "pipeline.oracle.acc", "pipeline.oracle.n"),
     ]
     extra = Row(
-        "Draft, global, local: log-likelihood", "pipeline.rerank_loglik.acc", "pipeline.rerank_loglik.n"
+        "Draft, global, local: log-likelihood",
+        "pipeline.rerank_loglik.acc",
+        "pipeline.rerank_loglik.n",
     )
     if number(results, extra.path) is not None:
         rows.insert(3, extra)
@@ -252,7 +277,10 @@ def step_scores(results: Mapping) -> Table:
         for key, name in MODELS.items():
             if number(results, f"{group}.{key}.acc") is None:
                 continue
-            figures = [number(results, f"{group}.{key}.{f}") for f in ("acc", "f1", "first_error_acc", "auc")]
+            figures = [
+                number(results, f"{group}.{key}.{f}")
+                for f in ("acc", "f1", "first_error_acc", "auc")
+            ]
             rows.append(
                 (
                     f"{name}, against {against}",
@@ -278,7 +306,10 @@ def within_pair(results: Mapping) -> Table:
     for key, name in SCORERS.items():
         base = f"scorer.{key}"
         if number(results, f"{base}.within_pair") is not None:
-            cells = [rate(number(results, f"{base}.within_pair")), count(number(results, f"{base}.n"))]
+            cells = [
+                rate(number(results, f"{base}.within_pair")),
+                count(number(results, f"{base}.n")),
+            ]
             cells += [rate(number(results, f"{base}.auc")), count(number(results, f"{base}.n_auc"))]
             rows.append((name, *cells))
     if not rows:
@@ -321,7 +352,10 @@ def breaks(results: Mapping) -> Table:
     title = "Break rate on right drafts"
     rows = []
     for key, name in REFINEMENTS.items():
-        value, n = number(results, f"refine.{key}.break_rate"), number(results, f"refine.{key}.n_right")
+        value, n = (
+            number(results, f"refine.{key}.break_rate"),
+            number(results, f"refine.{key}.n_right"),
+        )
         if value is not None:
             rows.append((name, rate(value), range_text(value, n), count(n)))
     if not rows:
@@ -344,7 +378,9 @@ def templates(results: Mapping) -> Table:
     ):
         value = number(results, f"templates.{key}")
         if value is not None:
-            rows.append((name, rate(value), range_text(value, n), count(n), rate(number(results, test))))
+            rows.append(
+                (name, rate(value), range_text(value, n), count(n), rate(number(results, test)))
+            )
     note = "Question templates held out of all training, beside the test set."
     return Table(
         title,
@@ -369,7 +405,11 @@ def cost(results: Mapping) -> Table:
         rows.append(("Tokens generated for them", count(tokens)))
     if (seconds := number(results, "cost.seconds")) is not None:
         rows.append(("Seconds for them", f"{seconds:,.1f}"))
-    stages = {k: v for k in at(results, "seconds") or {} if (v := number(results["seconds"], k)) is not None}
+    stages = {
+        k: v
+        for k in at(results, "seconds") or {}
+        if (v := number(results["seconds"], k)) is not None
+    }
     rows += [(f"Stage {name}, seconds", f"{value:,.1f}") for name, value in stages.items()]
     if stages:
         rows.append(("All stages, seconds", f"{sum(stages.values()):,.1f}"))
@@ -393,7 +433,12 @@ def summary(results: Mapping) -> str:
             return None
         theirs = [source.text(path, column) for path in paths] if source else []
         beside = " / ".join(theirs) if any(text != NONE for text in theirs) else ""
-        return [label, " / ".join(map(rate, values)), count(number(results, n)) if n else "", beside]
+        return [
+            label,
+            " / ".join(map(rate, values)),
+            count(number(results, n)) if n else "",
+            beside,
+        ]
 
     both, kinds = ("orm", "sorm"), ("global", "local_sorm", "union_sorm")
     truth, tested = (
@@ -403,9 +448,19 @@ def summary(results: Mapping) -> str:
     lines = [
         ["", "this run", "n", f"paper, {column}"],
         line("Draft (greedy)", ["draft.acc"], "draft.n", paper.TABLE_5),
-        line("Reranked: draft, global, local", ["pipeline.rerank.acc"], "pipeline.rerank.n", paper.FIGURE_6),
+        line(
+            "Reranked: draft, global, local",
+            ["pipeline.rerank.acc"],
+            "pipeline.rerank.n",
+            paper.FIGURE_6,
+        ),
         line("Best of 3 samples", ["pipeline.bo3.acc"], "pipeline.bo3.n", paper.FIGURE_6),
-        line("Oracle choice of the three", ["pipeline.oracle.acc"], "pipeline.oracle.n", paper.FIGURE_6),
+        line(
+            "Oracle choice of the three",
+            ["pipeline.oracle.acc"],
+            "pipeline.oracle.n",
+            paper.FIGURE_6,
+        ),
         line(
             "Fix rate: global / local / union",
             [f"refine.{k}.fix_rate" for k in kinds],
@@ -417,9 +472,19 @@ def summary(results: Mapping) -> str:
             [f"refine.{k}.break_rate" for k in kinds[:2]],
             "refine.global.n_right",
         ),
-        line("Step accuracy: ORM / SORM", [f"step.{m}.acc" for m in both], "step.sorm.n", paper.TABLE_1),
+        line(
+            "Step accuracy: ORM / SORM",
+            [f"step.{m}.acc" for m in both],
+            "step.sorm.n",
+            paper.TABLE_1,
+        ),
         line("  against the truth", [f"step_truth.{m}.acc" for m in both], "step_truth.sorm.n"),
-        line("Final answer: ORM / SORM", [f"final.{m}.acc" for m in both], "final.orm.n", paper.TABLE_2),
+        line(
+            "Final answer: ORM / SORM",
+            [f"final.{m}.acc" for m in both],
+            "final.orm.n",
+            paper.TABLE_2,
+        ),
         line(
             "Within pair: ORM / SORM / log-lik.",
             [f"scorer.{m}.within_pair" for m in (*both, "loglik")],
@@ -427,12 +492,23 @@ def summary(results: Mapping) -> str:
         ),
         line("Labels: right / false + / false -", truth, "label_truth.n"),
         line("  of the test drafts", tested, "label_truth_test.n"),
-        line("Unseen templates: draft / reranked", ["templates.draft", "templates.rerank"], "templates.n"),
+        line(
+            "Unseen templates: draft / reranked",
+            ["templates.draft", "templates.rerank"],
+            "templates.n",
+        ),
     ]
     shown = [cells for cells in lines if cells]
     widths = [max(len(cells[i]) for cells in shown) for i in range(3)]
-    text = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in shown]
-    stages = {k: v for k in at(results, "seconds") or {} if (v := number(results["seconds"], k)) is not None}
+    text = [
+        f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip()
+        for a, b, c, d in shown
+    ]
+    stages = {
+        k: v
+        for k in at(results, "seconds") or {}
+        if (v := number(results["seconds"], k)) is not None
+    }
     if stages:
         parts = [f"{name} {value:,.0f}" for name, value in stages.items()]
         text.append(f"Seconds: {', '.join(parts)}; in all {sum(stages.values()):,.0f}")

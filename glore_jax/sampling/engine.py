@@ -20,16 +20,15 @@ from collections.abc import Iterable, Iterator
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from glore_jax.errors import UserError
 from glore_jax.models import llama
+from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
-from glore_jax.sampling import cache as caching
-from glore_jax.sampling import device
-from glore_jax.sampling.floor import Floor
+from glore_jax.sampling import decode, store
 from glore_jax.sampling.jobs import Completion, Fork, Job
+from glore_jax.sampling.scheduler import Scheduler
 from glore_jax.sampling.tokens import Sampling
 
 __all__ = ["Completion", "Engine", "Fork", "Job", "Stats"]
@@ -59,9 +58,7 @@ class Engine:
     """Continues forks of trunks with one policy.
 
     Args:
-      graphdef, params: a `Llama` from `nnx.split`; params may be sharded over `mesh`.
-      config: its LlamaConfig.
-      tokenizer: has `eos_id`, `vocab_size`, `decode`.
+      model: a policy; its parameters may be sharded over `mesh`.
       groups, slots: G groups of F forks decode at a time. G is rounded up to the devices of the mesh.
       shelves: trunks a group holds at a time. With more than one, forks of the next trunk take the slots that the last forks of
         another leave.
@@ -74,11 +71,23 @@ class Engine:
     Raises UserError if the room exceeds the model's context.
     """
 
-    def __init__(self, graphdef, params, config, tokenizer, *, groups: int, slots: int, max_trunk: int, max_new: int,
-                 shelves: int = 1, round_steps: int = 8, mesh=None, seed: int = 0, bidirectional: bool = False):  # fmt: skip
-        if max_trunk + max_new > config.max_positions:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        groups: int,
+        slots: int,
+        max_trunk: int,
+        max_new: int,
+        shelves: int = 1,
+        round_steps: int = 8,
+        mesh=None,
+        seed: int = 0,
+        bidirectional: bool = False,
+    ):
+        if max_trunk + max_new > model.config.max_positions:
             raise UserError(
-                f"a trunk of {max_trunk} and {max_new} new tokens exceed the model's context of {config.max_positions}: "
+                f"a trunk of {max_trunk} and {max_new} new tokens exceed the model's context of {model.config.max_positions}: "
                 "lower max_new, or drop longer questions"
             )
         self.mesh = mesh or meshes.single_device_mesh()
@@ -86,29 +95,36 @@ class Engine:
         self.groups, self.slots, self.shelves = -(-groups // rows) * rows, slots, shelves
         # Trunks come one by one as places get free: a wide batch would be mostly padding.
         self.prefill_rows = -(-min(self.groups, max(1, _PREFILL // max_trunk)) // rows) * rows
-        self.max_trunk, self.max_new, self.round_steps, self.seed = max_trunk, max_new, round_steps, seed
-        self.graphdef, self.params, self.config, self.tokenizer = graphdef, params, config, tokenizer
-        self.blocks, self.block = caching.suffix_blocks(max_new)
+        self.max_trunk, self.max_new, self.round_steps, self.seed = (
+            max_trunk,
+            max_new,
+            round_steps,
+            seed,
+        )
+        self.model, self.config, self.tokenizer = model, model.config, model.tokenizer
+        self.blocks, self.block = store.suffix_blocks(max_new)
         self.bidirectional, self.stats = bidirectional, Stats()
 
     @functools.cached_property
     def _policy(self):
         """(graphdef, params) as the device takes them: of an unrolled model, each layer's weights by themselves."""
-        if nnx.merge(self.graphdef, self.params).unroll:
-            return llama.unstack(self.graphdef, self.params)
-        return self.graphdef, self.params
+        if self.model.merge().unroll:
+            return llama.unstack(self.model.graphdef, self.model.params)
+        return self.model.graphdef, self.model.params
 
     def _empty_state(self):
-        model = nnx.merge(self.graphdef, self.params)
+        model = self.model.merge()
         shape = (self.groups, self.slots, self.shelves * self.max_trunk, self.blocks, self.block)
-        return device.empty_state(self.config, *shape, self.max_new, model.dtype, listed=model.unroll)
+        return decode.empty_state(
+            self.config, *shape, self.max_new, model.dtype, listed=model.unroll
+        )
 
     def state_shapes(self) -> dict:
-        """`device.empty_state` as `ShapeDtypeStruct`s with shardings: groups are divided over the rows of the mesh."""
+        """`decode.empty_state` as `ShapeDtypeStruct`s with shardings: groups are divided over the rows of the mesh."""
         shapes = jax.eval_shape(self._empty_state)
         specs = {k: PartitionSpec(meshes.RULES["rows"]) for k in shapes} | {
             "step": PartitionSpec(),
-            "cache": caching.specs(shapes["cache"], self.mesh),
+            "cache": store.specs(shapes["cache"], self.mesh),
         }
         return meshes.placed(shapes, jax.tree.map(lambda s: NamedSharding(self.mesh, s), specs))
 
@@ -117,15 +133,25 @@ class Engine:
         return jax.jit(self._empty_state, out_shardings=shardings)()
 
     def prefill_arguments(self, state, trunks, lengths, groups, shelves) -> tuple:
-        """What `device.prefill` is called with."""
+        """What `decode.prefill` is called with."""
         return *self._policy, state, trunks, lengths, groups, shelves, self.bidirectional
 
-    def round_arguments(self, state, sampling: Sampling, used: int, steps: int, until: int) -> tuple:
-        """What `device.decode_round` is called with: up to `steps` tokens with `used` blocks of the suffix in use."""
+    def round_arguments(
+        self, state, sampling: Sampling, used: int, steps: int, until: int
+    ) -> tuple:
+        """What `decode.decode_round` is called with: up to `steps` tokens with `used` blocks of the suffix in use."""
         return (
-            *self._policy, state, used, self.tokenizer.vocab_size, self.tokenizer.eos_id, sampling.top_k, sampling.top_p,
-            np.float32(sampling.temperature), np.int32(steps), np.int32(until),
-        )  # fmt: skip
+            *self._policy,
+            state,
+            used,
+            self.tokenizer.vocab_size,
+            self.tokenizer.eos_id,
+            sampling.top_k,
+            sampling.top_p,
+            np.float32(sampling.temperature),
+            np.int32(steps),
+            np.int32(until),
+        )
 
     def run(self, jobs: Iterable[Job], sampling: Sampling, on_round=None) -> Iterator[Job]:
         """Yields each job once all its forks have ended, in the order in which they do. `on_round(stats)` after each round.
@@ -134,44 +160,48 @@ class Engine:
         """
         if sampling.max_new > self.max_new:
             raise ValueError(f"max_new {sampling.max_new} exceeds the engine's {self.max_new}")
-        floor, state = Floor(self, iter(jobs), sampling), self._fresh_state()
+        scheduler, state = Scheduler(self, iter(jobs), sampling), self._fresh_state()
         grading: collections.deque[concurrent.futures.Future] = collections.deque()
         step, age = 0, np.zeros((self.groups, self.slots), int)
         with concurrent.futures.ThreadPoolExecutor(1, "grade") as clerk:
             while True:
                 start = time.monotonic()
                 complete = []
-                while grading and (grading[0].done() or floor.starving(_IDLE)):
-                    complete += floor.settle(grading.popleft().result())
-                complete += floor.fill()
-                if not floor.seated and not floor.waiting():
+                while grading and (grading[0].done() or scheduler.starving(_IDLE)):
+                    complete += scheduler.settle(grading.popleft().result())
+                complete += scheduler.fill()
+                if not scheduler.seated and not scheduler.waiting():
                     if grading:
-                        complete += floor.settle(grading.popleft().result())
+                        complete += scheduler.settle(grading.popleft().result())
                     elif not complete:
                         return
                     self.stats.seconds += time.monotonic() - start
                     yield from complete
                     continue
-                for batch in floor.prefills():
-                    state = device.prefill(*self.prefill_arguments(state, *batch))
-                new, stop = floor.admissions()
-                state = device.admit(state, np.uint32(self.seed), new, stop)
-                live = len(floor.seated)
+                for batch in scheduler.prefills():
+                    state = decode.prefill(*self.prefill_arguments(state, *batch))
+                new, stop = scheduler.admissions()
+                state = decode.admit(state, np.uint32(self.seed), new, stop)
+                live = len(scheduler.seated)
                 age[new["fresh"]] = 0
-                oldest = max((int(age[at]) for at in floor.seated), default=0)
+                oldest = max((int(age[at]) for at in scheduler.seated), default=0)
                 while step - self.block >= oldest:
-                    state, step = device.rotate_blocks(state, self.block), step - self.block
-                until = max(0, live - max(1, int(_IDLE * age.size))) if floor.waiting() or floor.queued else 0
+                    state, step = decode.rotate_blocks(state, self.block), step - self.block
+                until = (
+                    max(0, live - max(1, int(_IDLE * age.size)))
+                    if scheduler.waiting() or scheduler.queued
+                    else 0
+                )
                 steps = min(self.round_steps, self.block - step % self.block)
-                state, work = device.decode_round(
+                state, work = decode.decode_round(
                     *self.round_arguments(state, sampling, step // self.block + 1, steps, until)
                 )
                 looked = {k: np.array(state[k]) for k in ("live", "age", "ended", "logprob", "out")}
                 tokens, steps = (int(x) for x in work)
                 step, age = step + steps, looked["age"]
-                finished = floor.harvest(looked)
+                finished = scheduler.harvest(looked)
                 if finished:
-                    grading.append(clerk.submit(floor.grade, finished))
+                    grading.append(clerk.submit(scheduler.grade, finished))
                 self.stats.tokens += tokens
                 self.stats.slot_steps += age.size * steps
                 self.stats.rounds += 1

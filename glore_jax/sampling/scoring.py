@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from glore_jax.errors import UserError
 from glore_jax.models import kernels
+from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 
 ROWS = 16  # solutions in one call
@@ -33,13 +34,13 @@ def values(graphdef, params, tokens, sources, lengths):
 def batch_shape(rows: int, longest: int, config, mesh) -> tuple[int, int]:
     """(rows, width) of a call for at least `rows` solutions of up to `longest` tokens."""
     devices = mesh.shape["data"] * mesh.shape["fsdp"]
-    return -(-rows // devices) * devices, min(-(-longest // _BUCKET) * _BUCKET, config.max_positions)
+    return -(-rows // devices) * devices, min(
+        -(-longest // _BUCKET) * _BUCKET, config.max_positions
+    )
 
 
 def score_steps(
-    graphdef,
-    params,
-    config,
+    model: Model,
     items: Sequence[tuple[list[int], list[int], int]],
     *,
     mesh,
@@ -54,24 +55,24 @@ def score_steps(
     if not items:
         return []
     longest = max(len(tokens) for tokens, *_ in items)
-    if longest > config.max_positions:
+    if longest > model.config.max_positions:
         raise UserError(
-            f"a solution of {longest} tokens exceeds the model's context of {config.max_positions}"
+            f"a solution of {longest} tokens exceeds the model's context of {model.config.max_positions}"
         )
     order = sorted(range(len(items)), key=lambda i: len(items[i][0]))
-    rows, _ = batch_shape(rows, longest, config, mesh)
+    rows, _ = batch_shape(rows, longest, model.config, mesh)
     out: list[np.ndarray] = [np.zeros(0, np.float32)] * len(items)
     for start in tqdm(
         range(0, len(order), rows), desc=name, unit="batch", mininterval=2.0, dynamic_ncols=True
     ):
         part = order[start : start + rows]
-        _, width = batch_shape(rows, len(items[part[-1]][0]), config, mesh)
+        _, width = batch_shape(rows, len(items[part[-1]][0]), model.config, mesh)
         tokens, (sources, lengths) = np.zeros((rows, width), np.int32), np.ones((2, rows), np.int32)
         for row, i in enumerate(part):
             text, _, sources[row] = items[i]
             tokens[row, : len(text)], lengths[row] = text, len(text)
         arrays = jax.device_put((tokens, sources, lengths), NamedSharding(mesh, meshes.BATCH))
-        found = np.asarray(values(graphdef, params, *arrays))
+        found = np.asarray(values(model.graphdef, model.params, *arrays))
         for row, i in enumerate(part):
             out[i] = found[row, np.asarray(items[i][1], np.int64) - 1]
     return out

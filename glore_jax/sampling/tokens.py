@@ -18,7 +18,9 @@ class Sampling:
 
     def __post_init__(self):
         if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.max_new < 1:
-            raise ValueError(f"{self}: needs temperature >= 0, top_k >= 0, 0 < top_p <= 1, max_new >= 1")
+            raise ValueError(
+                f"{self}: needs temperature >= 0, top_k >= 0, 0 < top_p <= 1, max_new >= 1"
+            )
 
 
 def draw(logits, uniform, temperature, top_k: int, top_p: float):

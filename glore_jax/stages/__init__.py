@@ -33,8 +33,12 @@ def declaration(name: str) -> Declaration:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             if node.targets[0].id in ("NEEDS", "CONFIG"):
                 found[node.targets[0].id] = tuple(ast.literal_eval(node.value))
-    if found.keys() != {"NEEDS", "CONFIG"} or not set(found["NEEDS"]) <= set(NAMES[: NAMES.index(name)]):
-        raise ValueError(f"{file}: needs the literals NEEDS (earlier stages) and CONFIG (config sections)")
+    if found.keys() != {"NEEDS", "CONFIG"} or not set(found["NEEDS"]) <= set(
+        NAMES[: NAMES.index(name)]
+    ):
+        raise ValueError(
+            f"{file}: needs the literals NEEDS (earlier stages) and CONFIG (config sections)"
+        )
     return Declaration(found["NEEDS"], found["CONFIG"])
 
 

@@ -11,6 +11,7 @@ from glore_jax import storage
 from glore_jax.parallel import processes
 from glore_jax.tasks import registry
 from glore_jax.tasks.base import Task
+from glore_jax.tasks.prompts import Prompts
 
 
 class Context:
@@ -46,6 +47,10 @@ class Context:
     def folder(self, *parts: str) -> epath.Path:
         """A path in the work directory; nothing is created."""
         return self.workdir.joinpath(*parts)
+
+    def prompts(self, model) -> Prompts:
+        """Token forms of questions and solutions for `model` (its tokenizer) and `config.task.prompt`."""
+        return Prompts(model.tokenizer, self.config.task.prompt)
 
     def writer(self, name: str, section=None):
         """TensorBoard events under `tb/NAME`, with config section `section` as hyperparameters. Close it after use."""

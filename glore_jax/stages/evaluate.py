@@ -7,9 +7,10 @@ Everything that is generated or scored is kept as records; `measures.py` turns t
 
 from glore_jax import storage
 from glore_jax.labels.metrics import first_error
+from glore_jax.parallel import processes
 from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import common, labelling, measures, rewards, student
+from glore_jax.stages import generation, labelling, measures, models, parts, rewards
 
 NEEDS = ("student", "sample", "rollout", "orm", "sorm", "refiner")
 CONFIG = (
@@ -33,26 +34,32 @@ def run(ctx) -> dict:
     results = {}
     for split in c.splits:
         problems = ctx.task.load(split)
-        policy = common.load_policy(ctx, "student", "hf")
-        drafts = student.greedy(ctx, f"evaluate/{split}/drafts", policy, problems)
+        policy = models.load_policy(ctx, "student", "hf")
+        drafts = generation.greedy(ctx, f"evaluate/{split}/drafts", policy, problems)
         samples, labelled = [], []
         if split in c.sample_splits:
             sampling = Sampling(c.temperature, max_new=c.max_new)
-            samples = common.sample(ctx, f"evaluate/{split}/samples", policy, problems, sampling, c.k)
-            labelled = labelling.label(ctx, f"evaluate/{split}/step_labels", policy, drafts, c.label_k)
+            samples = generation.sample(
+                ctx, f"evaluate/{split}/samples", policy, problems, sampling, c.k
+            )
+            labelled = labelling.label(
+                ctx, f"evaluate/{split}/step_labels", policy, drafts, c.label_k
+            )
         scored = score_all(ctx, split, drafts, samples)
         refined = refine(ctx, split, drafts, scored["drafts"])
         finals = score_refinements(ctx, split, refined)
-        results[split] = measures.measure(ctx, problems, drafts, samples, labelled, scored, refined, finals)
+        results[split] = measures.measure(
+            ctx, problems, drafts, samples, labelled, scored, refined, finals
+        )
     figures = {s: r["figures"] for s, r in results.items()}
     examples = [e for r in results.values() for e in r["examples"]]
-    common.on_main(storage.write_json, ctx.folder("evaluate", "results.json"), figures)
-    common.on_main(storage.write_jsonl, ctx.folder("evaluate", "examples.jsonl"), examples)
+    processes.on_main(storage.write_json, ctx.folder("evaluate", "results.json"), figures)
+    processes.on_main(storage.write_jsonl, ctx.folder("evaluate", "examples.jsonl"), examples)
     return {
         s: {
             "draft": r["figures"]["draft"]["acc"],
             "rerank": r["figures"]["pipeline"]["rerank"]["acc"],
-            "work": {k: w for k in GENERATED if (w := common.work(ctx, f"evaluate/{s}/{k}"))},
+            "work": {k: w for k in GENERATED if (w := parts.work(ctx, f"evaluate/{s}/{k}"))},
         }
         for s, r in results.items()
     }
@@ -69,16 +76,18 @@ def score_all(
     """{"drafts" | "samples": {reward model: probabilities per step of each record}}, kept in evaluate/SPLIT/scores."""
     out: dict[str, dict] = {"drafts": {}, "samples": {}}
     rows = drafts + samples
-    for name, parts in reward_models(ctx).items():
+    for name, where in reward_models(ctx).items():
 
-        def make(some, name=name, parts=parts):
+        def make(some, name=name, where=where):
             solutions = [(r["question"], r["steps"]) for r in some]
             values = rewards.score(
-                ctx, common.load_reward(ctx, *parts), solutions, f"evaluate/{split} {name}"
+                ctx, models.load_reward(ctx, *where), solutions, f"evaluate/{split} {name}"
             )
             return [{"scores": [float(x) for x in v]} for v in values]
 
-        scores = [r["scores"] for r in common.in_parts(ctx, f"evaluate/{split}/scores/{name}", rows, make)]
+        scores = [
+            r["scores"] for r in parts.in_parts(ctx, f"evaluate/{split}/scores/{name}", rows, make)
+        ]
         out["drafts"][name], out["samples"][name] = scores[: len(drafts)], scores[len(drafts) :]
     return out
 
@@ -91,12 +100,15 @@ def kept(config, draft: list[str], bad: int) -> list[str]:
 
 def refine(ctx, split: str, drafts: list[dict], scores: dict[str, list[list[float]]]) -> list[dict]:
     """One record a draft: for each kind the place of [BAD] and the refined steps. Without a flagged step, local = the draft."""
-    model, mark = common.load_policy(ctx, "refiner", "hf"), ctx.config.evaluate.mark
+    model = models.load_policy(ctx, "refiner", "hf")
+    prompts, mark = ctx.prompts(model), ctx.config.evaluate.mark
 
     def marks(i: int) -> dict[str, int | None]:
         if not drafts[i]["steps"]:
             return dict.fromkeys(KINDS)
-        flagged = {kind: first_error(scores[kind.removeprefix("local_")][i], mark) for kind in KINDS[1:]}
+        flagged = {
+            kind: first_error(scores[kind.removeprefix("local_")][i], mark) for kind in KINDS[1:]
+        }
         return {"global": 0} | {kind: None if at < 0 else at for kind, at in flagged.items()}
 
     places = [marks(i) for i in range(len(drafts))]
@@ -104,24 +116,36 @@ def refine(ctx, split: str, drafts: list[dict], scores: dict[str, list[list[floa
     for draft, place in zip(drafts, places, strict=True):
         for bad in sorted({b for b in place.values() if b is not None}):  # one text for equal marks
             begun = kept(ctx.config, draft["steps"], bad)
-            work.append((draft, bad, model.prompts.refine(draft["question"], draft["steps"], bad, begun)))
+            work.append((draft, bad, prompts.refine(draft["question"], draft["steps"], bad, begun)))
     both_ways = ctx.config.refiner.attention == "prefix"
-    engine = common.make_engine(
-        ctx, model, [trunk for *_, trunk in work], ctx.config.refiner.max_new, 1, bidirectional=both_ways
+    engine = generation.make_engine(
+        ctx,
+        model,
+        [trunk for *_, trunk in work],
+        ctx.config.refiner.max_new,
+        1,
+        bidirectional=both_ways,
     )
 
     def to_rows(item, job):
         draft, bad, _ = item
         (completion,) = job.completions.values()
         steps = kept(ctx.config, draft["steps"], bad) + ctx.task.split_steps(completion.text)
-        return [{"question_id": draft["question_id"], "bad": bad, "steps": steps, "ended": completion.ended,
-                 "correct": ctx.task.grade(steps, draft["gold"])}]  # fmt: skip
+        return [
+            {
+                "question_id": draft["question_id"],
+                "bad": bad,
+                "steps": steps,
+                "ended": completion.ended,
+                "correct": ctx.task.grade(steps, draft["gold"]),
+            }
+        ]
 
     def make_job(item):
         draft, bad, trunk = item
         return Job(f"{draft['question_id']} refined", trunk, [Fork(len(trunk), cut=bad)])
 
-    rows = common.generate(
+    rows = generation.generate(
         ctx,
         f"evaluate/{split}/refinements",
         work,
@@ -152,7 +176,7 @@ def score_refinements(ctx, split: str, refined: list[dict]) -> list[dict[str, fl
     def make(some):
         texts = [(r["question"], r[kind]["steps"]) for r in some for kind in KINDS]
         values = rewards.score(
-            ctx, common.load_reward(ctx, "orm", "hf"), texts, f"evaluate/{split} refinements"
+            ctx, models.load_reward(ctx, "orm", "hf"), texts, f"evaluate/{split} refinements"
         )
         finals = [float(v[-1]) if len(v) else 0.0 for v in values]
         return [
@@ -160,4 +184,4 @@ def score_refinements(ctx, split: str, refined: list[dict]) -> list[dict[str, fl
             for i in range(0, len(finals), len(KINDS))
         ]
 
-    return common.in_parts(ctx, f"evaluate/{split}/scores/refinements", refined, make)
+    return parts.in_parts(ctx, f"evaluate/{split}/scores/refinements", refined, make)

@@ -6,18 +6,27 @@ labeller decides which cuts are tried, from the last one backwards, and stops as
 
 from glore_jax.labels.stepwise import StepLabeller, verifies
 from glore_jax.sampling.engine import Completion, Fork, Job
-from glore_jax.stages import common
+from glore_jax.stages import generation
 
 
 class LabelJob(Job):
     """Labels the steps of one draft (a sample record)."""
 
     def __init__(self, task, prompts, draft: dict, k: int, schedule: str, consistency: bool):
-        self.task, self.draft, self.k, self.consistency, self.schedule = task, draft, k, consistency, schedule
+        self.task, self.draft, self.k, self.consistency, self.schedule = (
+            task,
+            draft,
+            k,
+            consistency,
+            schedule,
+        )
         self.labeller = StepLabeller(len(draft["steps"]), draft["correct"], k, schedule)
         question = prompts.question(draft["question"])
         solution, ends = prompts.solution(draft["steps"], ended=False)
-        self.cut_at = [len(question), *(len(question) + end for end in ends)]  # tokens kept by a cut
+        self.cut_at = [
+            len(question),
+            *(len(question) + end for end in ends),
+        ]  # tokens kept by a cut
         self.running: dict[int, list[bool]] = {}
         self.traces: list[dict] = []
         self.tokens = 0
@@ -28,13 +37,17 @@ class LabelJob(Job):
         while (cut := self.labeller.next_cut()) is not None:
             self.running[cut] = []
             sample = self.draft["sample_id"]
-            forks += [Fork(self.cut_at[cut], sample=sample, cut=cut, rollout=i) for i in range(self.k)]
+            forks += [
+                Fork(self.cut_at[cut], sample=sample, cut=cut, rollout=i) for i in range(self.k)
+            ]
         return forks
 
     def done(self, fork: Fork, completion: Completion) -> list[Fork]:
         prefix, steps = self.draft["steps"][: fork.cut], self.task.split_steps(completion.text)
         verified = verifies(self.task, prefix, steps, self.draft["gold"], self.consistency)
-        self.traces.append({"cut": fork.cut, "rollout": fork.rollout, "steps": steps, "verified": verified})
+        self.traces.append(
+            {"cut": fork.cut, "rollout": fork.rollout, "steps": steps, "verified": verified}
+        )
         self.tokens += len(completion.tokens) + completion.ended
         outcomes = self.running[fork.cut]
         outcomes.append(verified)
@@ -48,12 +61,21 @@ class LabelJob(Job):
         themselves as `traces`. A prefix that a schedule skipped has 0 tries; one that it ran has all k."""
         d, result = self.draft, self.labeller.result()
         return {
-            "question_id": d["question_id"], "sample_id": d["sample_id"], "prompt": d["question"], "gold": d["gold"],
-            "completions": d["steps"], "labels": result.labels, "hits": result.hits, "tries": result.tries,
-            "source": result.source, "schedule": self.schedule, "first_error": result.first_error, "correct": d["correct"],
+            "question_id": d["question_id"],
+            "sample_id": d["sample_id"],
+            "prompt": d["question"],
+            "gold": d["gold"],
+            "completions": d["steps"],
+            "labels": result.labels,
+            "hits": result.hits,
+            "tries": result.tries,
+            "source": result.source,
+            "schedule": self.schedule,
+            "first_error": result.first_error,
+            "correct": d["correct"],
             "tokens": self.tokens,
             "traces": sorted(self.traces, key=lambda t: (t["cut"], t["rollout"])),
-        }  # fmt: skip
+        }
 
 
 def make_jobs(ctx, model, drafts: list[dict], k: int, schedule: str) -> list[LabelJob]:
@@ -61,16 +83,23 @@ def make_jobs(ctx, model, drafts: list[dict], k: int, schedule: str) -> list[Lab
     began last would be alone at the end."""
     longest_first = sorted((d for d in drafts if d["steps"]), key=lambda d: -len(d["steps"]))
     consistency = ctx.config.rollout.consistency
-    return [LabelJob(ctx.task, model.prompts, d, k, schedule, consistency) for d in longest_first]
+    prompts = ctx.prompts(model)
+    return [LabelJob(ctx.task, prompts, d, k, schedule, consistency) for d in longest_first]
 
 
 def label(ctx, name: str, model, drafts: list[dict], k: int) -> list[dict]:
     """Step-label records of `drafts` (those without any step are left out)."""
     c = ctx.config.rollout
     jobs = make_jobs(ctx, model, drafts, k, c.schedule)
-    engine = common.make_engine(ctx, model, [j.trunk for j in jobs], c.max_new, k)
-    return common.generate(
-        ctx, name, jobs, engine, common.sampling_of(c), lambda job: job, lambda _, job: [job.record()]
+    engine = generation.make_engine(ctx, model, [j.trunk for j in jobs], c.max_new, k)
+    return generation.generate(
+        ctx,
+        name,
+        jobs,
+        engine,
+        generation.sampling_of(c),
+        lambda job: job,
+        lambda _, job: [job.record()],
     )
 
 

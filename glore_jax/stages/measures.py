@@ -80,8 +80,11 @@ def _steps(scores, labels, threshold) -> dict:
         [ref.index(0) if 0 in ref else -1 for _, ref in rows],
     )
     return metrics.binary_scores(p, y, threshold) | {
-        "first_error_acc": found["acc"], "first_error_f1": found["f1"], "auc": metrics.auc(p, y)[0], "positive": float(np.mean(y)) if y else None,
-    }  # fmt: skip
+        "first_error_acc": found["acc"],
+        "first_error_f1": found["f1"],
+        "auc": metrics.auc(p, y)[0],
+        "positive": float(np.mean(y)) if y else None,
+    }
 
 
 def _last(scores) -> list[float]:
@@ -95,7 +98,8 @@ def _final(scores, drafts, threshold) -> dict:
 def _refine(drafts, refined) -> dict:
     right = np.array([d["correct"] for d in drafts], bool)
     after = {
-        k: np.array([r[k]["correct"] for r in refined], bool) for k in ("global", "local_orm", "local_sorm")
+        k: np.array([r[k]["correct"] for r in refined], bool)
+        for k in ("global", "local_orm", "local_sorm")
     }
     after["union_orm"], after["union_sorm"] = (
         after["global"] | after["local_orm"],
@@ -150,11 +154,15 @@ def _samples(ctx, samples, scores, figures) -> dict:
     answers = rows([s["answer"] for s in samples])
     gold = [samples[g[0]]["gold"] for g in groups.values()]
     votes = [selection.majority_vote(a) for a in answers]
-    right = [v is not None and ctx.task.grade([f"#### {v}"], x) for v, x in zip(votes, gold, strict=True)]
+    right = [
+        v is not None and ctx.task.grade([f"#### {v}"], x) for v, x in zip(votes, gold, strict=True)
+    ]
 
     def best(name):
         return float(
-            np.mean([c[int(np.argmax(s))] for s, c in zip(rows(finals[name]), correct, strict=True)])
+            np.mean(
+                [c[int(np.argmax(s))] for s, c in zip(rows(finals[name]), correct, strict=True)]
+            )
         )
 
     ks = [1 << i for i in range(int(math.log2(k)) + 1)] + ([] if k & (k - 1) == 0 else [k])
@@ -162,7 +170,9 @@ def _samples(ctx, samples, scores, figures) -> dict:
         m: selection.rerank_curves(rows(finals[m]), correct, answers, ks, 100, ctx.config.seed)
         for m in finals
     }
-    bo3 = selection.rerank_curves(rows(finals["orm"]), correct, answers, [min(3, k)], 400, ctx.config.seed)
+    bo3 = selection.rerank_curves(
+        rows(finals["orm"]), correct, answers, [min(3, k)], 400, ctx.config.seed
+    )
     scorer = {}
     for m in finals:
         within, n = metrics.within_pair_accuracy(zip(rows(finals[m]), correct, strict=True))
@@ -175,15 +185,28 @@ def _samples(ctx, samples, scores, figures) -> dict:
     return {
         "scorer": scorer,
         "student": {
-            "K": k, "n": len(groups), "maj1": figures["draft"]["acc"], "mean1": float(np.mean([np.mean(c) for c in correct])),
-            "majK": float(np.mean(right)), "passK": float(np.mean([any(c) for c in correct])), "rerankK": best("orm"),
-            "rerankK_sorm": best("sorm"), "loglikK": best("loglik"), "truncated": sum(not s["ended"] for s in samples),
+            "K": k,
+            "n": len(groups),
+            "maj1": figures["draft"]["acc"],
+            "mean1": float(np.mean([np.mean(c) for c in correct])),
+            "majK": float(np.mean(right)),
+            "passK": float(np.mean([any(c) for c in correct])),
+            "rerankK": best("orm"),
+            "rerankK_sorm": best("sorm"),
+            "loglikK": best("loglik"),
+            "truncated": sum(not s["ended"] for s in samples),
         },
         "pipeline": figures["pipeline"] | pipeline,
-        "curves": figures["curves"] | {
-            "rerank": {"k": ks, "pass": curves["orm"]["pass"], "majority": curves["orm"]["majority"], **{m: curves[m]["rerank"] for m in finals}}
+        "curves": figures["curves"]
+        | {
+            "rerank": {
+                "k": ks,
+                "pass": curves["orm"]["pass"],
+                "majority": curves["orm"]["majority"],
+                **{m: curves[m]["rerank"] for m in finals},
+            }
         },
-    }  # fmt: skip
+    }
 
 
 def _calibration(scores, reference) -> dict:
@@ -210,12 +233,22 @@ def _examples(drafts, refined, finals, scores, truth) -> list[dict]:
         name, _, good = max(row, key=lambda c: c[1])
         out.append(
             {
-                "question_id": d["question_id"], "question": d["question"], "gold": d["gold"],
-                "draft": d["steps"], "draft_correct": d["correct"], "truth": truth[i],
-                "orm": scores["orm"][i], "sorm": scores["sorm"][i], "bad": r["local_sorm"]["bad"],
-                "global": r["global"]["steps"], "global_correct": r["global"]["correct"],
-                "local": r["local_sorm"]["steps"], "local_correct": r["local_sorm"]["correct"],
-                "scores": {n: s for n, s, _ in row}, "choice": name, "choice_correct": good,
+                "question_id": d["question_id"],
+                "question": d["question"],
+                "gold": d["gold"],
+                "draft": d["steps"],
+                "draft_correct": d["correct"],
+                "truth": truth[i],
+                "orm": scores["orm"][i],
+                "sorm": scores["sorm"][i],
+                "bad": r["local_sorm"]["bad"],
+                "global": r["global"]["steps"],
+                "global_correct": r["global"]["correct"],
+                "local": r["local_sorm"]["steps"],
+                "local_correct": r["local_sorm"]["correct"],
+                "scores": {n: s for n, s, _ in row},
+                "choice": name,
+                "choice_correct": good,
             }
-        )  # fmt: skip
+        )
     return out

@@ -12,12 +12,16 @@ CONFIG = ("seed", "task.prompt", "model", "orm")
 
 def run(ctx) -> dict:
     variants = ("plain", "balanced") if ctx.config.orm.balanced else ("plain",)
-    return {variant: ctx.step(variant, functools.partial(train, ctx, variant)) for variant in variants}
+    return {
+        variant: ctx.step(variant, functools.partial(train, ctx, variant)) for variant in variants
+    }
 
 
 def train(ctx, variant: str) -> dict:
     c, samples = ctx.config.orm, storage.read_records(ctx.folder("sample", "records"))
-    records = orm_records(samples, variant == "balanced", c.per_question, ctx.config.seed, c.repeats)
+    records = orm_records(
+        samples, variant == "balanced", c.per_question, ctx.config.seed, c.repeats
+    )
     items = [(r["question"], r["steps"], r["labels"], [1.0] * len(r["labels"])) for r in records]
     return rewards.train_reward(
         ctx, f"orm/{variant}", items, c, "orm/hf" if variant == "plain" else "orm/balanced_hf"

@@ -15,7 +15,6 @@ import dataclasses
 import functools
 import random
 
-import jax
 import numpy as np
 import tokenizers
 from tokenizers import decoders, pre_tokenizers, trainers
@@ -24,9 +23,10 @@ from tokenizers import models as tokenizer_models
 from glore_jax.errors import UserError
 from glore_jax.models import hf, reward
 from glore_jax.models.config import LlamaConfig
+from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import BAD, Tokenizer
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import common, rewards, student
+from glore_jax.stages import generation, models, rewards, training
 from glore_jax.tasks.chains import corpus, splits
 from glore_jax.tasks.chains.problem import difficulty_of, to_problem
 from glore_jax.training import batches as batching
@@ -86,10 +86,13 @@ class CorpusBatches:
             )
         base = difficulty_of(difficulty)
         self.difficulty = {
-            name: dataclasses.replace(base, steps=tuple(b.steps)) for name, b in config.batches.items()
+            name: dataclasses.replace(base, steps=tuple(b.steps))
+            for name, b in config.batches.items()
         }
         largest = max(config.batches.values(), key=lambda b: b.rows * b.row_length)
-        self.plan = batching.Plan(1, 0, largest.rows, largest.row_length, config.steps, 1.0, config.seed)
+        self.plan = batching.Plan(
+            1, 0, largest.rows, largest.row_length, config.steps, 1.0, config.seed
+        )
 
     def __len__(self) -> int:
         return self.config.steps
@@ -116,7 +119,8 @@ class CorpusBatches:
             right_before = part.right != 0.0
         tokens = np.asarray([*tokens, self.tokenizer.eos_id], np.int32)
         weights, labels, judged = (
-            np.asarray([*values, end], np.float32) for values, end in ((weights, 1), (labels, 0), (judged, 0))
+            np.asarray([*values, end], np.float32)
+            for values, end in ((weights, 1), (labels, 0), (judged, 0))
         )
         return batching.Example(tokens, weights), batching.Example(tokens, judged, labels)
 
@@ -155,7 +159,9 @@ def _draw(rng: random.Random, shares) -> str:
 
 def make_tokenizer(difficulty) -> Tokenizer:
     texts = (
-        "".join(part.text for part in corpus.document(kind, random.Random(f"tokenizer {i}"), difficulty))
+        "".join(
+            part.text for part in corpus.document(kind, random.Random(f"tokenizer {i}"), difficulty)
+        )
         for kind in corpus.KINDS
         for i in range(1500)
     )
@@ -165,57 +171,58 @@ def make_tokenizer(difficulty) -> Tokenizer:
 def run(ctx) -> dict:
     config = ctx.config.pretrain
     if ctx.config.task.name != "chains":
-        raise UserError(f"stage pretrain makes the base of the task chains, not of {ctx.config.task.name}")
+        raise UserError(
+            f"stage pretrain makes the base of the task chains, not of {ctx.config.task.name}"
+        )
     tokenizer = make_tokenizer(difficulty_of(config.difficulty))
     size = -(-tokenizer.vocab_size // 32) * 32
     model_config = LlamaConfig(vocab_size=size, **config.model.to_dict())
 
-    def study(name: str, graphdef, params, drafts=()) -> dict:
-        return read(ctx, name, graphdef, params, model_config, tokenizer, drafts)
-
     def from_nothing() -> dict:
-        return study(
-            "read", *common.init_sharded(reward.init, model_config, config.seed, ctx.mesh, unroll=True)
+        graphdef, params = models.init_sharded(
+            reward.init, model_config, config.seed, ctx.mesh, unroll=True
         )
+        return read(ctx, "read", Model(graphdef, params, model_config, tokenizer), ())
 
     def from_drafts(name: str, before: str) -> dict:
         drafts = write_drafts(ctx, name, before)
-        start = rewards.fresh(ctx, common.load_policy(ctx, "pretrain", before, "hf", training=True))
+        start = rewards.fresh(ctx, models.load_policy(ctx, "pretrain", before, "hf", training=True))
         right = sum(d.first_wrong is None for d in drafts) / len(drafts)
-        return study(name, *start, drafts) | {"drafts": len(drafts), "drafts_right": right}
+        return read(ctx, name, start, drafts) | {"drafts": len(drafts), "drafts_right": right}
 
     counts, before = {"read": ctx.step("read", from_nothing)}, "read"
     for name in config.reviews:
         counts[name] = ctx.step(name, functools.partial(from_drafts, name, before))
         before = name
-    model = common.publish(ctx, "pretrain", before, "bfloat16")
-    return counts | {"parameters": int(sum(x.size for x in jax.tree.leaves(model.params)))}
+    model = models.publish(ctx, "pretrain", before, "bfloat16")
+    return counts | {"parameters": model.num_params}
 
 
-def read(ctx, name: str, graphdef, params, model_config, tokenizer, drafts) -> dict:
+def read(ctx, name: str, model: Model, drafts) -> dict:
     """One reading of the corpus, as `config.pretrain.NAME` says; leaves `pretrain/NAME/hf`, without the value head."""
     section = ctx.config.pretrain[name]
-    batches = CorpusBatches(tokenizer, section, ctx.config.pretrain.difficulty, drafts)
+    batches = CorpusBatches(model.tokenizer, section, ctx.config.pretrain.difficulty, drafts)
     loss = functools.partial(losses.joint_loss, depth=section.depth, share=section.share)
     folder = f"pretrain/{name}"
 
     def export(where: str, params):
-        hf.save_policy(ctx.folder(folder, where), model_config, params["backbone"], tokenizer, "bfloat16")
+        policy = model.with_params(params["backbone"])
+        hf.save_policy(ctx.folder(folder, where), policy, "bfloat16")
 
     def snapshot(step, params):
         if step % section.export_every == 0:
             export(f"hf-{step:06d}", params)
 
-    trained = common.fit(
-        ctx, folder, graphdef, params, batches, loss, section, model_config, on_step=snapshot
+    trained = training.fit(ctx, folder, model, batches, loss, section, on_step=snapshot)
+    export("hf", trained.model.params)
+    training.drop_checkpoints(ctx, folder)
+    dev = generation.greedy(
+        ctx, f"{folder}/dev", models.load_policy(ctx, "pretrain", name, "hf"), ctx.task.load("dev")
     )
-    export("hf", trained.params)
-    common.drop_checkpoints(ctx, folder)
-    dev = student.greedy(
-        ctx, f"{folder}/dev", common.load_policy(ctx, "pretrain", name, "hf"), ctx.task.load("dev")
+    ctx.say(
+        f"pretrain: {generation.accuracy(dev):.3f} greedy accuracy on {len(dev)} dev questions after {name}"
     )
-    ctx.say(f"pretrain: {common.accuracy(dev):.3f} greedy accuracy on {len(dev)} dev questions after {name}")
-    return {"steps": trained.steps, "dev_acc": common.accuracy(dev), **trained.metrics}
+    return {"steps": trained.steps, "dev_acc": generation.accuracy(dev), **trained.metrics}
 
 
 def write_drafts(ctx, name: str, writer: str) -> list[corpus.Draft]:
@@ -228,12 +235,12 @@ def write_drafts(ctx, name: str, writer: str) -> list[corpus.Draft]:
         for i in range(c.problems)
     ]
     problems = [to_problem(chain, "corpus", i) for i, chain in enumerate(chains)]
-    model = common.load_policy(ctx, "pretrain", writer, "hf")
-    greedy = common.sample(
+    model = models.load_policy(ctx, "pretrain", writer, "hf")
+    greedy = generation.sample(
         ctx, f"pretrain/{name}/greedy", model, problems, Sampling(0.0, max_new=c.max_new), 1
     )
     sampling = Sampling(c.temperature, max_new=c.max_new)
-    sampled = common.sample(ctx, f"pretrain/{name}/sampled", model, problems, sampling, c.k)
+    sampled = generation.sample(ctx, f"pretrain/{name}/sampled", model, problems, sampling, c.k)
     by_id = {problem.id: chain for problem, chain in zip(problems, chains, strict=True)}
     found = {
         (row["question_id"], tuple(row["steps"]))

@@ -4,7 +4,8 @@ from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.labels.pairs import global_pairs, local_pairs
 from glore_jax.models import hf
-from glore_jax.stages import common
+from glore_jax.parallel import processes
+from glore_jax.stages import models, training
 from glore_jax.training import losses
 from glore_jax.training.batches import language_example
 
@@ -39,17 +40,14 @@ def run(ctx) -> dict:
         raise UserError(
             "refiner: no question has both a right and a wrong sample, so there is nothing to pair; sample more"
         )
-    common.on_main(storage.write_part, ctx.folder("refiner", "pairs"), 0, pairs)
-    base, prefix = common.load_base(ctx), c.attention == "prefix"
-    examples = [pair_example(base.prompts, pair, prefix, c.turn) for pair in pairs]
-    batches, too_long = common.make_batches(ctx, examples, c.train, base.config)
-    trained = common.fit(
-        ctx, "refiner/train", base.graphdef, base.params, batches, losses.language_loss, c.train, base.config
-    )
-    hf.save_policy(
-        ctx.folder("refiner", "hf"), base.config, trained.params, base.tokenizer, ctx.config.model.dtype
-    )
-    common.drop_checkpoints(ctx, "refiner/train")
+    processes.on_main(storage.write_part, ctx.folder("refiner", "pairs"), 0, pairs)
+    base, prefix = models.load_base(ctx), c.attention == "prefix"
+    prompts = ctx.prompts(base)
+    examples = [pair_example(prompts, pair, prefix, c.turn) for pair in pairs]
+    batches, too_long = training.make_batches(ctx, examples, c.train, base.config)
+    trained = training.fit(ctx, "refiner/train", base, batches, losses.language_loss, c.train)
+    hf.save_policy(ctx.folder("refiner", "hf"), trained.model, ctx.config.model.dtype)
+    training.drop_checkpoints(ctx, "refiner/train")
     kinds = {kind: sum(p["kind"] == kind for p in pairs) for kind in ("global", "local")}
     return {
         "pairs": kinds,

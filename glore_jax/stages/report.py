@@ -30,15 +30,19 @@ def make(ctx) -> dict:
         "templates": None,
         "seconds": {s: m["seconds"] for s, m in manifests.items()},
     }
-    results["student"] = results.get("student", {}) | {"rounds": manifests["student"]["counts"]["rounds"]}
+    results["student"] = results.get("student", {}) | {
+        "rounds": manifests["student"]["counts"]["rounds"]
+    }
     if "cost" in results:
         results["cost"] |= total_cost(manifests)
     if "test_templates" in others:
         other = figures["test_templates"]
         results["templates"] = {
-            "n": other["draft"]["n"], "draft": other["draft"]["acc"],
-            "rerank": other["pipeline"]["rerank"]["acc"], "oracle": other["pipeline"]["oracle"]["acc"],
-        }  # fmt: skip
+            "n": other["draft"]["n"],
+            "draft": other["draft"]["acc"],
+            "rerank": other["pipeline"]["rerank"]["acc"],
+            "oracle": other["pipeline"]["oracle"]["acc"],
+        }
     examples = [e for e in storage.read_jsonl(ctx.folder("evaluate", "examples.jsonl"))]
     page = write.write(results, telling(examples, c.report.examples), ctx.folder("report"))
     summary = f"{tables.summary(results)}\n\nreport: {page}\n"
@@ -63,9 +67,11 @@ def total_cost(manifests: dict) -> dict:
     """Of the training labels: rollouts made, rollouts at every step, tokens drawn for them, seconds of their stage."""
     rollout = manifests["rollout"]["counts"]
     return {
-        "rollouts": rollout["rollouts"], "rollouts_full": rollout["rollouts_full"], "tokens": rollout["tokens"],
+        "rollouts": rollout["rollouts"],
+        "rollouts_full": rollout["rollouts_full"],
+        "tokens": rollout["tokens"],
         "seconds": manifests["rollout"]["seconds"],
-    }  # fmt: skip
+    }
 
 
 def telling(examples: list[dict], count: int) -> list[dict]:
@@ -81,7 +87,9 @@ def telling(examples: list[dict], count: int) -> list[dict]:
     for e in examples:
         kinds.setdefault(rank(e), []).append(e)
     out: list[dict] = []
-    while len(out) < count and any(kinds.values()):  # in turn, so that no kind crowds out the others
+    while len(out) < count and any(
+        kinds.values()
+    ):  # in turn, so that no kind crowds out the others
         for kind in sorted(kinds):
             if kinds[kind]:
                 out.append(kinds[kind].pop(0))

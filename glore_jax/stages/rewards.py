@@ -5,9 +5,10 @@ import numpy as np
 
 from glore_jax.errors import UserError
 from glore_jax.models import hf, reward
+from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.sampling.scoring import score_steps
-from glore_jax.stages import common
+from glore_jax.stages import models, training
 from glore_jax.training import losses
 from glore_jax.training.batches import Example
 
@@ -25,34 +26,32 @@ def reward_example(prompts, question: str, steps, labels, weights) -> Example:
     return Example(np.asarray(tokens, np.int32), weight_row, label_row, source=source)
 
 
-def fresh(ctx, policy: common.Model, likelihood: bool = False):
-    """(graphdef, params) of a reward model that starts from `policy`, for training: every parameter over the global mesh."""
-    options = common.options(ctx, policy.config, True)
+def fresh(ctx, policy: Model, likelihood: bool = False) -> Model:
+    """A reward model that starts from `policy`, for training: every parameter over the global mesh."""
+    options = models.options(ctx, policy.config, True)
     graphdef, shapes = reward.abstract(policy.config, likelihood=likelihood, **options)
     params = reward.from_policy(policy.params, policy.config, likelihood=likelihood)
-    return graphdef, jax.device_put(params, meshes.param_shardings(shapes, ctx.mesh))
+    params = jax.device_put(params, meshes.param_shardings(shapes, ctx.mesh))
+    return Model(graphdef, params, policy.config, policy.tokenizer)
 
 
-def train_reward(ctx, name: str, items: list[tuple[str, list, list, list]], section, target: str) -> dict:
+def train_reward(
+    ctx, name: str, items: list[tuple[str, list, list, list]], section, target: str
+) -> dict:
     """Fine-tunes the student with a value head on (question, steps, labels, weights) items, as `section` says (`train`, `likelihood`);
     leaves the folder `target`."""
     if not items:
-        raise UserError(f"{name} has no training solutions: sample more per question, or balance less")
-    policy = common.load_policy(ctx, "student", "hf", training=True)
-    examples = [reward_example(policy.prompts, *item) for item in items]
-    graphdef, params = fresh(ctx, policy, section.likelihood)
-    batches, too_long = common.make_batches(ctx, examples, section.train, policy.config)
-    trained = common.fit(
-        ctx, name, graphdef, params, batches, losses.reward_loss, section.train, policy.config
-    )
-    hf.save_reward(
-        ctx.folder(*target.split("/")),
-        policy.config,
-        trained.params,
-        policy.tokenizer,
-        ctx.config.model.dtype,
-    )
-    common.drop_checkpoints(ctx, name)
+        raise UserError(
+            f"{name} has no training solutions: sample more per question, or balance less"
+        )
+    policy = models.load_policy(ctx, "student", "hf", training=True)
+    prompts = ctx.prompts(policy)
+    examples = [reward_example(prompts, *item) for item in items]
+    start = fresh(ctx, policy, section.likelihood)
+    batches, too_long = training.make_batches(ctx, examples, section.train, policy.config)
+    trained = training.fit(ctx, name, start, batches, losses.reward_loss, section.train)
+    hf.save_reward(ctx.folder(*target.split("/")), trained.model, ctx.config.model.dtype)
+    training.drop_checkpoints(ctx, name)
     return {
         "solutions": len(examples),
         "too_long": too_long,
@@ -66,7 +65,8 @@ def score(ctx, model, solutions: list[tuple[str, list[str]]], name: str) -> list
     """Probabilities per step of (question, steps) solutions; an empty one gets an empty array. Equal solutions are read once."""
     texts = [(question, tuple(steps)) for question, steps in solutions]
     distinct = list(dict.fromkeys(texts))
-    items = [model.prompts.scored(question, steps) for question, steps in distinct]
-    found = score_steps(model.graphdef, model.params, model.config, items, mesh=ctx.local_mesh, name=name)
+    prompts = ctx.prompts(model)
+    items = [prompts.scored(question, steps) for question, steps in distinct]
+    found = score_steps(model, items, mesh=ctx.local_mesh, name=name)
     values = dict(zip(distinct, found, strict=True))
     return [values[text] for text in texts]

@@ -4,7 +4,7 @@ from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.labels.balance import label_rates
 from glore_jax.labels.outcome import WORKED, distinct_samples, drawn_first
-from glore_jax.stages import common, labelling
+from glore_jax.stages import generation, labelling, models, parts
 
 NEEDS = ("student", "sample")
 CONFIG = ("seed", "task", "rollout")
@@ -17,7 +17,8 @@ def choose_drafts(samples: list[dict], per_question: int, seed: int) -> list[dic
         ranked = sorted(group, key=lambda s: drawn_first(seed, s))
         sides = [s for s in ranked if not s["correct"]], [s for s in ranked if s["correct"]]
         turns = sorted(
-            ((i, bool(s["correct"]), s) for side in sides for i, s in enumerate(side)), key=lambda t: t[:2]
+            ((i, bool(s["correct"]), s) for side in sides for i, s in enumerate(side)),
+            key=lambda t: t[:2],
         )
         drafts += [s for *_, s in turns[:per_question]]
     return drafts
@@ -40,15 +41,19 @@ def drafts_of(samples: list[dict], config) -> tuple[list[dict], int]:
 
 def run(ctx) -> dict:
     c = ctx.config.rollout
-    model = common.load_policy(ctx, "student", "hf")
-    problems = {p.id: p for p in common.first(ctx.task.load("train"), c.questions)}
+    model = models.load_policy(ctx, "student", "hf")
+    problems = {p.id: p for p in generation.first(ctx.task.load("train"), c.questions)}
     samples = [
-        s for s in storage.read_records(ctx.folder("sample", "records")) if s["question_id"] in problems
+        s
+        for s in storage.read_records(ctx.folder("sample", "records"))
+        if s["question_id"] in problems
     ]
     drafts, unsolved = drafts_of(samples, ctx.config)
     records = labelling.label(ctx, "rollout/records", model, drafts, c.k)
     if not records:
-        raise UserError("no draft has a step to label: the student writes nothing that reads as a solution")
+        raise UserError(
+            "no draft has a step to label: the student writes nothing that reads as a solution"
+        )
     truth, cost = labelling.label_truth(ctx.task, problems, records), labelling.cost(records, c.k)
     if truth:
         strict = labelling.label_truth(ctx.task, problems, records, strict=True)
@@ -59,6 +64,11 @@ def run(ctx) -> dict:
         + (f", {truth['acc']:.3f} of {truth['n']} labels true" if truth else "")
     )
     return {
-        "drafts": len(records), "unsolved": unsolved, **cost, "schedule": c.schedule, "label_truth": truth, "label_rates": label_rates(records),
-        "work": common.work(ctx, "rollout/records"),
-    }  # fmt: skip
+        "drafts": len(records),
+        "unsolved": unsolved,
+        **cost,
+        "schedule": c.schedule,
+        "label_truth": truth,
+        "label_rates": label_rates(records),
+        "work": parts.work(ctx, "rollout/records"),
+    }

@@ -3,7 +3,8 @@
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.labels.outcome import GREEDY, WORKED
-from glore_jax.stages import common, student
+from glore_jax.parallel import processes
+from glore_jax.stages import generation, models, parts
 
 NEEDS = ("student",)
 CONFIG = ("seed", "task", "sample")
@@ -13,7 +14,7 @@ def add_greedy(ctx, model, problems, sample_id: int) -> list[dict]:
     """The greedy draft of each problem as a further sample, in a part of their own."""
     rows = [
         row | {"sample_id": sample_id, "policy": GREEDY}
-        for row in student.greedy(ctx, "sample/greedy", model, problems)
+        for row in generation.greedy(ctx, "sample/greedy", model, problems)
     ]
     return _add_part(ctx, len(problems), 0, rows)
 
@@ -22,28 +23,38 @@ def add_worked(ctx, problems, sample_id: int) -> list[dict]:
     """The task's own solutions as further (right) samples, in a part of their own."""
     rows = [
         {
-            "question_id": p.id, "sample_id": sample_id, "question": p.question, "gold": p.gold, "steps": list(p.solution),
-            "answer": ctx.task.answer(p.solution), "correct": ctx.task.grade(p.solution, p.gold), "ended": True, "tokens": 0,
-            "logprob": None, "seed": ctx.config.seed, "policy": WORKED,
+            "question_id": p.id,
+            "sample_id": sample_id,
+            "question": p.question,
+            "gold": p.gold,
+            "steps": list(p.solution),
+            "answer": ctx.task.answer(p.solution),
+            "correct": ctx.task.grade(p.solution, p.gold),
+            "ended": True,
+            "tokens": 0,
+            "logprob": None,
+            "seed": ctx.config.seed,
+            "policy": WORKED,
         }
-        for p in problems if p.solution
-    ]  # fmt: skip
+        for p in problems
+        if p.solution
+    ]
     return _add_part(ctx, len(problems), int(ctx.config.sample.include_greedy), rows)
 
 
 def _add_part(ctx, problems: int, number: int, rows: list[dict]) -> list[dict]:
     """Writes `rows` behind the parts of the samples of so many problems, as the further part `number`; parts have no gaps."""
     parts = -(-problems // ctx.config.engine.part_questions)
-    common.on_main(storage.write_part, ctx.folder("sample", "records"), parts + number, rows)
-    common.processes.barrier("further samples")
+    processes.on_main(storage.write_part, ctx.folder("sample", "records"), parts + number, rows)
+    processes.barrier("further samples")
     return rows
 
 
 def run(ctx) -> dict:
     c = ctx.config.sample
-    model = common.load_policy(ctx, "student", "hf")
-    problems = common.first(ctx.task.load("train"), c.questions)
-    rows = common.sample(ctx, "sample/records", model, problems, common.sampling_of(c), c.k)
+    model = models.load_policy(ctx, "student", "hf")
+    problems = generation.first(ctx.task.load("train"), c.questions)
+    rows = generation.sample(ctx, "sample/records", model, problems, generation.sampling_of(c), c.k)
     if c.include_greedy:
         rows += add_greedy(ctx, model, problems, c.k)
     if c.include_worked:
@@ -58,6 +69,11 @@ def run(ctx) -> dict:
         f"sample: {right / len(rows):.3f} of {len(rows)} right, {len(solved)} of {len(problems)} questions solved"
     )
     return {
-        "questions": len(problems), "samples": len(rows), "right": right, "solved": len(solved), "truncated": common.truncated(rows),
-        "tokens": sum(r["tokens"] for r in rows), "work": common.work(ctx, "sample/records"),
-    }  # fmt: skip
+        "questions": len(problems),
+        "samples": len(rows),
+        "right": right,
+        "solved": len(solved),
+        "truncated": generation.truncated(rows),
+        "tokens": sum(r["tokens"] for r in rows),
+        "work": parts.work(ctx, "sample/records"),
+    }

@@ -12,7 +12,11 @@ CONFIG = ("seed", "task.prompt", "model", "sorm")
 def run(ctx) -> dict:
     c, records = ctx.config.sorm, storage.read_records(ctx.folder("rollout", "records"))
     records.sort(key=lambda r: (r["question_id"], r["sample_id"]))
-    weights = balance(records, ctx.config.seed) if c.balance else [[1.0] * len(r["labels"]) for r in records]
+    weights = (
+        balance(records, ctx.config.seed)
+        if c.balance
+        else [[1.0] * len(r["labels"]) for r in records]
+    )
     items = [
         (r["prompt"], r["completions"], [float(v) for v in r["labels"]], w)
         for r, w in zip(records, weights, strict=True)

@@ -10,8 +10,8 @@ Every round starts from the base again. Accuracy is greedy on the split `dev`; t
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.models import hf
-from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import common
+from glore_jax.parallel import processes
+from glore_jax.stages import generation, models, training
 from glore_jax.training import losses
 from glore_jax.training.batches import language_example
 
@@ -29,7 +29,7 @@ def run(ctx) -> dict:
         data = data + ctx.step(f"found-{r}", lambda: {"rows": explore(ctx, r, data, train)})["rows"]  # noqa: B023
         rounds.append(ctx.step(f"round-{r}", lambda: fine_tune(ctx, r, data, dev)))  # noqa: B023
     best = max(range(len(rounds)), key=lambda r: rounds[r]["acc"])
-    common.publish(ctx, "student", f"round-{best}", ctx.config.model.dtype)
+    models.publish(ctx, "student", f"round-{best}", ctx.config.model.dtype)
     return {"rounds": rounds, "best": best, "acc": rounds[best]["acc"]}
 
 
@@ -42,7 +42,7 @@ def first_set(ctx, train) -> list[dict]:
     """Solutions {question_id, question, steps} to start from: the task's own of the first `student.worked` (0: all) problems."""
     worked = [
         {"question_id": p.id, "question": p.question, "steps": list(p.solution)}
-        for p in common.first(train, ctx.config.student.worked)
+        for p in generation.first(train, ctx.config.student.worked)
         if p.solution
     ]
     if worked:
@@ -57,8 +57,12 @@ def one_shot(ctx, train) -> list[dict]:
         raise UserError(
             "the task has no worked solutions: give student.shot.question and student.shot.solution, a worked example"
         )
-    shot = ctx.config.task.prompt.replace("{question}", c.shot.question) + c.shot.solution.strip() + "\n\n"
-    base = common.load_base(ctx)
+    shot = (
+        ctx.config.task.prompt.replace("{question}", c.shot.question)
+        + c.shot.solution.strip()
+        + "\n\n"
+    )
+    base = models.load_base(ctx)
     bos = [] if base.tokenizer.bos_id is None else [base.tokenizer.bos_id]
 
     def trunk_of(problem):
@@ -67,9 +71,15 @@ def one_shot(ctx, train) -> list[dict]:
         )
 
     head = ctx.config.task.prompt.split("{question}")[0].strip()
-    sampling = common.sampling_of(c.ei, stop=tuple(s for s in ("\n\n", head) if s))
-    rows = common.sample(
-        ctx, "student/one-shot", base, common.first(train, c.ei.questions), sampling, c.ei.k, trunk_of
+    sampling = generation.sampling_of(c.ei, stop=tuple(s for s in ("\n\n", head) if s))
+    rows = generation.sample(
+        ctx,
+        "student/one-shot",
+        base,
+        generation.first(train, c.ei.questions),
+        sampling,
+        c.ei.k,
+        trunk_of,
     )
     found = distinct_right(rows, c.ei.per_question, [])
     if not found:
@@ -82,13 +92,18 @@ def one_shot(ctx, train) -> list[dict]:
 def explore(ctx, r: int, data: list[dict], train) -> list[dict]:
     """Distinct right samples of the student of the round before, new to `data`."""
     c = ctx.config.student.ei
-    model = common.load_policy(ctx, "student", f"round-{r - 1}", "hf")
-    rows = common.sample(
-        ctx, f"student/samples-{r}", model, common.first(train, c.questions), common.sampling_of(c), c.k
+    model = models.load_policy(ctx, "student", f"round-{r - 1}", "hf")
+    rows = generation.sample(
+        ctx,
+        f"student/samples-{r}",
+        model,
+        generation.first(train, c.questions),
+        generation.sampling_of(c),
+        c.k,
     )
     found = distinct_right(rows, c.per_question, data)
     ctx.say(
-        f"student: round {r} samples {common.accuracy(rows):.3f} right, {len(found)} new solutions, {common.truncated(rows)} truncated"
+        f"student: round {r} samples {generation.accuracy(rows):.3f} right, {len(found)} new solutions, {generation.truncated(rows)} truncated"
     )
     return found
 
@@ -100,11 +115,19 @@ def distinct_right(rows: list[dict], per_question: int, known: list[dict]) -> li
     found = []
     for row in sorted(rows, key=lambda r: (r["question_id"], r["sample_id"])):
         name = (row["question_id"], tuple(row["steps"]))
-        if row["correct"] and name not in seen and (not per_question or taken.get(name[0], 0) < per_question):
+        if (
+            row["correct"]
+            and name not in seen
+            and (not per_question or taken.get(name[0], 0) < per_question)
+        ):
             seen.add(name)
             taken[name[0]] = taken.get(name[0], 0) + 1
             found.append(
-                {"question_id": row["question_id"], "question": row["question"], "steps": row["steps"]}
+                {
+                    "question_id": row["question_id"],
+                    "question": row["question"],
+                    "steps": row["steps"],
+                }
             )
     return found
 
@@ -112,29 +135,36 @@ def distinct_right(rows: list[dict], per_question: int, known: list[dict]) -> li
 def fine_tune(ctx, r: int, data: list[dict], dev) -> dict:
     """Trains the base on `data` and measures it; leaves `student/round-R/hf`."""
     section, name = ctx.config.student.sft, f"student/round-{r}"
-    base = common.load_base(ctx)
+    base = models.load_base(ctx)
+    prompts = ctx.prompts(base)
     examples = [
-        language_example(base.prompts.question(d["question"]), base.prompts.solution(d["steps"])[0])
+        language_example(prompts.question(d["question"]), prompts.solution(d["steps"])[0])
         for d in data
     ]
-    batches, too_long = common.make_batches(ctx, examples, section, base.config)
-    trained = common.fit(
-        ctx, name, base.graphdef, base.params, batches, losses.language_loss, section, base.config
-    )
+    batches, too_long = training.make_batches(ctx, examples, section, base.config)
+    trained = training.fit(ctx, name, base, batches, losses.language_loss, section)
     folder = ctx.folder("student", f"round-{r}", "hf")
-    hf.save_policy(folder, base.config, trained.params, base.tokenizer, ctx.config.model.dtype)
-    common.drop_checkpoints(ctx, name)
-    rows = greedy(ctx, f"student/dev-{r}", common.load_policy(ctx, "student", f"round-{r}", "hf"), dev)
-    acc = common.accuracy(rows)
+    hf.save_policy(folder, trained.model, ctx.config.model.dtype)
+    training.drop_checkpoints(ctx, name)
+    rows = generation.greedy(
+        ctx, f"student/dev-{r}", models.load_policy(ctx, "student", f"round-{r}", "hf"), dev
+    )
+    acc = generation.accuracy(rows)
     ctx.say(
         f"student: round {r} has {acc:.3f} greedy accuracy on {len(rows)} dev questions ({len(examples)} solutions)"
     )
-    common.on_main(storage.write_jsonl, ctx.folder("student", f"round-{r}", "data.jsonl"), data)
+    processes.on_main(storage.write_jsonl, ctx.folder("student", f"round-{r}", "data.jsonl"), data)
     show_drafts(ctx, name, rows, trained.steps)
     return {
-        "round": r, "acc": acc, "n": len(rows), "examples": len(examples), "too_long": too_long,
-        "truncated": common.truncated(rows), "fill": batches.plan.fill, **trained.metrics,
-    }  # fmt: skip
+        "round": r,
+        "acc": acc,
+        "n": len(rows),
+        "examples": len(examples),
+        "too_long": too_long,
+        "truncated": generation.truncated(rows),
+        "fill": batches.plan.fill,
+        **trained.metrics,
+    }
 
 
 def show_drafts(ctx, name: str, rows: list[dict], step: int, count: int = 8) -> None:
@@ -143,12 +173,9 @@ def show_drafts(ctx, name: str, rows: list[dict], step: int, count: int = 8) -> 
     for row in rows[:count]:
         verdict = "right" if row["correct"] else f"wrong, {row['gold']} is right"
         writer.text(
-            row["question_id"], "    " + "\n    ".join([row["question"], *row["steps"], f"({verdict})"]), step
+            row["question_id"],
+            "    " + "\n    ".join([row["question"], *row["steps"], f"({verdict})"]),
+            step,
         )
-    writer.scalars({"dev_accuracy": common.accuracy(rows)}, step)
+    writer.scalars({"dev_accuracy": generation.accuracy(rows)}, step)
     writer.close()
-
-
-def greedy(ctx, name: str, model, problems) -> list[dict]:
-    """One greedy draft a problem."""
-    return common.sample(ctx, name, model, problems, Sampling(0.0, max_new=ctx.config.sample.max_new), 1)

@@ -57,7 +57,9 @@ class Task(abc.ABC):
           UserError: the split is unknown or empty, the data are not there, or a row is malformed.
         """
 
-    def step_truth(self, problem: Problem, steps: Sequence[str], strict: bool = False) -> list[bool] | None:
+    def step_truth(
+        self, problem: Problem, steps: Sequence[str], strict: bool = False
+    ) -> list[bool] | None:
         """For each step whether all steps up to and including it are right, or None where the task cannot tell.
 
         `strict`: also in what does not decide whether the solution can still come out right, such as a name.
@@ -68,7 +70,9 @@ class Task(abc.ABC):
     def split_steps(self, text: str) -> list[str]:
         """The steps of a solution: its non-empty lines, stripped, up to its answer line; what follows an answer is not read."""
         steps = [line.strip() for line in text.split("\n") if line.strip()]
-        end = next((i + 1 for i, step in enumerate(steps) if step.startswith(ANSWER_MARK)), len(steps))
+        end = next(
+            (i + 1 for i, step in enumerate(steps) if step.startswith(ANSWER_MARK)), len(steps)
+        )
         return steps[:end]
 
     def answer(self, steps: Sequence[str]) -> str | None:
@@ -116,7 +120,9 @@ class Task(abc.ABC):
         value = grading.parse_number(result)
         if value is None:
             return False
-        readings = (False, True) if "/" in result else (False,)  # literal fractions matter only if it is one
+        readings = (
+            (False, True) if "/" in result else (False,)
+        )  # literal fractions matter only if it is one
         return any(
             grading.parse_number(number) == value
             for step in later_steps
@@ -128,12 +134,16 @@ class Task(abc.ABC):
         """The first `config.limit.<split>` problems (0 or absent: all); UserError if none are left."""
         limit = (self.config.get("limit") or {}).get(split, 0)
         if limit < 0:
-            raise UserError(f"task.limit.{split} = {limit}: must be 0 (all problems) or a positive number")
+            raise UserError(
+                f"task.limit.{split} = {limit}: must be 0 (all problems) or a positive number"
+            )
         if not problems:
             raise UserError(f"task {self.name}: split '{split}' is empty")
         return problems[:limit] if limit else problems
 
-    def _hold_out(self, problems: list[Problem], default: int) -> tuple[list[Problem], list[Problem]]:
+    def _hold_out(
+        self, problems: list[Problem], default: int
+    ) -> tuple[list[Problem], list[Problem]]:
         """(train, dev): the last `config.dev_size` training problems are the development split."""
         size = self.config.get("dev_size", default)
         if not 0 <= size < max(1, len(problems)):

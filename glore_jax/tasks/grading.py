@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
-MAX_CHARS = 64  # longer texts are not numbers; this also bounds the arithmetic on what a model made up
+MAX_CHARS = (
+    64  # longer texts are not numbers; this also bounds the arithmetic on what a model made up
+)
 
 _MINUS = str.maketrans({c: "-" for c in "\u2010\u2011\u2012\u2013\u2014\u2212\uff0d"})
 _UNSIGNED = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
@@ -81,7 +83,11 @@ def find_numbers(text: str, fractions: bool = False) -> Iterator[str]:
     """
     text = text.translate(_MINUS)
     for match in _TOKEN.finditer(text):
-        minus = "-" if match["minus"] and not text[: match.start()].rstrip().endswith(_OPERAND_ENDS) else ""
+        minus = (
+            "-"
+            if match["minus"] and not text[: match.start()].rstrip().endswith(_OPERAND_ENDS)
+            else ""
+        )
         if match["below"] and not fractions:
             yield minus + match["number"]
             yield match["below"][1:]

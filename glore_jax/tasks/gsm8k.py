@@ -30,7 +30,9 @@ class Gsm8kInOrder(Gsm8k):
     name = "gsm8k_in_order"  # a subclass must not take the name of a registered data set
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(builder=self, features=super()._info().features, disable_shuffling=True)
+        return tfds.core.DatasetInfo(
+            builder=self, features=super()._info().features, disable_shuffling=True
+        )
 
 
 class Gsm8kTask(Task):
@@ -77,5 +79,7 @@ class Gsm8kTask(Task):
         steps = tuple(line.strip() for line in row["answer"].split("\n") if line.strip())
         gold = self.answer(steps)
         if gold is None or grading.parse_number(gold) is None:
-            raise UserError(f"{where}: the field 'answer' does not end with a line '{ANSWER_MARK} NUMBER'")
+            raise UserError(
+                f"{where}: the field 'answer' does not end with a line '{ANSWER_MARK} NUMBER'"
+            )
         return Problem(id, row["question"].strip(), gold, steps)

@@ -54,7 +54,11 @@ class Prompts:
         tokens, ends = [], []
         for i, step in enumerate(steps):
             closing = ended and i == len(steps) - 1
-            tokens += [*self._encode(step), self.tokenizer.eos_id] if closing else self._encode(step + "\n")
+            tokens += (
+                [*self._encode(step), self.tokenizer.eos_id]
+                if closing
+                else self._encode(step + "\n")
+            )
             ends.append(len(tokens))
         return tokens, ends
 

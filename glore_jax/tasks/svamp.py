@@ -47,10 +47,16 @@ def read_rows(file: epath.PathLike) -> list[dict[str, str]]:
     for i, row in enumerate(rows):
         for field in _NEEDED:
             value = row.get(field) if isinstance(row, dict) else None
-            if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, str | int | float)
+                or not str(value).strip()
+            ):
                 raise UserError(f"{file}: row {i}: the field '{field}' is missing or empty")
         if grading.parse_number(str(row["Answer"])) is None:
-            raise UserError(f"{file}: row {i}: the field 'Answer' is not a number: {row['Answer']!r}")
+            raise UserError(
+                f"{file}: row {i}: the field 'Answer' is not a number: {row['Answer']!r}"
+            )
         if row["ID"] in seen:
             raise UserError(f"{file}: row {i}: the ID {row['ID']!r} stands there twice")
         seen.add(row["ID"])
@@ -108,7 +114,9 @@ class SvampTask(Task):
         if worked not in ("none", "equation"):
             raise UserError(f"task.worked is {worked!r}: choose none or equation")
         make = functools.partial(_problem, worked=worked == "equation")
-        problems = sorted(map(make, self._rows()), key=lambda p: hashlib.sha256(p.id.encode()).digest())
+        problems = sorted(
+            map(make, self._rows()), key=lambda p: hashlib.sha256(p.id.encode()).digest()
+        )
         cut = len(problems) * TRAIN_SHARE[0] // TRAIN_SHARE[1]
         if split == "test":
             return self._take(problems[cut:], split)

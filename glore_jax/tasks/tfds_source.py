@@ -17,7 +17,9 @@ from glore_jax.errors import UserError
 FILE_FORMAT = "array_record"
 
 
-def prepare(make_builder: Callable[[], tfds.core.DatasetBuilder], advice: str) -> tfds.core.DatasetBuilder:
+def prepare(
+    make_builder: Callable[[], tfds.core.DatasetBuilder], advice: str
+) -> tfds.core.DatasetBuilder:
     """A builder whose data lie on disk; downloads and writes them if they are not there yet.
 
     Args:
@@ -48,7 +50,9 @@ def prepare(make_builder: Callable[[], tfds.core.DatasetBuilder], advice: str) -
         if builder.is_prepared():
             return builder
         reason = " ".join(str(e).split())[:300] or type(e).__name__
-        raise UserError(f"cannot prepare the TFDS data set {builder.name}: {reason}; {advice}") from e
+        raise UserError(
+            f"cannot prepare the TFDS data set {builder.name}: {reason}; {advice}"
+        ) from e
 
 
 @contextlib.contextmanager
@@ -72,7 +76,9 @@ def read(
     """
     builder = prepare(make_builder, advice)
     if split not in builder.info.splits:
-        raise UserError(f"the TFDS data set {builder.name} has no split '{split}' in {builder.data_dir}")
+        raise UserError(
+            f"the TFDS data set {builder.name} has no split '{split}' in {builder.data_dir}"
+        )
     source = builder.as_data_source(split)
     return [{key: _text(value) for key, value in row.items()} for row in source]
 

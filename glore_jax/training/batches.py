@@ -117,7 +117,9 @@ class Batches:
         """Batches of an epoch, each a list of rows, each a list of example indices."""
         if epoch not in self._layouts:
             p = self.plan
-            order = np.random.Generator(np.random.Philox([p.seed, epoch])).permutation(len(self.examples))
+            order = np.random.Generator(np.random.Philox([p.seed, epoch])).permutation(
+                len(self.examples)
+            )
             chunks = [order[i : i + p.batch_size] for i in range(0, len(order), p.batch_size)]
             self._layouts[epoch] = [_pack(chunk, self.lengths, self.row_length) for chunk in chunks]
         return self._layouts[epoch]

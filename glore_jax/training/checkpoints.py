@@ -21,12 +21,16 @@ class Checkpoints:
         self.folder = storage.path(folder)
         if not self.folder.is_absolute():  # Orbax takes no relative path; gs:// counts as absolute
             self.folder = self.folder.absolute()
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=True)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, create=True, enable_async_checkpointing=True
+        )
         # Without the handler Orbax asks the newest checkpoint what a save consists of; a torn one gives the wrong answer for all.
         self.handler = ocp.StandardCheckpointHandler()
         self.failures: list[BaseException] = []
         _note_failures(self.handler, self.failures)
-        self.manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=self.handler)
+        self.manager = ocp.CheckpointManager(
+            self.folder, options=options, item_handlers=self.handler
+        )
 
     def save(self, step: int, state: dict) -> None:
         with self._refusals():  # also of the save before, if it was still under way

@@ -13,6 +13,7 @@ import optax
 from flax import nnx
 from tqdm import tqdm
 
+from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.parallel import processes
 from glore_jax.training import metrics as measures
@@ -27,14 +28,16 @@ _SAVE, _STOP = 1, 2  # what a process may want after a step; the largest wish is
 class Trained:
     """The result of a run: parameters, and the means of the last tenth of its steps."""
 
-    params: nnx.State
+    model: Model
     steps: int
     seconds: float  # of this call, after a restart only the rest
     tokens_per_second: float
     metrics: dict[str, float]
 
 
-def make_step(graphdef, loss_fn: Callable, tx, shardings=None, opt_shardings=None, microbatches: int = 1):
+def make_step(
+    graphdef, loss_fn: Callable, tx, shardings=None, opt_shardings=None, microbatches: int = 1
+):
     """The jitted step (params, opt_state, batch) -> (params, opt_state, metrics); the first two are donated.
 
     With `microbatches` the rows are taken in so many equal parts, one after the other, and their gradients are added: the gradient
@@ -55,7 +58,9 @@ def make_step(graphdef, loss_fn: Callable, tx, shardings=None, opt_shardings=Non
             grads, metrics = gradient(part)
             return jax.lax.with_sharding_constraint(grads, shardings) if mesh else grads, metrics
 
-        grads, metrics = gradient(batch) if microbatches == 1 else _sum(placed, _parts(batch, microbatches))
+        grads, metrics = (
+            gradient(batch) if microbatches == 1 else _sum(placed, _parts(batch, microbatches))
+        )
         updates, opt_state = tx.update(grads, opt_state, params)
         norm = jax.tree.reduce(lambda s, g: s + (g.astype("float32") ** 2).sum(), grads, 0.0) ** 0.5
         params = jax.tree.map(lambda p, u: (p + u).astype(p.dtype), params, updates)
@@ -92,17 +97,17 @@ class Setup:
     schedule: optax.Schedule
 
 
-def setup(graphdef, params, loss_fn: Callable, config, steps: int, mesh) -> Setup:
-    """Everything that `train` compiles, for `params` that are arrays or `ShapeDtypeStruct`s, with shardings; nothing is computed.
+def setup(model: Model, loss_fn: Callable, config, steps: int, mesh) -> Setup:
+    """Everything that `train` compiles, for a `model` whose parameters are arrays or `ShapeDtypeStruct`s, with shardings; nothing is computed.
 
     `config`: a training section (see `make_optimizer`). The optimizer state lies beside its parameters.
     """
     tx, schedule = make_optimizer(config, steps)
-    shardings = jax.tree.map(lambda p: p.sharding, params)
-    abstract = jax.eval_shape(tx.init, params)
+    shardings = jax.tree.map(lambda p: p.sharding, model.params)
+    abstract = jax.eval_shape(tx.init, model.params)
     opt_shardings = meshes.like_params(abstract, shardings, mesh)
     return Setup(
-        make_step(graphdef, loss_fn, tx, shardings, opt_shardings, config.microbatches),
+        make_step(model.graphdef, loss_fn, tx, shardings, opt_shardings, config.microbatches),
         jax.jit(tx.init, out_shardings=opt_shardings),
         meshes.placed(abstract, opt_shardings),
         schedule,
@@ -110,12 +115,10 @@ def setup(graphdef, params, loss_fn: Callable, config, steps: int, mesh) -> Setu
 
 
 def train(
-    graphdef,
-    params,
+    model: Model,
     batches: Batches,
     loss_fn: Callable,
     config,
-    model_config,
     *,
     mesh,
     folder,
@@ -131,7 +134,8 @@ def train(
     the process; with several processes, one of them that is signalled makes all save the same step, and end.
     Raises FloatingPointError naming the step if the loss is not finite.
     """
-    run = setup(graphdef, params, loss_fn, config, len(batches), mesh)
+    run = setup(model, loss_fn, config, len(batches), mesh)
+    params = model.params
     opt_state = run.init(params)
 
     checkpoints = Checkpoints(folder)
@@ -145,9 +149,8 @@ def train(
     if saved is not None:
         params, opt_state, tail = saved["params"], saved["opt_state"], _Tail(**saved["tail"])
 
-    count = sum(x.size for x in jax.tree.leaves(params))
     tokens = batches.plan.rows * batches.plan.row_length
-    flops = measures.training_flops(count, model_config, tokens, batches.plan.row_length)
+    flops = measures.training_flops(model.num_params, model.config, tokens, batches.plan.row_length)
     # All rates at once: a small computation between two steps would wait for the device to finish the first.
     rates = np.asarray(run.schedule(np.arange(len(batches))))
     log = _Log(writer, rates, flops, tokens * batches.plan.fill, tail)
@@ -157,7 +160,12 @@ def train(
     with (
         _until_signalled() as stop,
         tqdm(
-            total=len(batches), initial=first, desc=name, unit="step", mininterval=2.0, dynamic_ncols=True
+            total=len(batches),
+            initial=first,
+            desc=name,
+            unit="step",
+            mininterval=2.0,
+            dynamic_ncols=True,
         ) as bar,
         _profiler(config, writer) as profile,
         contextlib.closing(fed),
@@ -188,7 +196,7 @@ def train(
     checkpoints.close()
     seconds = time.monotonic() - start
     return Trained(
-        params,
+        model.with_params(params),
         len(batches),
         seconds,
         tokens * batches.plan.fill * (len(batches) - first) / seconds,
@@ -208,7 +216,10 @@ class _Tail:
         return cls(np.zeros((), np.int64), {name: np.zeros((), np.float64) for name in names})
 
     def state(self) -> dict:
-        return {"count": np.array(self.count), "sums": {name: np.array(x) for name, x in self.sums.items()}}
+        return {
+            "count": np.array(self.count),
+            "sums": {name: np.array(x) for name, x in self.sums.items()},
+        }
 
     def add(self, values: dict[str, float]) -> None:
         self.count = self.count + 1

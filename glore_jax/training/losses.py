@@ -72,4 +72,8 @@ def _joint(model, hidden, batch, whole):
     weights = batch["label_weights"], whole["label_weights"]
     reward, verdicts = _reward(model.value(hidden), batch["labels"], *weights)
     loss = language + batch["judging"][0] * reward
-    return loss, verdicts | metrics | {"loss": loss, "language_loss": language, "reward_loss": reward}
+    return loss, verdicts | metrics | {
+        "loss": loss,
+        "language_loss": language,
+        "reward_loss": reward,
+    }

@@ -14,10 +14,17 @@ from glore_jax.parallel.chips import CHIPS
 
 # Published dense bf16 peaks, FLOP/s a device as JAX counts devices.
 PEAK_FLOPS = {
-    "TPU v4": CHIPS["v4"].flops, "TPU v5 lite": CHIPS["v5e"].flops, "TPU v5e": CHIPS["v5e"].flops, "TPU v5p": CHIPS["v5p"].flops,
-    "TPU v5": CHIPS["v5p"].flops, "TPU v6 lite": CHIPS["v6e"].flops, "TPU v6e": CHIPS["v6e"].flops,
-    "NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12,
-}  # fmt: skip
+    "TPU v4": CHIPS["v4"].flops,
+    "TPU v5 lite": CHIPS["v5e"].flops,
+    "TPU v5e": CHIPS["v5e"].flops,
+    "TPU v5p": CHIPS["v5p"].flops,
+    "TPU v5": CHIPS["v5p"].flops,
+    "TPU v6 lite": CHIPS["v6e"].flops,
+    "TPU v6e": CHIPS["v6e"].flops,
+    "NVIDIA H100": 989e12,
+    "NVIDIA H200": 989e12,
+    "NVIDIA A100": 312e12,
+}
 
 
 class Writer:

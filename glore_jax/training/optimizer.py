@@ -44,7 +44,9 @@ def make_optimizer(config, steps: int) -> tuple[optax.GradientTransformation, op
 
 
 def _is_value_head(params):
-    return jax.tree_util.tree_map_with_path(lambda p, _: p[0].key in ("weight", "bias", "scale"), params)
+    return jax.tree_util.tree_map_with_path(
+        lambda p, _: p[0].key in ("weight", "bias", "scale"), params
+    )
 
 
 def _is_layer_matrix(path, leaf) -> bool:
@@ -54,7 +56,9 @@ def _is_layer_matrix(path, leaf) -> bool:
 def _muon_dimensions(params):
     """Stacked kernels [layers, in, out]: each layer's matrix is orthogonalised on its own."""
     dims = contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
-    return jax.tree_util.tree_map_with_path(lambda p, x: dims if _is_layer_matrix(p, x) else None, params)
+    return jax.tree_util.tree_map_with_path(
+        lambda p, x: dims if _is_layer_matrix(p, x) else None, params
+    )
 
 
 def _decayed(params):

@@ -23,9 +23,13 @@ SIZES = dict(
     max_position_embeddings=1024,
 )
 LLAMA3 = dict(
-    rope_type="llama3", rope_theta=50000.0, factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
+    rope_type="llama3",
+    rope_theta=50000.0,
+    factor=4.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
     original_max_position_embeddings=128,
-)  # fmt: skip
+)
 MODELS = {
     # Grouped heads wider than hidden_size / heads, Llama 3 frequencies, separate head.
     "llama_grouped": dict(
@@ -42,7 +46,9 @@ def make(name: str, options: dict) -> None:
     torch.manual_seed(sum(map(ord, name)))
     config = transformers.LlamaConfig(vocab_size=96, initializer_range=0.2, **SIZES, **options)
     kind = (
-        transformers.LlamaForTokenClassification if "num_labels" in options else transformers.LlamaForCausalLM
+        transformers.LlamaForTokenClassification
+        if "num_labels" in options
+        else transformers.LlamaForCausalLM
     )
     model = kind(config).eval().float()
     with torch.no_grad():

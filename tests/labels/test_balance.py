@@ -11,7 +11,11 @@ from glore_jax.labels.balance import balance, balance_counts, label_rates
 def labelled(draw):
     shapes = draw(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6)), max_size=30))
     return [
-        {"question_id": f"q{i % 5}", "sample_id": i, "labels": [1] * min(good, n) + [0] * (n - min(good, n))}
+        {
+            "question_id": f"q{i % 5}",
+            "sample_id": i,
+            "labels": [1] * min(good, n) + [0] * (n - min(good, n)),
+        }
         for i, (good, n) in enumerate(shapes)
     ]
 
@@ -22,13 +26,23 @@ def test_balance(records, seed, shuffler):
     assert [len(w) for w in weights] == [len(r["labels"]) for r in records]
     counts, rates = balance_counts(records, weights), label_rates(records)
     longest = max((len(r["labels"]) for r in records), default=0)
-    assert [c["length"] for c in counts] == [r["length"] for r in rates] == list(range(1, longest + 1))
+    assert (
+        [c["length"] for c in counts] == [r["length"] for r in rates] == list(range(1, longest + 1))
+    )
     for step in range(longest):
-        pairs = [(r["labels"][step], w[step]) for r, w in zip(records, weights) if len(r["labels"]) > step]
+        pairs = [
+            (r["labels"][step], w[step])
+            for r, w in zip(records, weights)
+            if len(r["labels"]) > step
+        ]
         good, bad = pairs.count((1, 1.0)), pairs.count((0, 1.0))
         ones = sum(label for label, _ in pairs)
         assert good == bad == min(ones, len(pairs) - ones)  # equal, and no more dropped than needed
-        assert counts[step] == {"length": step + 1, "kept": good + bad, "dropped": len(pairs) - good - bad}
+        assert counts[step] == {
+            "length": step + 1,
+            "kept": good + bad,
+            "dropped": len(pairs) - good - bad,
+        }
         assert rates[step] == {"length": step + 1, "n": len(pairs), "rate": ones / len(pairs)}
 
     order = list(range(len(records)))
@@ -39,7 +53,8 @@ def test_balance(records, seed, shuffler):
 def test_which_labels_are_kept_is_random():
     """The draw is new at every length and for every seed: no record is favoured all along."""
     records = [
-        {"question_id": "q", "sample_id": i, "labels": [1, 1, 1] if i < 40 else [0, 0, 0]} for i in range(50)
+        {"question_id": "q", "sample_id": i, "labels": [1, 1, 1] if i < 40 else [0, 0, 0]}
+        for i in range(50)
     ]
     kept = [[w[step] for w in balance(records, 0)[:40]] for step in range(3)]
     assert sum(kept[0]) == 10 and kept[0] != kept[1] != kept[2] != kept[0]

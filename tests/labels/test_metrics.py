@@ -29,7 +29,10 @@ def test_within_pair_accuracy_and_auc(groups):
     assert n == len(results) and value == (pytest.approx(np.mean(results)) if results else None)
     for rows in groups:
         single = outcomes(rows)
-        assert metrics.auc(*split(rows)) == (pytest.approx(np.mean(single)) if single else None, len(rows))
+        assert metrics.auc(*split(rows)) == (
+            pytest.approx(np.mean(single)) if single else None,
+            len(rows),
+        )
 
 
 @given(items, grid)
@@ -46,7 +49,9 @@ def test_binary_scores(rows, threshold):
     assert result["f1"] == ratio(2 * tp, 2 * tp + fp + fn)
     assert result["false_alarm"] == ratio(fp, fp + tn) and result["missed"] == ratio(fn, fn + tp)
     both = fp + tn and fn + tp
-    assert result["balanced_acc"] == (pytest.approx((tp / (tp + fn) + tn / (fp + tn)) / 2) if both else None)
+    assert result["balanced_acc"] == (
+        pytest.approx((tp / (tp + fn) + tn / (fp + tn)) / 2) if both else None
+    )
 
 
 def test_threshold_itself_is_called_bad():

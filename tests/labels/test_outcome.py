@@ -16,14 +16,21 @@ from glore_jax.labels.outcome import distinct_samples, orm_records
 def sample(question, index, text, correct):
     steps = [f"{text} {line}" for line in range(1 + text % 3)] + [f"#### {int(correct)}"]
     return dict(
-        question_id=f"q{question}", sample_id=index, question="?", gold="1", steps=steps, correct=correct
+        question_id=f"q{question}",
+        sample_id=index,
+        question="?",
+        gold="1",
+        steps=steps,
+        correct=correct,
     )
 
 
 @st.composite
 def sample_sets(draw):
     """Samples of up to 3 questions; few texts, so that many are identical."""
-    rows = draw(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.booleans()), max_size=40))
+    rows = draw(
+        st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.booleans()), max_size=40)
+    )
     return [sample(q, i, text, correct) for i, (q, text, correct) in enumerate(rows)]
 
 
@@ -33,7 +40,10 @@ def test_identity_rank():
     counts = np.bincount((np.array(ranks) * 10).astype(int), minlength=10)
     assert counts.min() > 150 and counts.max() < 250  # uniform: 200 +- 13
     assert identity_rank(7, "q1", 2) == identity_rank(np.int64(7), "q1", np.int32(2))
-    assert len({identity_rank(1, "2"), identity_rank(12), identity_rank("12"), identity_rank(1, 2)}) == 4
+    assert (
+        len({identity_rank(1, "2"), identity_rank(12), identity_rank("12"), identity_rank(1, 2)})
+        == 4
+    )
     # The same on any machine and in any version: sha256 of the text [0, "q", 1].
     assert identity_rank(0, "q", 1) == 0.2710223531205862
 
@@ -71,7 +81,9 @@ def test_draws_depend_on_the_seed_and_not_on_other_questions():
 
 def test_balanced_cap_counts_both_sides():
     samples = [sample(0, i, i, i < 10) for i in range(30)]
-    sizes = {cap: [r["correct"] for r in orm_records(samples, True, cap, 0)] for cap in (0, 2, 5, 6, 100)}
+    sizes = {
+        cap: [r["correct"] for r in orm_records(samples, True, cap, 0)] for cap in (0, 2, 5, 6, 100)
+    }
     assert {cap: (c.count(True), c.count(False)) for cap, c in sizes.items()} == {
         0: (10, 10),
         2: (1, 1),

@@ -27,7 +27,9 @@ def sample(question, index, text, correct):
 
 @st.composite
 def sample_sets(draw):
-    rows = draw(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 7), st.booleans()), max_size=30))
+    rows = draw(
+        st.lists(st.tuples(st.integers(0, 2), st.integers(0, 7), st.booleans()), max_size=30)
+    )
     return [sample(q, i, text, correct) for i, (q, text, correct) in enumerate(rows)]
 
 
@@ -49,7 +51,9 @@ def labelled_sets(draw):
             traces.append(dict(cut=error, steps=["#### 0"], verified=False))
         if 0 <= error < count - 1:
             for t in range(draw(st.integers(0, 3))):
-                traces.append(dict(cut=error + 1, steps=[f"worse {t % 2}", "#### 0"], verified=False))
+                traces.append(
+                    dict(cut=error + 1, steps=[f"worse {t % 2}", "#### 0"], verified=False)
+                )
             # Right by luck: failed the consistency test alone.
             traces.append(dict(cut=error + 1, steps=["afresh", "#### 1"], verified=False))
         records.append(
@@ -104,7 +108,11 @@ def test_targets_are_spread_like_drafts():
     samples = [sample(0, i, i, i < 6) for i in range(12)]
     for count in (1, 3, 6):
         pairs = global_pairs(samples, count, 0, grade)
-        assert len({tuple(p["target"]) for p in pairs}) == len({tuple(p["draft"]) for p in pairs}) == count
+        assert (
+            len({tuple(p["target"]) for p in pairs})
+            == len({tuple(p["draft"]) for p in pairs})
+            == count
+        )
 
 
 @given(labelled_sets(), st.sampled_from([0, 1, 3]), st.integers(0, 3), st.booleans(), st.randoms())
@@ -122,7 +130,8 @@ def test_local_pairs(data, per_question, seed, failed, shuffler):
         origin = [
             r
             for r in records
-            if r["first_error"] == error and r["completions"][: error + 1] == p["draft"][: error + 1]
+            if r["first_error"] == error
+            and r["completions"][: error + 1] == p["draft"][: error + 1]
         ]
         assert origin
         if not any(r["completions"] == p["draft"] for r in records):
@@ -134,7 +143,12 @@ def test_local_pairs(data, per_question, seed, failed, shuffler):
 
 
 GOOD = dict(
-    question_id="q0", sample_id=0, question="question 0", gold="1", steps=["r", "#### 1"], correct=True
+    question_id="q0",
+    sample_id=0,
+    question="question 0",
+    gold="1",
+    steps=["r", "#### 1"],
+    correct=True,
 )
 
 
@@ -167,7 +181,9 @@ def test_failed_continuations_of_the_bad_prefix_become_drafts():
     assert [(p["draft"], p["first_error"], p["target"]) for p in more[1:]] == [
         (["a", "b", "y", "#### 0"], 1, ["a", "B", "#### 1"])
     ]
-    first = record(labels=[0, 0, 0, 0], first_error=0, traces=[dict(cut=1, steps=["v"], verified=False)])
+    first = record(
+        labels=[0, 0, 0, 0], first_error=0, traces=[dict(cut=1, steps=["v"], verified=False)]
+    )
     pairs = local_pairs([first], [GOOD], 0, 0, True, grade)
     assert [(p["draft"], p["first_error"], p["target"]) for p in pairs] == [
         (["a", "b", "c", "#### 0"], 0, ["r", "#### 1"]),
@@ -189,7 +205,10 @@ def test_drafts_without_a_known_target_and_right_drafts_give_no_pairs():
         (dict(first_error=2), "first_error = 2"),
         (dict(labels=[1, 0, 1, 0]), "first_error = 1"),
         (dict(labels=[1, 0, 0]), "3 labels of 4 steps"),
-        (dict(traces=[dict(cut=1, steps=["B", "#### 11"], verified=True)]), "target of a local pair"),
+        (
+            dict(traces=[dict(cut=1, steps=["B", "#### 11"], verified=True)]),
+            "target of a local pair",
+        ),
         (dict(completions=["a", "b", "c", "#### 1"]), "draft of a local pair"),
         (dict(question_id="q9"), "no samples"),
     ],

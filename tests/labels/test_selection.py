@@ -48,7 +48,11 @@ def test_majority_is_a_most_frequent_number(answers):
     winner = majority_vote(answers)
     assert (winner is None) == (not votes)
     if votes:
-        ties = [float(a) for a in answers if a not in ("x", None) and votes[float(a)] == max(votes.values())]
+        ties = [
+            float(a)
+            for a in answers
+            if a not in ("x", None) and votes[float(a)] == max(votes.values())
+        ]
         assert float(winner) == ties[0]
 
 
@@ -94,7 +98,9 @@ def test_curve_invariants(rows):
         if not rows:
             assert curve["mean"] == curve["low"] == curve["high"] == [None] * 3
             continue
-        for mean, low, high, most in zip(curve["mean"], curve["low"], curve["high"], result["pass"]["mean"]):
+        for mean, low, high, most in zip(
+            curve["mean"], curve["low"], curve["high"], result["pass"]["mean"]
+        ):
             assert 0 <= low <= high <= 1 and mean <= most + 1e-9
         assert curve["mean"][0] == result["pass"]["mean"][0]  # one sample: nothing to choose
     if rows:

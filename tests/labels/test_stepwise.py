@@ -27,9 +27,24 @@ TASK = AnyTask({})
     "prefix, continuation, plain, consistent",
     [
         (["2+3 = <<2+3=5>>5"], ["5*2 = <<5*2=10>>10", "#### 10"], True, True),
-        (["2+3 = <<2+3=6>>6"], ["2+3 = 5, 5*2 = <<5*2=10>>10", "#### 10"], True, False),  # solved afresh
-        (["1+1 = <<1+1=2>>2"], ["12-2.5 = 9.5, 9.5+0.5 = 10", "#### 10"], True, False),  # 2 in 12 is no use
-        (["2+3 = <<2+3=5>>5.0"], ["$5.00*2 = 10", "#### 10"], True, True),  # equal numbers, other texts
+        (
+            ["2+3 = <<2+3=6>>6"],
+            ["2+3 = 5, 5*2 = <<5*2=10>>10", "#### 10"],
+            True,
+            False,
+        ),  # solved afresh
+        (
+            ["1+1 = <<1+1=2>>2"],
+            ["12-2.5 = 9.5, 9.5+0.5 = 10", "#### 10"],
+            True,
+            False,
+        ),  # 2 in 12 is no use
+        (
+            ["2+3 = <<2+3=5>>5.0"],
+            ["$5.00*2 = 10", "#### 10"],
+            True,
+            True,
+        ),  # equal numbers, other texts
         (["5*2 = <<5*2=10>>10"], ["#### 10"], True, True),
         (["4*2 = <<4*2=8>>8"], ["#### 10"], True, False),
         (["Let us think."], ["#### 10"], True, True),  # no result that could be used
@@ -147,7 +162,13 @@ def test_backward_waits_for_an_outcome_and_then_stops():
     assert result.labels == [1, 1, 1, 0, 0] and result.first_error == 3
     assert result.tries == [0, 0, 2, 8, 0]
     assert result.source == ["propagated", "propagated", "rollout", "rollout", "graded"]
-    assert hit_rates(result.hits, result.tries, 8) == [None, None, None, 0.0, None]  # 1 of 2 is no rate
+    assert hit_rates(result.hits, result.tries, 8) == [
+        None,
+        None,
+        None,
+        0.0,
+        None,
+    ]  # 1 of 2 is no rate
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -166,7 +187,13 @@ def test_misuse_is_refused():
     with pytest.raises(ValueError, match="not running"):
         labeller.record(2, 0, 8)
     assert [labeller.next_cut(), labeller.next_cut(), labeller.next_cut()] == [2, 1, None]
-    for hits, tries in [(0, 7), (3, 2), (-1, 8), (9, 9), (0, 0)]:  # (0, 7): a bad label needs all 8 failures
+    for hits, tries in [
+        (0, 7),
+        (3, 2),
+        (-1, 8),
+        (9, 9),
+        (0, 0),
+    ]:  # (0, 7): a bad label needs all 8 failures
         with pytest.raises(ValueError, match="hits of"):
             labeller.record(2, hits, tries)
     labeller.record(2, 0, 8)

@@ -12,9 +12,12 @@ from flax import nnx
 
 from glore_jax.models import attention, hf, llama
 from glore_jax.models.config import LlamaConfig, RopeScaling
+from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
 
-LLAMA3 = RopeScaling(factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position=128)
+LLAMA3 = RopeScaling(
+    factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position=128
+)
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +31,15 @@ def tiny():
 
     def make(**changes):
         sizes = dict(
-            vocab_size=96, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2,
-            head_dim=8, max_positions=1024,
-        )  # fmt: skip
+            vocab_size=96,
+            hidden_size=32,
+            intermediate_size=48,
+            num_layers=2,
+            num_heads=4,
+            num_kv_heads=2,
+            head_dim=8,
+            max_positions=1024,
+        )
         return LlamaConfig(**{**sizes, **changes})
 
     return make
@@ -78,7 +87,11 @@ def run():
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
         return forward(
-            graphdef, params, tokens, positions, jnp.ones_like(tokens) if segments is None else segments
+            graphdef,
+            params,
+            tokens,
+            positions,
+            jnp.ones_like(tokens) if segments is None else segments,
         )
 
     return call
@@ -88,7 +101,9 @@ def run():
 def tokenizer():
     """A newline and 91 printable characters, one token each, then <s> and </s>: fits a vocabulary of 96."""
     alphabet = ["\n", *map(chr, range(32, 32 + 91))]
-    backend = tokenizers.Tokenizer(tokenizers.models.BPE({c: i for i, c in enumerate(alphabet)}, []))
+    backend = tokenizers.Tokenizer(
+        tokenizers.models.BPE({c: i for i, c in enumerate(alphabet)}, [])
+    )
     backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex("."), "isolated")
     backend.decoder = tokenizers.decoders.Fuse()
     backend.add_special_tokens(["<s>", "</s>"])
@@ -114,7 +129,13 @@ def in_transformers(tmp_path, tokenizer):
     transformers = pytest.importorskip("transformers")
 
     def load(config, params):
-        hf.save_policy(tmp_path / "for_transformers", config, params, tokenizer, "float32")
-        return transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "for_transformers").eval().float()
+        hf.save_policy(
+            tmp_path / "for_transformers", Model(None, params, config, tokenizer), "float32"
+        )
+        return (
+            transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "for_transformers")
+            .eval()
+            .float()
+        )
 
     return load

@@ -65,7 +65,9 @@ def test_prefix_is_seen_both_ways_within_its_segment():
         . . . . . x x
     """)
     np.testing.assert_array_equal(sees(attention.prefix_lm(segments, prefix), 7)[0], expected)
-    np.testing.assert_array_equal(sees(attention.causal(segments, prefix_mask=prefix), 7)[0], expected)
+    np.testing.assert_array_equal(
+        sees(attention.causal(segments, prefix_mask=prefix), 7)[0], expected
+    )
 
 
 def test_rows_have_their_own_masks():
@@ -76,7 +78,10 @@ def test_rows_have_their_own_masks():
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 def test_matches_a_plain_loop(kv_heads):
     batch, length, heads, width = 2, 9, 4, 6
-    q, k, v = draw(0, batch, length, heads, width), *(draw(i, batch, length, kv_heads, width) for i in (1, 2))
+    q, k, v = (
+        draw(0, batch, length, heads, width),
+        *(draw(i, batch, length, kv_heads, width) for i in (1, 2)),
+    )
     segments = np.array([[1, 1, 1, 1, 2, 2, 2, 0, 0], [3, 3, 3, 3, 3, 3, 3, 3, 3]])
     out, _ = run(attention.causal(jnp.asarray(segments)), q, k, v)
 
@@ -129,7 +134,9 @@ def test_softmax_is_float32_for_bfloat16_inputs():
     out, _ = run(attention.causal(jnp.ones((1, length), jnp.int32)), q, q, v)
     assert out.dtype == jnp.bfloat16
     np.testing.assert_allclose(out.astype(jnp.float32), 1, atol=0.01)
-    jaxpr = jax.make_jaxpr(lambda x: attention.causal(jnp.ones((1, length), jnp.int32))(x, x, x, None)[0])(q)
+    jaxpr = jax.make_jaxpr(
+        lambda x: attention.causal(jnp.ones((1, length), jnp.int32))(x, x, x, None)[0]
+    )(q)
     exponentials = [line for line in str(jaxpr).splitlines() if " exp " in line]
     assert exponentials and all("f32" in line for line in exponentials)
 

@@ -8,10 +8,20 @@ from glore_jax.errors import UserError
 from glore_jax.models.config import LlamaConfig, RopeScaling
 
 LLAMA_2 = dict(
-    model_type="llama", vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
-    num_attention_heads=32, num_key_value_heads=32, hidden_act="silu", max_position_embeddings=4096,
-    rms_norm_eps=1e-5, rope_scaling=None, tie_word_embeddings=False, pretraining_tp=1,
-)  # fmt: skip
+    model_type="llama",
+    vocab_size=32000,
+    hidden_size=4096,
+    intermediate_size=11008,
+    num_hidden_layers=32,
+    num_attention_heads=32,
+    num_key_value_heads=32,
+    hidden_act="silu",
+    max_position_embeddings=4096,
+    rms_norm_eps=1e-5,
+    rope_scaling=None,
+    tie_word_embeddings=False,
+    pretraining_tp=1,
+)
 SCALING = dict(
     rope_type="llama3",
     factor=8.0,
@@ -24,7 +34,9 @@ LLAMA_3 = dict(LLAMA_2, num_key_value_heads=8, rope_theta=500000.0, rope_scaling
 
 def test_llama_2():
     config = LlamaConfig.from_hf(LLAMA_2)
-    assert config == LlamaConfig(32000, 4096, 11008, 32, 32, 32, 128, 10000.0, None, 1e-5, False, 4096)
+    assert config == LlamaConfig(
+        32000, 4096, 11008, 32, 32, 32, 128, 10000.0, None, 1e-5, False, 4096
+    )
 
 
 def test_both_transformers_forms_mean_the_same():
@@ -37,7 +49,9 @@ def test_both_transformers_forms_mean_the_same():
 
 def test_transformers_5_default_rope():
     new = {k: v for k, v in LLAMA_2.items() if k != "rope_scaling"}
-    config = LlamaConfig.from_hf(dict(new, rope_parameters={"rope_type": "default", "rope_theta": 7000.0}))
+    config = LlamaConfig.from_hf(
+        dict(new, rope_parameters={"rope_type": "default", "rope_theta": 7000.0})
+    )
     assert (config.rope_theta, config.rope_scaling) == (7000.0, None)
 
 
@@ -51,14 +65,18 @@ def test_absent_keys_take_the_defaults_of_transformers():
         "num_attention_heads",
     )
     config = LlamaConfig.from_hf({k: LLAMA_2[k] for k in keep})
-    assert config == LlamaConfig(32000, 4096, 11008, 32, 32, 32, 128, 10000.0, None, 1e-6, False, 2048)
+    assert config == LlamaConfig(
+        32000, 4096, 11008, 32, 32, 32, 128, 10000.0, None, 1e-6, False, 2048
+    )
 
 
 def test_head_dim_may_differ_from_hidden_over_heads():
     assert LlamaConfig.from_hf(dict(LLAMA_2, head_dim=64)).head_dim == 64
 
 
-@pytest.mark.parametrize("hf", [LLAMA_2, LLAMA_3, dict(LLAMA_2, tie_word_embeddings=True, head_dim=64)])
+@pytest.mark.parametrize(
+    "hf", [LLAMA_2, LLAMA_3, dict(LLAMA_2, tie_word_embeddings=True, head_dim=64)]
+)
 def test_round_trip(hf):
     config = LlamaConfig.from_hf(hf)
     assert LlamaConfig.from_hf(config.to_hf()) == config
@@ -74,7 +92,10 @@ def test_round_trip(hf):
         ({"attention_bias": True}, "attention_bias"),
         ({"mlp_bias": True}, "mlp_bias"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
-        ({"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
+        (
+            {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}},
+            "partial_rotary_factor",
+        ),
         ({"sliding_window": 4096}, "sliding_window"),
         ({"pretraining_tp": 2}, "pretraining_tp"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),

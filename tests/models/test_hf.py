@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from glore_jax.errors import UserError
 from glore_jax.models import hf, llama, reward
 from glore_jax.models.config import RopeScaling
+from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 
 TOKENS = np.random.default_rng(0).integers(0, 96, (1, 600))
@@ -53,7 +54,7 @@ def rewrite(folder, change):
 def test_policy_round_trip(tmp_path, tiny, fresh, tokenizer, changes):
     config = tiny(num_layers=3, **changes)
     _, params = fresh(config)
-    hf.save_policy(tmp_path / "model", config, params, tokenizer, "float32")
+    hf.save_policy(tmp_path / "model", Model(None, params, config, tokenizer), "float32")
     assert hf.read_config(tmp_path / "model") == config
     assert_same(hf.load_policy_params(tmp_path / "model", config), params)
     assert ("lm_head.weight" in weights(tmp_path / "model")) == (not config.tie_embeddings)
@@ -61,7 +62,7 @@ def test_policy_round_trip(tmp_path, tiny, fresh, tokenizer, changes):
 
 def test_reward_round_trip(tmp_path, tiny, fresh, tokenizer):
     _, params = fresh(tiny(), module=reward)
-    hf.save_reward(tmp_path / "model", tiny(), params, tokenizer, "float32")
+    hf.save_reward(tmp_path / "model", Model(None, params, tiny(), tokenizer), "float32")
     assert hf.read_config(tmp_path / "model") == tiny()
     assert_same(hf.load_reward_params(tmp_path / "model", tiny()), params)
     stored = weights(tmp_path / "model")
@@ -71,26 +72,29 @@ def test_reward_round_trip(tmp_path, tiny, fresh, tokenizer):
 
 def test_kernels_are_stored_out_by_in_layer_by_layer(tmp_path, tiny, fresh, tokenizer):
     _, params = fresh(tiny())
-    hf.save_policy(tmp_path, tiny(), params, tokenizer, "float32")
+    hf.save_policy(tmp_path, Model(None, params, tiny(), tokenizer), "float32")
     gate = params["layers"]["mlp"]["gate"][...]
-    np.testing.assert_array_equal(weights(tmp_path)["model.layers.1.mlp.gate_proj.weight"], gate[1].T)
+    np.testing.assert_array_equal(
+        weights(tmp_path)["model.layers.1.mlp.gate_proj.weight"], gate[1].T
+    )
 
 
 def test_bfloat16_on_disk_and_in_memory(tmp_path, tiny, fresh, tokenizer):
     _, params = fresh(tiny())
-    hf.save_policy(tmp_path, tiny(), params, tokenizer)
+    hf.save_policy(tmp_path, Model(None, params, tiny(), tokenizer))
     assert json.loads((tmp_path / "config.json").read_text())["torch_dtype"] == "bfloat16"
     rounded = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
     assert_same(hf.load_policy_params(tmp_path, tiny(), jnp.bfloat16), rounded)
     assert_same(
-        hf.load_policy_params(tmp_path, tiny()), jax.tree.map(lambda x: x.astype(jnp.float32), rounded)
+        hf.load_policy_params(tmp_path, tiny()),
+        jax.tree.map(lambda x: x.astype(jnp.float32), rounded),
     )
 
 
 def test_many_files_with_an_index(tmp_path, tiny, fresh, tokenizer, monkeypatch):
     _, params = fresh(tiny())
     monkeypatch.setattr(hf, "_FILE_BYTES", 20_000)
-    hf.save_policy(tmp_path, tiny(), params, tokenizer, "float32")
+    hf.save_policy(tmp_path, Model(None, params, tiny(), tokenizer), "float32")
     files = sorted(f.name for f in tmp_path.glob("*.safetensors"))
     assert len(files) > 2 and files[0] == f"model-00001-of-{len(files):05d}.safetensors"
     index = json.loads((tmp_path / hf.INDEX).read_text())
@@ -103,7 +107,7 @@ def test_many_files_with_an_index(tmp_path, tiny, fresh, tokenizer, monkeypatch)
 
 
 def test_config_names_the_special_tokens(tmp_path, tiny, fresh, tokenizer):
-    hf.save_policy(tmp_path, tiny(), fresh(tiny())[1], tokenizer)
+    hf.save_policy(tmp_path, Model(None, fresh(tiny())[1], tiny(), tokenizer))
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["bos_token_id"], config["eos_token_id"]) == (tokenizer.bos_id, tokenizer.eos_id)
     assert "pad_token_id" not in config  # it is the end of text, which must keep its embedding
@@ -119,7 +123,9 @@ def test_loading_onto_a_mesh(tmp_path, tiny, fresh, tokenizer, module):
         else (hf.save_reward, hf.load_reward_params)
     )
     save(tmp_path, config, params, tokenizer, "float32")
-    shardings = meshes.param_shardings(module.abstract(config)[1], meshes.make_mesh(data=2, fsdp=2, tensor=2))
+    shardings = meshes.param_shardings(
+        module.abstract(config)[1], meshes.make_mesh(data=2, fsdp=2, tensor=2)
+    )
     loaded = load(tmp_path, config, shardings=shardings)
     assert_same(loaded, params)
     jax.tree.map(lambda x, s: np.testing.assert_equal(x.sharding, s), loaded, shardings)
@@ -131,7 +137,7 @@ def test_layers_over_devices(tmp_path, tiny, fresh, tokenizer):
     """Nothing in the reader assumes that a device holds every layer."""
     config = tiny(num_layers=4)
     _, params = fresh(config)
-    hf.save_policy(tmp_path, config, params, tokenizer, "float32")
+    hf.save_policy(tmp_path, Model(None, params, config, tokenizer), "float32")
     mesh = jax.make_mesh((4,), ("x",), devices=jax.devices()[:4])
     over, whole = NamedSharding(mesh, PartitionSpec("x")), NamedSharding(mesh, PartitionSpec())
     shardings = jax.tree.map(lambda x: over if x.shape[0] == 4 else whole, params)
@@ -159,7 +165,7 @@ def test_the_host_never_holds_the_model(tmp_path, tiny, fresh, tokenizer):
     largest = 4 * 128 * 512
 
     def write():
-        hf.save_policy(tmp_path / "model", config, params, tokenizer, "float32")
+        hf.save_policy(tmp_path / "model", Model(None, params, config, tokenizer), "float32")
 
     def read():
         hf.load_policy_params(tmp_path / "model", config, shardings=shardings)
@@ -177,7 +183,11 @@ def test_the_host_never_holds_the_model(tmp_path, tiny, fresh, tokenizer):
 def test_their_policy_loads_here(tmp_path, run, torch_logits, tie):
     transformers = pytest.importorskip("transformers")
     sizes = dict(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, vocab_size=96
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        vocab_size=96,
     )
     theirs = transformers.LlamaForCausalLM(
         transformers.LlamaConfig(
@@ -199,13 +209,17 @@ def test_our_policy_loads_there(tiny, fresh, run, in_transformers, torch_logits)
     config = tiny(rope_theta=3e4, head_dim=16)
     graphdef, params = fresh(config)
     theirs = in_transformers(config, params)
-    np.testing.assert_allclose(torch_logits(theirs, TOKENS), run(graphdef, params, TOKENS), atol=1e-4)
+    np.testing.assert_allclose(
+        torch_logits(theirs, TOKENS), run(graphdef, params, TOKENS), atol=1e-4
+    )
 
 
-def test_our_reward_model_loads_there_and_theirs_here(tmp_path, tiny, fresh, run, tokenizer, torch_logits):
+def test_our_reward_model_loads_there_and_theirs_here(
+    tmp_path, tiny, fresh, run, tokenizer, torch_logits
+):
     transformers = pytest.importorskip("transformers")
     graphdef, params = fresh(tiny(), module=reward)
-    hf.save_reward(tmp_path / "ours", tiny(), params, tokenizer, "float32")
+    hf.save_reward(tmp_path / "ours", Model(None, params, tiny(), tokenizer), "float32")
     theirs = transformers.AutoModelForTokenClassification.from_pretrained(tmp_path / "ours").eval()
     logits = run(graphdef, params, TOKENS)
     np.testing.assert_allclose(torch_logits(theirs, TOKENS)[..., 0], logits, atol=1e-4)
@@ -220,7 +234,7 @@ def test_our_reward_model_loads_there_and_theirs_here(tmp_path, tiny, fresh, run
 
 @pytest.fixture
 def folder(tmp_path, tiny, fresh, tokenizer):
-    hf.save_policy(tmp_path / "model", tiny(), fresh(tiny())[1], tokenizer, "float32")
+    hf.save_policy(tmp_path / "model", Model(None, fresh(tiny())[1], tiny(), tokenizer), "float32")
     return tmp_path / "model"
 
 
@@ -259,7 +273,9 @@ def test_missing_tensor(folder, tiny):
 def test_unknown_tensor(folder, tiny):
     rewrite(
         folder,
-        lambda tensors: tensors.update({"model.layers.0.self_attn.q_proj.bias": np.zeros(32, np.float32)}),
+        lambda tensors: tensors.update(
+            {"model.layers.0.self_attn.q_proj.bias": np.zeros(32, np.float32)}
+        ),
     )
     refused(folder, tiny(), "unknown", "model.layers.0.self_attn.q_proj.bias")
 
@@ -296,25 +312,32 @@ def test_damaged_index(folder, tiny):
 
 def test_policy_for_reward_and_the_reverse(tmp_path, folder, tiny, fresh, tokenizer):
     refused(folder, tiny(), "score.weight", load=hf.load_reward_params)
-    hf.save_reward(tmp_path / "reward", tiny(), fresh(tiny(), module=reward)[1], tokenizer)
+    hf.save_reward(
+        tmp_path / "reward", Model(None, fresh(tiny(), module=reward)[1], tiny(), tokenizer)
+    )
     refused(tmp_path / "reward", tiny(), "lm_head.weight")
     refused(tmp_path / "reward", tiny(tie_embeddings=True), "unknown", "score.weight")
 
 
 def test_harmless_extras_are_accepted(tmp_path, folder, tiny, fresh, tokenizer):
     rewrite(
-        folder, lambda t: t.update({"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32)})
+        folder,
+        lambda t: t.update(
+            {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32)}
+        ),
     )
     assert_same(hf.load_policy_params(folder, tiny()), fresh(tiny())[1])
     tied = tiny(tie_embeddings=True)
-    hf.save_policy(tmp_path / "tied", tied, fresh(tied)[1], tokenizer, "float32")
-    rewrite(tmp_path / "tied", lambda t: t.update({"lm_head.weight": t["model.embed_tokens.weight"]}))
+    hf.save_policy(tmp_path / "tied", Model(None, fresh(tied)[1], tied, tokenizer), "float32")
+    rewrite(
+        tmp_path / "tied", lambda t: t.update({"lm_head.weight": t["model.embed_tokens.weight"]})
+    )
     assert_same(hf.load_policy_params(tmp_path / "tied", tied), fresh(tied)[1])
 
 
 def test_unknown_dtype(tmp_path, tiny, fresh, tokenizer):
     with pytest.raises(ValueError, match="int8"):
-        hf.save_policy(tmp_path, tiny(), fresh(tiny())[1], tokenizer, "int8")
+        hf.save_policy(tmp_path, Model(None, fresh(tiny())[1], tiny(), tokenizer), "int8")
 
 
 # Atomic.
@@ -323,7 +346,7 @@ def test_unknown_dtype(tmp_path, tiny, fresh, tokenizer):
 def test_saving_replaces_the_whole_folder(folder, tiny, fresh, tokenizer):
     (folder / "left-over.txt").write_text("from the old model")
     _, params = fresh(tiny(), seed=1)
-    hf.save_policy(folder, tiny(), params, tokenizer, "float32")
+    hf.save_policy(folder, Model(None, params, tiny(), tokenizer), "float32")
     assert not (folder / "left-over.txt").exists()
     assert_same(hf.load_policy_params(folder, tiny()), params)
     assert [f.name for f in folder.parent.iterdir()] == ["model"]
@@ -332,7 +355,7 @@ def test_saving_replaces_the_whole_folder(folder, tiny, fresh, tokenizer):
 def test_a_failed_save_leaves_the_old_folder(folder, tiny, fresh, tokenizer, monkeypatch):
     monkeypatch.setattr(hf, "open", lambda *_: open("/dev/full", "wb"), raising=False)
     with pytest.raises(UserError, match="No space left") as error:
-        hf.save_policy(folder, tiny(), fresh(tiny(), seed=1)[1], tokenizer)
+        hf.save_policy(folder, Model(None, fresh(tiny(), seed=1)[1], tiny(), tokenizer))
     assert str(folder) in str(error.value)
     assert_same(hf.load_policy_params(folder, tiny()), fresh(tiny())[1])
     assert [f.name for f in folder.parent.iterdir()] == ["model"]
@@ -362,7 +385,7 @@ def test_object_store(tmp_path, folder, tiny, fresh, tokenizer, monkeypatch):
     monkeypatch.setattr(hf, "_FILE_BYTES", 20_000)
     bucket.mkdir()
     _, params = fresh(tiny())
-    hf.save_policy("gs://models/base", tiny(), params, tokenizer, "float32")
+    hf.save_policy("gs://models/base", Model(None, params, tiny(), tokenizer), "float32")
     assert written[-1] == "config.json" and len(written) > 5
     assert (bucket / "models" / "base" / "config.json").exists()
     assert hf.read_config("gs://models/base") == tiny()
@@ -376,13 +399,14 @@ import sys, jax, jax.numpy as jnp
 rank, port, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank, initialization_timeout=60)
 from glore_jax.models import hf, llama
+from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.parallel import mesh as meshes
 config = hf.read_config(folder)
 shardings = meshes.param_shardings(llama.abstract(config)[1], meshes.make_mesh(fsdp=2, tensor=1))
 params = hf.load_policy_params(folder, config, shardings=shardings)
 assert not params["embedding"][...].is_fully_addressable
-hf.save_policy(folder + "-again", config, params, Tokenizer.load(folder), "float32")
+hf.save_policy(folder + "-again", Model(None, params, config, Tokenizer.load(folder)), "float32")
 """
 
 

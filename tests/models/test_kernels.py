@@ -101,7 +101,9 @@ for mask in (None, prefix):
 def test_cudnn_itself_agrees_with_the_reference():
     """bfloat16 on the GPU against float32, outputs and gradients, packed, with and without a prefix."""
     plain = {k: v for k, v in os.environ.items() if k not in ("JAX_PLATFORMS", "XLA_FLAGS")}
-    done = subprocess.run([sys.executable, "-c", _ON_GPU], env=plain, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _ON_GPU], env=plain, capture_output=True, text=True
+    )
     if done.returncode == 3:
         pytest.skip("no GPU here")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -122,7 +124,11 @@ def test_keep_kv_gives_them_back():
 def test_short_rows_are_left_to_xla():
     # Without `interpret` the kernel itself cannot run here.
     kernel = kernels.Splash(meshes.single_device_mesh().abstract_mesh)
-    q, kv, segments = draw(0, 1, 128, 2, WIDTH), draw(1, 1, 128, 1, WIDTH), jnp.ones((1, 128), jnp.int32)
+    q, kv, segments = (
+        draw(0, 1, 128, 2, WIDTH),
+        draw(1, 1, 128, 1, WIDTH),
+        jnp.ones((1, 128), jnp.int32),
+    )
     found, _ = jax.jit(lambda q, kv: kernel.causal(segments)(q, kv, kv, None))(q, kv)
     np.testing.assert_array_equal(
         found, jax.jit(lambda q, kv: attention.causal(segments)(q, kv, kv, None)[0])(q, kv)
@@ -171,6 +177,8 @@ def test_chosen_by_platform_head_dim_and_dtype():
 )
 def test_asked_for_where_it_cannot_run(kernel, config, mesh, dtype):
     platform = mesh.devices.flat[0].platform
-    message = f"model.kernel is '{kernel}'.* {platform} devices, {dtype} and head_dim {config.head_dim}"
+    message = (
+        f"model.kernel is '{kernel}'.* {platform} devices, {dtype} and head_dim {config.head_dim}"
+    )
     with pytest.raises(UserError, match=message):
         kernels.choose(kernel, config, mesh, dtype)

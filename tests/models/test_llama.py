@@ -74,7 +74,8 @@ def test_against_transformers(pair, run, torch_logits):
         block, tx = theirs.model.layers[0], torch.from_numpy(x)
         rope = theirs.model.rotary_emb(tx, torch.arange(LONG)[None])
         inside = dict(
-            position_embeddings=rope, attention_mask=torch.full((LONG, LONG), -1e30).triu(1)[None, None]
+            position_embeddings=rope,
+            attention_mask=torch.full((LONG, LONG), -1e30).triu(1)[None, None],
         )
         their_norm, (their_mixed, _), their_out = (
             block.input_layernorm(tx),
@@ -86,10 +87,14 @@ def test_against_transformers(pair, run, torch_logits):
     np.testing.assert_allclose(np.tile(cos[:, :, 0], 2), rope[0], atol=2e-4)
     np.testing.assert_allclose(np.tile(sin[:, :, 0], 2), rope[1], atol=2e-4)
     np.testing.assert_allclose(mixed, their_mixed, atol=1e-4)
-    np.testing.assert_allclose(out, their_out if torch.is_tensor(their_out) else their_out[0], atol=1e-4)
+    np.testing.assert_allclose(
+        out, their_out if torch.is_tensor(their_out) else their_out[0], atol=1e-4
+    )
 
     tokens = prompt()
-    np.testing.assert_allclose(run(graphdef, params, tokens), torch_logits(theirs, tokens), atol=1e-4)
+    np.testing.assert_allclose(
+        run(graphdef, params, tokens), torch_logits(theirs, tokens), atol=1e-4
+    )
 
 
 # Cache: the injected attend.
@@ -105,7 +110,10 @@ def decode_attend(index, length):
         q = q.reshape(batch, k.shape[2], -1, width) * width**-0.5
         scores = jnp.einsum("bkgc,bskc->bkgs", q, keys)
         weights = jax.nn.softmax(jnp.where(jnp.arange(length) <= index, scores, -1e30), axis=-1)
-        return jnp.einsum("bkgs,bskc->bkgc", weights, values).reshape(batch, 1, heads, width), (keys, values)
+        return jnp.einsum("bkgs,bskc->bkgc", weights, values).reshape(batch, 1, heads, width), (
+            keys,
+            values,
+        )
 
     return attend
 
@@ -119,7 +127,9 @@ def test_prefill_then_decode_equals_one_pass(tiny, fresh, run, kv_heads, form):
 
     attend = attention.causal(jnp.ones((batch, given), jnp.int32), keep_kv=True)
     positions = jnp.broadcast_to(jnp.arange(given), (batch, given))
-    _, cache = jax.jit(lambda p: nnx.merge(graphdef, p)(tokens[:, :given], positions, attend))(params)
+    _, cache = jax.jit(lambda p: nnx.merge(graphdef, p)(tokens[:, :given], positions, attend))(
+        params
+    )
     assert cache[0].shape == (2, batch, given, kv_heads, 8)  # layers first
     pad = ((0, 0), (0, 0), (0, length - given), (0, 0), (0, 0))
     cache = jax.tree.map(lambda x: jnp.pad(x, pad), cache)
@@ -129,7 +139,9 @@ def test_prefill_then_decode_equals_one_pass(tiny, fresh, run, kv_heads, form):
     @jax.jit
     def step(params, token, index, cache):
         model = nnx.merge(graphdef, params)
-        hidden, cache = model(token, jnp.full((batch, 1), index), decode_attend(index, length), cache)
+        hidden, cache = model(
+            token, jnp.full((batch, 1), index), decode_attend(index, length), cache
+        )
         return model.logits(hidden), cache
 
     for index in range(given, length):
@@ -141,7 +153,9 @@ def test_each_layer_gets_its_slice_of_the_cache(tiny, fresh):
     graphdef, params = fresh(tiny(num_layers=3))
     ask = lambda q, k, v, cache: (q, {"index": cache["index"], "twice": 2 * cache["index"]})  # noqa: E731
     zeros = jnp.zeros((1, 4), jnp.int32)
-    _, out = jax.jit(lambda p: nnx.merge(graphdef, p)(zeros, zeros, ask, {"index": jnp.arange(3)}))(params)
+    _, out = jax.jit(lambda p: nnx.merge(graphdef, p)(zeros, zeros, ask, {"index": jnp.arange(3)}))(
+        params
+    )
     np.testing.assert_array_equal(out["index"], [0, 1, 2])
     np.testing.assert_array_equal(out["twice"], [0, 2, 4])
 
@@ -153,7 +167,9 @@ def test_later_tokens_cannot_matter(tiny, fresh, run):
     """The gradient of a token's logits by the embedding of every later token is exactly zero."""
     graphdef, params = fresh(tiny())
     length, at = 24, 10
-    tokens = jnp.arange(length)[None]  # distinct, so a row of the embedding is a place in the prompt
+    tokens = jnp.arange(length)[
+        None
+    ]  # distinct, so a row of the embedding is a place in the prompt
 
     def total(params):
         return jnp.sum(run(graphdef, params, tokens)[0, at])
@@ -183,7 +199,9 @@ def loss_and_gradient(tiny, fresh):
     return compute
 
 
-@pytest.mark.parametrize("options", [dict(remat="full"), dict(remat="dots"), dict(unroll=True)], ids=str)
+@pytest.mark.parametrize(
+    "options", [dict(remat="full"), dict(remat="dots"), dict(unroll=True)], ids=str
+)
 def test_remat_and_unroll_change_nothing(loss_and_gradient, options):
     same = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
     jax.tree.map(same, loss_and_gradient(**options), loss_and_gradient())
@@ -197,11 +215,15 @@ def test_full_remat_keeps_less():
         graphdef, params = llama.abstract(config, remat=remat)
 
         def loss(params, tokens):
-            hidden, _ = nnx.merge(graphdef, params)(tokens, tokens, attention.causal(jnp.ones_like(tokens)))
+            hidden, _ = nnx.merge(graphdef, params)(
+                tokens, tokens, attention.causal(jnp.ones_like(tokens))
+            )
             return hidden.sum()
 
         vjp = jax.eval_shape(
-            lambda p, t: jax.vjp(lambda p: loss(p, t), p)[1], params, jax.ShapeDtypeStruct((2, 64), jnp.int32)
+            lambda p, t: jax.vjp(lambda p: loss(p, t), p)[1],
+            params,
+            jax.ShapeDtypeStruct((2, 64), jnp.int32),
         )
         return sum(x.size for x in jax.tree.leaves(vjp))
 
@@ -229,10 +251,19 @@ def test_relative_positions_only(tiny, fresh, run):
 
 
 OTHER = dict(
-    vocab_size=100, hidden_size=48, intermediate_size=40, num_layers=3, num_heads=8, num_kv_heads=4,
-    head_dim=10, rope_theta=500.0, rope_scaling=RopeScaling(4.0, 1.0, 4.0, 128), rms_norm_eps=0.1,
-    tie_embeddings=True, max_positions=16,
-)  # fmt: skip
+    vocab_size=100,
+    hidden_size=48,
+    intermediate_size=40,
+    num_layers=3,
+    num_heads=8,
+    num_kv_heads=4,
+    head_dim=10,
+    rope_theta=500.0,
+    rope_scaling=RopeScaling(4.0, 1.0, 4.0, 128),
+    rms_norm_eps=0.1,
+    tie_embeddings=True,
+    max_positions=16,
+)
 
 
 @pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(LlamaConfig)])
@@ -254,7 +285,12 @@ def test_every_config_field_is_consumed(tiny, fresh, run, field):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("factor", 9.0), ("low_freq_factor", 2.0), ("high_freq_factor", 8.0), ("original_max_position", 64)],
+    [
+        ("factor", 9.0),
+        ("low_freq_factor", 2.0),
+        ("high_freq_factor", 8.0),
+        ("original_max_position", 64),
+    ],
 )
 def test_every_rope_scaling_field_is_consumed(tiny, llama3_scaling, field, value):
     before = tiny(rope_scaling=llama3_scaling)

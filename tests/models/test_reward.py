@@ -9,12 +9,15 @@ import pytest
 from flax import nnx
 
 from glore_jax.models import attention, hf, llama, reward
+from glore_jax.models.model import Model
 
 
 def test_golden_logits(golden, run):
     folder = golden / "llama_reward"
     config, expected = hf.read_config(folder), np.load(folder / "golden.npz")
-    logits = run(reward.abstract(config)[0], hf.load_reward_params(folder, config), expected["tokens"])
+    logits = run(
+        reward.abstract(config)[0], hf.load_reward_params(folder, config), expected["tokens"]
+    )
     assert logits.dtype == jnp.float32 and logits.shape == (1, 600)
     np.testing.assert_allclose(logits[0, expected["at"]], expected["logits"][:, 0], atol=1e-4)
 
@@ -25,7 +28,10 @@ def test_logits_are_the_head_on_the_hidden_states(tiny, fresh):
 
     @jax.jit
     def both(params):
-        model, attend = nnx.merge(graphdef, params), attention.causal(jnp.ones_like(tokens), keep_kv=True)
+        model, attend = (
+            nnx.merge(graphdef, params),
+            attention.causal(jnp.ones_like(tokens), keep_kv=True),
+        )
         return model.backbone(tokens, tokens, attend), model(tokens, tokens, attend)
 
     (hidden, _), (logits, cache) = both(params)
@@ -50,7 +56,9 @@ def test_from_policy(tiny, fresh, run, tie):
             original = original[key]
         np.testing.assert_array_equal(variable.get_value(), original.get_value())
     tokens = np.arange(8)[None]
-    np.testing.assert_array_equal(run(graphdef, params, tokens), 0)  # the zero head: probability 1/2
+    np.testing.assert_array_equal(
+        run(graphdef, params, tokens), 0
+    )  # the zero head: probability 1/2
     random = reward.from_policy(policy, config, seed=1, std=0.1)
     assert np.std(run(graphdef, random, tokens)) > 0
     assert not np.array_equal(
@@ -108,7 +116,7 @@ def test_the_likelihood_is_kept_in_a_folder(tiny, fresh, tmp_path, tokenizer):
     for likelihood, tie in ((True, False), (True, True), (False, False)):
         config, folder = tiny(tie_embeddings=tie), tmp_path / f"{likelihood} {tie}"
         graphdef, params = fresh(config, module=reward, likelihood=likelihood)
-        hf.save_reward(folder, config, params, tokenizer, "float32")
+        hf.save_reward(folder, Model(None, params, config, tokenizer), "float32")
         assert hf.read_reward_options(folder) == {"likelihood": likelihood}
         loaded = hf.load_reward_params(folder, config)
         np.testing.assert_allclose(read(graphdef, loaded)[0], read(graphdef, params)[0], atol=1e-6)
@@ -123,7 +131,10 @@ def test_from_policy_keeps_bfloat16(tiny, fresh):
 def test_from_policy_inside_jit(tiny, fresh):
     _, policy = fresh(tiny())
     make = jax.jit(lambda policy, key: reward.from_policy(policy, tiny(), key, std=0.1))
-    inside, outside = make(policy, jax.random.key(5)), reward.from_policy(policy, tiny(), 5, std=0.1)
+    inside, outside = (
+        make(policy, jax.random.key(5)),
+        reward.from_policy(policy, tiny(), 5, std=0.1),
+    )
     np.testing.assert_allclose(inside["weight"][...], outside["weight"][...], rtol=1e-6)
 
 
@@ -135,7 +146,9 @@ def test_no_vocabulary_head_and_logical_axes(tiny):
 
 
 def test_bfloat16_compute_gives_float32_logits(tiny):
-    graphdef, params = reward.abstract(tiny(), dtype=jnp.bfloat16, param_dtype=jnp.bfloat16, remat="full")
+    graphdef, params = reward.abstract(
+        tiny(), dtype=jnp.bfloat16, param_dtype=jnp.bfloat16, remat="full"
+    )
     forward = lambda p, t: nnx.merge(graphdef, p)(t, t, attention.causal(t))[0]  # noqa: E731
     logits = jax.eval_shape(forward, params, jax.ShapeDtypeStruct((2, 4), jnp.int32))
     assert (logits.shape, logits.dtype) == ((2, 4), jnp.float32)
@@ -150,7 +163,9 @@ def test_head_learns_before_the_backbone(tiny, fresh):
     @jax.jit
     def gradient(params):
         def loss(params):
-            logits, _ = nnx.merge(graphdef, params)(tokens, tokens, attention.causal(jnp.ones_like(tokens)))
+            logits, _ = nnx.merge(graphdef, params)(
+                tokens, tokens, attention.causal(jnp.ones_like(tokens))
+            )
             return jnp.mean(jax.nn.softplus(-logits))
 
         return jax.grad(loss)(params)

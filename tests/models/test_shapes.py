@@ -9,8 +9,13 @@ from glore_jax.models import llama, shapes
 
 @pytest.mark.parametrize(
     "name, parameters",
-    [("llama2_7b", 6_738_415_616), ("llama2_13b", 13_015_864_320), ("llama3_8b", 8_030_261_248), ("llama3_70b", 70_553_706_496)],
-)  # fmt: skip
+    [
+        ("llama2_7b", 6_738_415_616),
+        ("llama2_13b", 13_015_864_320),
+        ("llama3_8b", 8_030_261_248),
+        ("llama3_70b", 70_553_706_496),
+    ],
+)
 def test_parameters_are_those_published(name, parameters):
     leaves = jax.tree.leaves(llama.abstract(shapes.named(name))[1])
     assert sum(x.size for x in leaves) == parameters
@@ -19,10 +24,14 @@ def test_parameters_are_those_published(name, parameters):
 @pytest.mark.parametrize(
     "folder, name",
     [
-        ("checkpoints/llama-2-7b-hf", "llama2_7b"), ("gs://b/Llama-2-13b-chat/", "llama2_13b"), ("meta/Meta-Llama-3-70B", "llama3_70b"),
-        ("llama2_7b/mistral", None), ("tiny", None), ("", None),
+        ("checkpoints/llama-2-7b-hf", "llama2_7b"),
+        ("gs://b/Llama-2-13b-chat/", "llama2_13b"),
+        ("meta/Meta-Llama-3-70B", "llama3_70b"),
+        ("llama2_7b/mistral", None),
+        ("tiny", None),
+        ("", None),
     ],
-)  # fmt: skip
+)
 def test_a_folder_name_tells_the_shape(folder, name):
     assert shapes.guess(folder) == name
 

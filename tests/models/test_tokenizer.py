@@ -139,7 +139,9 @@ def test_sentencepiece_alone_says_how_to_convert(folder):
         Tokenizer.load(folder)
 
 
-@pytest.mark.parametrize("with_config", [False, True], ids=["tokenizer alone", "beside a llama config"])
+@pytest.mark.parametrize(
+    "with_config", [False, True], ids=["tokenizer alone", "beside a llama config"]
+)
 def test_transformers_loads_it(tmp_path, tokenizer, tiny, with_config):
     transformers = pytest.importorskip("transformers")
     marked = tokenizer.with_token("[BAD]")

@@ -40,16 +40,25 @@ def watched(lines):
 
 def test_roll_call_ends_when_all_have_reported():
     lines = gather(4)
-    assert {i: sorted(line.peers) for i, line in lines.items()} == {0: [1, 2, 3], 1: [0], 2: [0], 3: [0]}
+    assert {i: sorted(line.peers) for i, line in lines.items()} == {
+        0: [1, 2, 3],
+        1: [0],
+        2: [0],
+        3: [0],
+    }
 
 
 def test_process_0_names_who_is_missing():
     address = several.free_address()
-    worker = threading.Thread(target=lambda: pytest.raises(UserError, roll_call, address, 4, 2, 1.5))
+    worker = threading.Thread(
+        target=lambda: pytest.raises(UserError, roll_call, address, 4, 2, 1.5)
+    )
     worker.start()
     stranger = threading.Timer(0.3, lambda: socket.create_connection(address.split(":")).close())
     stranger.start()  # a port scan is no report
-    with pytest.raises(UserError, match=r"^process 1, 3 did not report to process 0 on port \d+ within 1 s$"):
+    with pytest.raises(
+        UserError, match=r"^process 1, 3 did not report to process 0 on port \d+ within 1 s$"
+    ):
         roll_call(address, 4, 0, timeout=1)
     worker.join()
     stranger.join()

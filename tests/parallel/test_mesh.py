@@ -9,8 +9,8 @@ from tiny_llama import CONFIG, fresh
 from glore_jax.config import training
 from glore_jax.errors import UserError
 from glore_jax.models import llama
-from glore_jax.parallel import chips
 from glore_jax.parallel import mesh as meshes
+from glore_jax.planning import slices
 from glore_jax.training import loop, losses
 from glore_jax.training.batches import assemble, language_example
 from glore_jax.training.optimizer import make_optimizer
@@ -37,11 +37,22 @@ def test_mesh_sizes(sizes, found):
 
 
 @pytest.mark.parametrize(
-    "sizes", [(1, 3, 1), (1, -1, 3), (-1, -1, 1), (0, 1, 8), (1, 16, 1), (-1, 0, 1), (-2, -4, 1), (1, -1, 16)]
+    "sizes",
+    [
+        (1, 3, 1),
+        (1, -1, 3),
+        (-1, -1, 1),
+        (0, 1, 8),
+        (1, 16, 1),
+        (-1, 0, 1),
+        (-2, -4, 1),
+        (1, -1, 16),
+    ],
 )
 def test_impossible_meshes(sizes):
     with pytest.raises(
-        UserError, match=f"mesh data={sizes[0]} fsdp={sizes[1]} tensor={sizes[2]} does not cover 8 devices"
+        UserError,
+        match=f"mesh data={sizes[0]} fsdp={sizes[1]} tensor={sizes[2]} does not cover 8 devices",
     ):
         meshes.make_mesh(*sizes)
 
@@ -81,7 +92,9 @@ def setting(mesh, kind, microbatches=1):
     tx, _ = make_optimizer(config, 10)
     opt_shardings = meshes.like_params(jax.eval_shape(tx.init, params), shardings, mesh)
     opt_state = jax.jit(tx.init, out_shardings=opt_shardings)(params)
-    step = loop.make_step(graphdef, losses.language_loss, tx, shardings, opt_shardings, microbatches)
+    step = loop.make_step(
+        graphdef, losses.language_loss, tx, shardings, opt_shardings, microbatches
+    )
     return step, params, opt_state
 
 
@@ -97,7 +110,9 @@ def test_optimizer_state_lies_beside_its_parameters(kind):
         name = jax.tree_util.keystr(path)
         (owner,) = [n for n in specs if name.endswith(n)] or [None]
         if owner is None:
-            assert leaf.size <= 3 and leaf.sharding.is_fully_replicated, name  # counts, Muon's coefficients
+            assert leaf.size <= 3 and leaf.sharding.is_fully_replicated, (
+                name
+            )  # counts, Muon's coefficients
         else:
             assert (leaf.shape, leaf.sharding.spec) == specs[owner], name
             found.append(owner)
@@ -105,7 +120,9 @@ def test_optimizer_state_lies_beside_its_parameters(kind):
         2 * len(specs) if kind == "adamw" else 2 * len(specs) - 7
     )  # Muon keeps one for the seven kernels
     assert len(found) == moments
-    assert sum(not s.is_fully_replicated for s in (x.sharding for x in jax.tree.leaves(opt_state))) > 8
+    assert (
+        sum(not s.is_fully_replicated for s in (x.sharding for x in jax.tree.leaves(opt_state))) > 8
+    )
 
 
 def test_eight_devices_train_as_one():
@@ -122,8 +139,12 @@ def test_eight_devices_train_as_one():
             params, opt_state, metrics = step(
                 params, opt_state, {k: jax.device_put(v, rows) for k, v in batch.items()}
             )
-        results.append((jax.tree.map(np.asarray, params), {k: float(v) for k, v in metrics.items()}))
-        assert any(not p.sharding.is_fully_replicated for p in jax.tree.leaves(params)) == (mesh.size > 1)
+        results.append(
+            (jax.tree.map(np.asarray, params), {k: float(v) for k, v in metrics.items()})
+        )
+        assert any(not p.sharding.is_fully_replicated for p in jax.tree.leaves(params)) == (
+            mesh.size > 1
+        )
     (one, one_metrics), *others = results
     for other, metrics in others:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), other, one)
@@ -183,14 +204,18 @@ def rows_of_hosts(mesh, count: int) -> dict[int, set[int]]:
 @pytest.mark.parametrize(
     "topology, sizes, apart",
     [
-        ("v5e:4x4", (1, 16, 1), True), ("v5e:4x4", (1, 8, 2), True), ("v5e:4x4", (1, 4, 4), False),
-        ("v4:2x2x4", (1, 16, 1), True), ("v4:2x2x4", (1, 2, 8), False), ("v4:4x4x4", (4, 16, 1), True),
+        ("v5e:4x4", (1, 16, 1), True),
+        ("v5e:4x4", (1, 8, 2), True),
+        ("v5e:4x4", (1, 4, 4), False),
+        ("v4:2x2x4", (1, 16, 1), True),
+        ("v4:2x2x4", (1, 2, 8), False),
+        ("v4:4x4x4", (4, 16, 1), True),
     ],
-)  # fmt: skip
+)
 def test_rows_on_a_described_slice(topology, sizes, apart):
     """Neighbours in the torus, so no host has "its" contiguous part; with a wide tensor axis several hosts need the same rows."""
     pytest.importorskip("libtpu")
-    devices = chips.describe(topology)
+    devices = slices.describe(topology)
     mesh = meshes.make_mesh(*sizes, devices=devices)
     assert shape(mesh) == sizes and {d.id for d in mesh.devices.flat} == {d.id for d in devices}
     assert mesh.axis_types == (AxisType.Auto,) * 3

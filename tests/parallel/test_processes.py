@@ -50,7 +50,9 @@ def test_numbers_come_from_the_environment_too(monkeypatch):
 def test_one_process_agrees_with_itself():
     agreed = processes.Agreed()
     assert [agreed(2), agreed(0), agreed.last(1)] == [2, 0, 1]
-    assert processes.largest(3) == 3 and processes.all_agree(True) and not processes.all_agree(False)
+    assert (
+        processes.largest(3) == 3 and processes.all_agree(True) and not processes.all_agree(False)
+    )
     processes.leave(2, "returns")
 
 
@@ -117,4 +119,6 @@ def test_one_that_fails_ends_the_other_with_its_reason(numbers_from):
     with start(2, body, numbers_from) as run:
         (first, _, err), (second, *_) = several.ended(run)
     assert (first, second) == (processes.LOST, 2)
-    assert "glore: process 1 ended with exit code 2 (error: disk full); this process ends too. " in err
+    assert (
+        "glore: process 1 ended with exit code 2 (error: disk full); this process ends too. " in err
+    )

@@ -15,9 +15,10 @@ from jax.sharding import AbstractMesh
 
 from benchmarks import pods
 from glore_jax.models import hf, llama, reward, shapes
-from glore_jax.parallel import chips
+from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
-from glore_jax.stages import common
+from glore_jax.planning import slices
+from glore_jax.stages import models
 from glore_jax.training import loop, losses
 
 FOLDER = pathlib.Path(__file__).parent / "shardings"
@@ -33,9 +34,9 @@ def sizes_of(model: str) -> list[dict[str, int]]:
     for slice_, (topology, _) in pods.SLICES.items():
         changes = pods.changes_for(model, slice_)
         sizes = {k.removeprefix("mesh."): n for k, n in changes.items() if k.startswith("mesh.")}
-        training.append(sizes or {"fsdp": chips.count(topology)})
+        training.append(sizes or {"fsdp": slices.count(topology)})
         generation.append({"tensor": changes.get("engine.tensor", 4)})
-        assert math.prod(training[-1].values()) == chips.count(topology)
+        assert math.prod(training[-1].values()) == slices.count(topology)
     found = [*training, {"fsdp": 8, "tensor": 2}, *generation]
     return [sizes for n, sizes in enumerate(found) if sizes not in found[:n]]
 
@@ -43,8 +44,8 @@ def sizes_of(model: str) -> list[dict[str, int]]:
 def states(model: str, sizes: dict[str, int]) -> dict:
     """{name: (parameters, optimizer state)}, as shapes with shardings, set up as the stages do."""
     config = pods.read_config(CONFIGS[model])
-    shape = hf.read_config(common.base_folder(config)) if model == "tiny" else shapes.named(model)
-    shape = dataclasses.replace(shape, vocab_size=common.padded_vocab(config, shape.vocab_size + 1))
+    shape = hf.read_config(models.base_folder(config)) if model == "tiny" else shapes.named(model)
+    shape = dataclasses.replace(shape, vocab_size=models.padded_vocab(config, shape.vocab_size + 1))
     mesh = AbstractMesh(tuple(sizes.get(a, 1) for a in meshes.AXES), meshes.AXES)
     found = {}
     for name, module, loss, section in (
@@ -53,7 +54,10 @@ def states(model: str, sizes: dict[str, int]) -> dict:
     ):
         graphdef, params = module.abstract(shape)
         params = meshes.placed(params, meshes.param_shardings(params, mesh))
-        found[name] = params, loop.setup(graphdef, params, loss, section, 100, mesh).opt_state
+        found[name] = (
+            params,
+            loop.setup(Model(graphdef, params, shape, None), loss, section, 100, mesh).opt_state,
+        )
     return found
 
 
@@ -61,7 +65,9 @@ def placements(tree) -> dict[str, tuple[str, str]]:
     """Name of every leaf -> (its shape, the mesh axis of each dimension)."""
     found = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        name = ".".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+        name = ".".join(
+            str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path
+        )
         spec = (*leaf.sharding.spec, *[None] * leaf.ndim)[: leaf.ndim]
         axes = ",".join("+".join((a,) if isinstance(a, str) else a or "-") for a in spec)
         found[name.removesuffix(".value")] = "x".join(map(str, leaf.shape)) or "one", axes or "-"
@@ -87,11 +93,17 @@ def table(model: str) -> str:
             if owner and params[owner] == row:
                 beside[name.removesuffix("." + owner)] += 1
                 del rest[name]
-        heads = [" ".join(f"{k}={v}" for k, v in sizes.items() if v > 1) or "one device" for sizes in columns]
+        heads = [
+            " ".join(f"{k}={v}" for k, v in sizes.items() if v > 1) or "one device"
+            for sizes in columns
+        ]
         rows = [[part, "shape", *heads], *([n, *r] for n, r in params.items())]
         rows += [["its optimizer", "shape", *heads], *([n, *r] for n, r in rest.items())]
         widths = [max(map(len, column)) for column in zip(*rows)]
-        lines += ["", *("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows)]
+        lines += [
+            "",
+            *("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows),
+        ]
         lines += [f"{name}: {n} arrays, each as its parameter" for name, n in beside.items()]
     return "\n".join(lines) + "\n"
 

@@ -13,7 +13,13 @@ def make_results() -> dict:
     """Results with every part; figures that tests look for are distinct to three decimals."""
     step = {
         "orm": {"acc": 0.731, "f1": 0.742, "first_error_acc": 0.413, "auc": 0.801, "n": 2051},
-        "balanced_orm": {"acc": 0.722, "f1": 0.733, "first_error_acc": 0.402, "auc": 0.792, "n": 2051},
+        "balanced_orm": {
+            "acc": 0.722,
+            "f1": 0.733,
+            "first_error_acc": 0.402,
+            "auc": 0.792,
+            "n": 2051,
+        },
         "sorm": {"acc": 0.824, "f1": 0.835, "first_error_acc": 0.586, "auc": 0.897, "n": 2051},
     }
     truth = {m: {k: v - 0.031 if k != "n" else 2049 for k, v in f.items()} for m, f in step.items()}
@@ -50,7 +56,13 @@ def make_results() -> dict:
             "loglik": {"within_pair": 0.634, "n": 1234, "auc": 0.671, "n_auc": 4000},
         },
         "student": {
-            "K": 8, "n": 500, "maj1": 0.552, "mean1": 0.471, "majK": 0.594, "passK": 0.843, "rerankK": 0.657,
+            "K": 8,
+            "n": 500,
+            "maj1": 0.552,
+            "mean1": 0.471,
+            "majK": 0.594,
+            "passK": 0.843,
+            "rerankK": 0.657,
             "loglikK": 0.603,
             "rounds": [
                 {"round": 0, "acc": 0.445, "n": 200, "examples": 1500},
@@ -61,12 +73,22 @@ def make_results() -> dict:
         "step": step,
         "step_truth": truth,
         "label_truth": {"acc": 0.953, "n": 2049, "false_positive": 0.037, "false_negative": 0.061},
-        "label_truth_test": {"acc": 0.912, "n": 1733, "false_positive": 0.048, "false_negative": 0.102},
+        "label_truth_test": {
+            "acc": 0.912,
+            "n": 1733,
+            "false_positive": 0.048,
+            "false_negative": 0.102,
+        },
         "final": {m: {"acc": 0.846 - 0.017 * i, "n": 500} for i, m in enumerate(MODELS)},
         "refine": {
             key: {
-                "fix_rate": fix, "n_wrong": 224, "break_rate": broken, "n_right": 276, "all_acc": every,
-                "oracle_when_acc": only, "n": 500,
+                "fix_rate": fix,
+                "n_wrong": 224,
+                "break_rate": broken,
+                "n_right": 276,
+                "all_acc": every,
+                "oracle_when_acc": only,
+                "n": 500,
             }
             for key, (fix, broken, every, only) in refine.items()
         },
@@ -79,25 +101,53 @@ def make_results() -> dict:
         },
         "templates": {"n": 200, "draft": 0.475, "rerank": 0.565, "oracle": 0.655},
         "cost": {"rollouts": 15234, "rollouts_full": 60416, "tokens": 912345, "seconds": 187.4},
-        "seconds": {"student": 312.6, "sample": 98.2, "rollout": 187.4, "orm": 41.3, "sorm": 39.8, "refiner": 66.1,
-                    "evaluate": 121.7},
+        "seconds": {
+            "student": 312.6,
+            "sample": 98.2,
+            "rollout": 187.4,
+            "orm": 41.3,
+            "sorm": 39.8,
+            "refiner": 66.1,
+            "evaluate": 121.7,
+        },
         "curves": {
             "rerank": {
-                "k": ks, "pass": band(0.471, 0.372), "majority": band(0.471, 0.123), "orm": band(0.471, 0.186),
-                "sorm": band(0.471, 0.171), "loglik": band(0.471, 0.132),
+                "k": ks,
+                "pass": band(0.471, 0.372),
+                "majority": band(0.471, 0.123),
+                "orm": band(0.471, 0.186),
+                "sorm": band(0.471, 0.171),
+                "loglik": band(0.471, 0.132),
             },
-            "label_rate": {"length": [1, 2, 3, 4, 5, 6], "rate": [0.93, 0.81, 0.66, 0.48, 0.31, 0.22],
-                           "n": [1800, 1800, 1650, 1104, 520, 96]},
+            "label_rate": {
+                "length": [1, 2, 3, 4, 5, 6],
+                "rate": [0.93, 0.81, 0.66, 0.48, 0.31, 0.22],
+                "n": [1800, 1800, 1650, 1104, 520, 96],
+            },
             "reliability": {
-                "orm": {"p": bins, "rate": [b**0.6 for b in bins], "n": [300 - 20 * i for i in range(10)]},
-                "sorm": {"p": bins, "rate": [b**1.1 for b in bins], "n": [260, 140, 90, 70, 60, 60, 80, 110, 190, 420]},
+                "orm": {
+                    "p": bins,
+                    "rate": [b**0.6 for b in bins],
+                    "n": [300 - 20 * i for i in range(10)],
+                },
+                "sorm": {
+                    "p": bins,
+                    "rate": [b**1.1 for b in bins],
+                    "n": [260, 140, 90, 70, 60, 60, 80, 110, 190, 420],
+                },
             },
             "scores": {
-                "orm": {"right": [4 + i * i // 2 for i in range(20)], "wrong": [60 - 2 * i for i in range(20)]},
-                "sorm": {"right": [2 + i**3 // 20 for i in range(20)], "wrong": [(20 - i) ** 2 // 2 for i in range(20)]},
+                "orm": {
+                    "right": [4 + i * i // 2 for i in range(20)],
+                    "wrong": [60 - 2 * i for i in range(20)],
+                },
+                "sorm": {
+                    "right": [2 + i**3 // 20 for i in range(20)],
+                    "wrong": [(20 - i) ** 2 // 2 for i in range(20)],
+                },
             },
         },
-    }  # fmt: skip
+    }
 
 
 def make_examples(n: int = 12) -> list[dict]:

@@ -12,7 +12,9 @@ def test_a_figure_is_found_by_its_path(results):
     assert at(results, "curves.rerank.k") == [1, 2, 4, 8]
 
 
-@pytest.mark.parametrize("path", ["step.prm.acc", "nothing.at.all", "draft.acc.deeper", "name", "draft"])
+@pytest.mark.parametrize(
+    "path", ["step.prm.acc", "nothing.at.all", "draft.acc.deeper", "name", "draft"]
+)
 def test_what_is_not_there_or_no_number_is_none(results, path):
     assert number(results, path) is None
 

@@ -38,9 +38,13 @@ class Reader(HTMLParser):
 
     def all(self, **wanted) -> list[dict]:
         return [
-            e for e in self.elements
-            if all(v in (e.get("class") or "").split() if k == "class_" else e.get(k) == v for k, v in wanted.items())
-        ]  # fmt: skip
+            e
+            for e in self.elements
+            if all(
+                v in (e.get("class") or "").split() if k == "class_" else e.get(k) == v
+                for k, v in wanted.items()
+            )
+        ]
 
 
 @pytest.fixture
@@ -61,7 +65,10 @@ def test_nothing_is_loaded_from_outside(written):
     html = written[0].read_text()
     for element in Reader(html).elements:
         for name in ("src", "srcset"):
-            assert element.get(name, "data:").startswith("data:image/png;base64,") or name not in element
+            assert (
+                element.get(name, "data:").startswith("data:image/png;base64,")
+                or name not in element
+            )
         assert element.get("href", "#").startswith("#")
         assert element["tag"] not in ("link", "iframe", "object", "embed", "form", "base")
     rest = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", html)
@@ -71,7 +78,10 @@ def test_nothing_is_loaded_from_outside(written):
 
 def test_every_plot_is_inside_in_both_schemes(written):
     reader = Reader(written[0].read_text())
-    images, dark = reader.all(tag="img"), reader.all(tag="source", media="(prefers-color-scheme: dark)")
+    images, dark = (
+        reader.all(tag="img"),
+        reader.all(tag="source", media="(prefers-color-scheme: dark)"),
+    )
     assert len(images) == len(dark) == 7
     assert all(i["src"] != d["srcset"] and i["alt"] for i, d in zip(images, dark, strict=True))
 
@@ -90,8 +100,19 @@ def test_every_example_is_there_word_for_word(html, examples):
 
 def test_text_that_attacks_the_page_is_only_text(results, examples):
     attack = '"><script>alert(1)</script><img src=x onerror=alert(2)> </script> <!-- &lt; <<1+1=2>>'
-    example = examples[0] | {"question": attack, "gold": attack, "question_id": attack, "draft": [attack]}
-    example |= {"sorm": [0.4], "orm": [0.4], "truth": None, "global": [attack, attack], "local": [attack]}
+    example = examples[0] | {
+        "question": attack,
+        "gold": attack,
+        "question_id": attack,
+        "draft": [attack],
+    }
+    example |= {
+        "sorm": [0.4],
+        "orm": [0.4],
+        "truth": None,
+        "global": [attack, attack],
+        "local": [attack],
+    }
     results["name"] = results["task"] = attack
     reader = Reader(page(results, [example], {}, {}))
     assert len(reader.all(tag="script")) == 1
@@ -149,11 +170,21 @@ def test_filters_count_what_they_show(html, examples):
     }
     assert list(buttons) == list(FILTERS)
     assert buttons["all"] == len(examples)
-    assert buttons["fixed"] == sum(e["choice_correct"] and not e["draft_correct"] for e in examples) > 0
-    assert buttons["broken"] == sum(e["draft_correct"] and not e["choice_correct"] for e in examples) > 0
+    assert (
+        buttons["fixed"]
+        == sum(e["choice_correct"] and not e["draft_correct"] for e in examples)
+        > 0
+    )
+    assert (
+        buttons["broken"]
+        == sum(e["draft_correct"] and not e["choice_correct"] for e in examples)
+        > 0
+    )
     assert buttons["wrong"] == sum(not e["choice_correct"] for e in examples) > buttons["broken"]
     kinds = [e["data-kinds"].split() for e in reader.all(tag="article")]
-    assert all(sum(key in kind for kind in kinds) == buttons[key] for key in ("fixed", "broken", "wrong"))
+    assert all(
+        sum(key in kind for kind in kinds) == buttons[key] for key in ("fixed", "broken", "wrong")
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,11 +208,30 @@ def test_outcomes(draft, refined, choice, kinds, word):
 
 
 def test_sparse_examples_are_shown(results):
-    example = {"question_id": "q", "question": "Why?", "gold": "1", "draft": [], "draft_correct": False,
-               "truth": None, "orm": [], "sorm": [], "bad": None, "global": [], "global_correct": False,
-               "local": None, "local_correct": None, "scores": {"draft": None}, "choice": "draft",
-               "choice_correct": False}  # fmt: skip
-    short = example | {"draft": ["a", "b"], "sorm": [0.5, float("nan")], "orm": None, "truth": [True]}
+    example = {
+        "question_id": "q",
+        "question": "Why?",
+        "gold": "1",
+        "draft": [],
+        "draft_correct": False,
+        "truth": None,
+        "orm": [],
+        "sorm": [],
+        "bad": None,
+        "global": [],
+        "global_correct": False,
+        "local": None,
+        "local_correct": None,
+        "scores": {"draft": None},
+        "choice": "draft",
+        "choice_correct": False,
+    }
+    short = example | {
+        "draft": ["a", "b"],
+        "sorm": [0.5, float("nan")],
+        "orm": None,
+        "truth": [True],
+    }
     first, second = Reader(page(results, [example, short], {}, {})).all(tag="article")
     assert "The draft is empty." in first["text"] and "ORM –" in first["text"]
     assert "None" not in first["text"] + second["text"] and "nan" not in second["text"]

@@ -5,7 +5,14 @@ import pytest
 from glore_jax.errors import UserError
 from glore_jax.report import paper
 
-TABLES = [paper.TABLE_1, paper.TABLE_2, paper.TABLE_3, paper.TABLE_5, paper.FIGURE_5, paper.FIGURE_6]
+TABLES = [
+    paper.TABLE_1,
+    paper.TABLE_2,
+    paper.TABLE_3,
+    paper.TABLE_5,
+    paper.FIGURE_5,
+    paper.FIGURE_6,
+]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.source)
@@ -26,14 +33,18 @@ def test_relations_that_the_paper_states():
     for name in paper.COLUMNS:
         step = [paper.TABLE_1.value(f"step.{m}.acc", name) for m in ("sorm", "orm", "balanced_orm")]
         assert step[0] == max(step)  # the SORM is the best judge of steps
-        final = [paper.TABLE_2.value(f"final.{m}.acc", name) for m in ("orm", "balanced_orm", "sorm")]
+        final = [
+            paper.TABLE_2.value(f"final.{m}.acc", name) for m in ("orm", "balanced_orm", "sorm")
+        ]
         assert final[0] == max(final)  # and the ORM of final answers
         fix = {k.split(".")[1]: paper.TABLE_3.value(k, name) for k in paper.TABLE_3.rows}
         assert fix["union_sorm"] == max(fix.values()) > fix["union_orm"] > fix["global"]
         assert paper.FIGURE_6.value("pipeline.oracle.acc", name) > paper.FIGURE_6.value(
             "pipeline.rerank.acc", name
         )
-        k = [paper.TABLE_5.value(f"student.{m}", name) for m in ("maj1", "majK", "rerankK", "passK")]
+        k = [
+            paper.TABLE_5.value(f"student.{m}", name) for m in ("maj1", "majK", "rerankK", "passK")
+        ]
         assert k == sorted(k)
     # SVAMP 13B is where the pipeline does not beat best of 3.
     beats = [

@@ -23,7 +23,9 @@ def test_rerank_draws_the_means_and_the_bands(results):
     np.testing.assert_allclose(lines["ORM"].get_xdata(), [1, 2, 4, 8])
     np.testing.assert_allclose(lines["ORM"].get_ydata(), curve["mean"])
     spans = [band.get_paths()[0].get_extents() for band in axes.collections]
-    assert any(np.isclose(s.y0, curve["low"][0]) and np.isclose(s.y1, curve["high"][-1]) for s in spans)
+    assert any(
+        np.isclose(s.y0, curve["low"][0]) and np.isclose(s.y1, curve["high"][-1]) for s in spans
+    )
     assert {text.get_text() for text in axes.texts} == set(lines)  # every line is named at its end
 
 
@@ -51,7 +53,9 @@ def test_reliability_points_grow_with_their_count(results):
     (axes,) = axes_of("reliability", results)
     sorm = next(points for points in axes.collections if points.get_label() == "SORM")
     group = results["curves"]["reliability"]["sorm"]
-    np.testing.assert_allclose(sorm.get_offsets(), list(zip(group["p"], group["rate"], strict=True)))
+    np.testing.assert_allclose(
+        sorm.get_offsets(), list(zip(group["p"], group["rate"], strict=True))
+    )
     assert np.argsort(sorm.get_sizes())[-1] == np.argmax(group["n"])
 
 
@@ -71,7 +75,9 @@ def test_refinement_bars_intervals_and_the_papers_marks(results):
     assert {bar.get_width() for bar in broken.patches} == {0.118, 0.067, 0.059, 0.021, 0.019}
     marks = [line.get_xdata()[0] for line in fix.lines if line.get_marker() == "D"]
     assert sorted(marks) == [0.182, 0.203, 0.211, 0.252, 0.28]
-    assert not any(line.get_marker() == "D" for line in broken.lines)  # the paper reports no break rates
+    assert not any(
+        line.get_marker() == "D" for line in broken.lines
+    )  # the paper reports no break rates
     whiskers = [tuple(line.get_xdata()) for line in fix.lines if line.get_marker() != "D"]
     assert interval(0.257, 224) in whiskers
 

@@ -74,7 +74,8 @@ def test_what_the_paper_does_not_report(results):
     assert cell(steps, "ORM, against truth", "steps") == "2,049"
     pairs = tables.within_pair(results)
     assert (
-        cell(pairs, "log-likelihood", "within pair") == "0.634" and cell(pairs, "ORM", "solutions") == "4,000"
+        cell(pairs, "log-likelihood", "within pair") == "0.634"
+        and cell(pairs, "ORM", "solutions") == "4,000"
     )
     labels = tables.label_truth(results)
     assert cell(labels, "Labels that agree", "paper") == "0.94"
@@ -85,7 +86,8 @@ def test_what_the_paper_does_not_report(results):
     assert cell(tables.breaks(results), "Local, E from SORM", "n") == "276"
     unseen = tables.templates(results)
     assert (
-        cell(unseen, "Draft", "unseen templates") == "0.475" and cell(unseen, "Draft", "test set") == "0.552"
+        cell(unseen, "Draft", "unseen templates") == "0.475"
+        and cell(unseen, "Draft", "test set") == "0.552"
     )
     assert cell(tables.rounds(results), "round 2", "training solutions") == "9,377"
     cost = dict(tables.cost(results).rows)
@@ -161,7 +163,9 @@ def test_the_headline_says_the_gain(results):
 def test_the_summary_is_a_dozen_aligned_lines(results):
     lines = tables.summary(results).splitlines()
     assert 12 <= len(lines) <= 15 and all(len(line) <= 100 for line in lines)
-    by_name = {line[: line.index("  ")].strip() or line.split("  ")[1]: line for line in lines[1:-1]}
+    by_name = {
+        line[: line.index("  ")].strip() or line.split("  ")[1]: line for line in lines[1:-1]
+    }
     assert "0.552" in by_name["Draft (greedy)"] and "500" in by_name["Draft (greedy)"]
     assert "0.257 / 0.231 / 0.366" in by_name["Fix rate: global / local / union"]
     assert "0.203 / 0.211 / 0.28" in by_name["Fix rate: global / local / union"]
@@ -170,4 +174,6 @@ def test_the_summary_is_a_dozen_aligned_lines(results):
     ours = [line.index("0.552") + 5 for line in lines if line.startswith("Draft")]
     ours += [line.index("0.638") + 5 for line in lines if line.startswith("Reranked")]
     assert len(set(ours)) == 1  # numbers end in one column
-    assert lines[-1].startswith("Seconds: student 313, sample 98") and lines[-1].endswith("in all 867")
+    assert lines[-1].startswith("Seconds: student 313, sample 98") and lines[-1].endswith(
+        "in all 867"
+    )

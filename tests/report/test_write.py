@@ -11,8 +11,15 @@ from glore_jax.report.write import write
 def test_all_files_are_there_and_nothing_else(written):
     page, folder = written
     assert page == folder / "report.html"
-    assert {file.name for file in folder.iterdir()} == {"report.json", "report.md", "report.html", "plots"}
-    assert {file.name for file in (folder / "plots").iterdir()} == {f"{name}.png" for name in plots.PLOTS}
+    assert {file.name for file in folder.iterdir()} == {
+        "report.json",
+        "report.md",
+        "report.html",
+        "plots",
+    }
+    assert {file.name for file in (folder / "plots").iterdir()} == {
+        f"{name}.png" for name in plots.PLOTS
+    }
 
 
 def test_report_json_is_the_results(written, results):

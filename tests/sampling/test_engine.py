@@ -8,9 +8,10 @@ from tiny_llama import CONFIG, Characters, forward, fresh
 
 from glore_jax.errors import UserError
 from glore_jax.models import hf, llama
+from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.parallel import mesh as meshes
-from glore_jax.sampling import cache as caching
+from glore_jax.sampling import store
 from glore_jax.sampling.engine import Engine, Fork, Job
 from glore_jax.sampling.tokens import Sampling
 
@@ -31,9 +32,7 @@ def trunk(seed, length):
 
 def engine(policy, *, groups=2, slots=2, max_trunk=24, max_new=12, round_steps=5, **options):
     return Engine(
-        *policy,
-        CONFIG,
-        TOKENIZER,
+        Model(*policy, CONFIG, TOKENIZER),
         groups=groups,
         slots=slots,
         max_trunk=max_trunk,
@@ -50,7 +49,9 @@ def policy():
 
 def completions(engine, jobs, sampling):
     """{(question, fork): completion} of all jobs."""
-    return {(j.question_id, f): c for j in engine.run(jobs, sampling) for f, c in j.completions.items()}
+    return {
+        (j.question_id, f): c for j in engine.run(jobs, sampling) for f, c in j.completions.items()
+    }
 
 
 def many_jobs():
@@ -92,7 +93,11 @@ def full_greedy(policy, prefixes, count, bidirectional=False):
     out = []
     for row, start in zip(rows, starts, strict=True):
         tokens = row[start : start + count].tolist()
-        out.append(tuple(tokens[: tokens.index(TOKENIZER.eos_id)] if TOKENIZER.eos_id in tokens else tokens))
+        out.append(
+            tuple(
+                tokens[: tokens.index(TOKENIZER.eos_id)] if TOKENIZER.eos_id in tokens else tokens
+            )
+        )
     return out
 
 
@@ -141,7 +146,7 @@ def test_text_does_not_depend_on_company(policy, plain, shape):
 def test_long_texts_cross_blocks(monkeypatch):
     """Suffixes of several blocks, which rotate while older and younger forks sit side by side."""
     policy = fresh(unroll=True)
-    monkeypatch.setattr(caching, "suffix_blocks", lambda max_new: (-(-max_new // 8) + 1, 8))
+    monkeypatch.setattr(store, "suffix_blocks", lambda max_new: (-(-max_new // 8) + 1, 8))
     tokens = trunk(3, 12)
     forks = [Fork(12 - i % 5, rollout=i) for i in range(14)]
     e = engine(policy, groups=1, slots=3, round_steps=3, max_new=30)
@@ -149,7 +154,9 @@ def test_long_texts_cross_blocks(monkeypatch):
     (lone,) = {
         c.tokens
         for c in completions(
-            engine(policy, max_new=100), [Job("long", tokens, [forks[3]])], Sampling(1.0, max_new=30)
+            engine(policy, max_new=100),
+            [Job("long", tokens, [forks[3]])],
+            Sampling(1.0, max_new=30),
         ).values()
     }
     assert found["long", forks[3]].tokens == lone
@@ -167,11 +174,13 @@ def test_frequencies_of_what_is_drawn(policy, temperature, top_k, top_p):
     tokens = trunk(1, 9)
     forks = [Fork(9, rollout=i) for i in range(1024)]
     e = engine(policy, groups=1, slots=256, max_new=1)
-    found = completions(e, [Job("q", tokens, forks)], Sampling(temperature, top_k, top_p, max_new=1))
-    drawn = [(c.tokens or (TOKENIZER.eos_id,))[0] for c in found.values()]
-    logits = np.asarray(forward(*policy, np.array([tokens], np.int32)))[0, -1, : TOKENIZER.vocab_size].astype(
-        float
+    found = completions(
+        e, [Job("q", tokens, forks)], Sampling(temperature, top_k, top_p, max_new=1)
     )
+    drawn = [(c.tokens or (TOKENIZER.eos_id,))[0] for c in found.values()]
+    logits = np.asarray(forward(*policy, np.array([tokens], np.int32)))[
+        0, -1, : TOKENIZER.vocab_size
+    ].astype(float)
     p = np.exp((logits - logits.max()) / temperature)
     order = np.argsort(-p)
     p[order[top_k or len(p) :]] = 0
@@ -181,7 +190,9 @@ def test_frequencies_of_what_is_drawn(policy, temperature, top_k, top_p):
     counts = np.bincount(drawn, minlength=len(p))
     assert not counts[p == 0].any()
     likely = p * len(drawn) >= 5
-    pooled = [(counts[i], p[i]) for i in np.flatnonzero(likely)] + [(counts[~likely].sum(), p[~likely].sum())]
+    pooled = [(counts[i], p[i]) for i in np.flatnonzero(likely)] + [
+        (counts[~likely].sum(), p[~likely].sum())
+    ]
     statistic = sum((c - q * len(drawn)) ** 2 / (q * len(drawn)) for c, q in pooled if q > 0)
     freedom = sum(q > 0 for _, q in pooled) - 1
     assert statistic < freedom + 4 * (2 * freedom) ** 0.5  # four standard deviations
@@ -190,19 +201,32 @@ def test_frequencies_of_what_is_drawn(policy, temperature, top_k, top_p):
 def test_transformers_writes_the_same(policy, tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
-    hf.save_policy(tmp_path / "hf", CONFIG, policy[1], numbers(CONFIG.vocab_size), "float32")
-    reference = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "hf", dtype=torch.float32).eval()
+    hf.save_policy(
+        tmp_path / "hf", Model(None, policy[1], CONFIG, numbers(CONFIG.vocab_size)), "float32"
+    )
+    reference = transformers.LlamaForCausalLM.from_pretrained(
+        tmp_path / "hf", dtype=torch.float32
+    ).eval()
     tokens, cuts = trunk(5, 20), [2, 9, 20]
     (job,) = engine(policy).run([Job("q", tokens, [Fork(at, cut=at) for at in cuts])], GREEDY)
     for at in cuts:
         ids = torch.tensor([tokens[:at]])
-        bad = list(range(TOKENIZER.vocab_size, CONFIG.vocab_size))  # rows of the embedding that are no words
+        bad = list(
+            range(TOKENIZER.vocab_size, CONFIG.vocab_size)
+        )  # rows of the embedding that are no words
         out = reference.generate(
-            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12, suppress_tokens=bad,
-            eos_token_id=TOKENIZER.eos_id, pad_token_id=0,
-        )  # fmt: skip
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=12,
+            suppress_tokens=bad,
+            eos_token_id=TOKENIZER.eos_id,
+            pad_token_id=0,
+        )
         written = out[0, at:].tolist()
-        assert job.completions[Fork(at, cut=at)].tokens == tuple(t for t in written if t != TOKENIZER.eos_id)
+        assert job.completions[Fork(at, cut=at)].tokens == tuple(
+            t for t in written if t != TOKENIZER.eos_id
+        )
 
 
 def test_logprob_is_teacher_forced(policy, plain):
@@ -211,7 +235,11 @@ def test_logprob_is_teacher_forced(policy, plain):
     rows, spans = np.zeros((len(names), WIDTH), np.int32), []
     for row, (question, fork) in zip(rows, names, strict=True):
         completion = plain[1][question, fork]
-        whole = [*trunks[question][: fork.at], *completion.tokens, *[TOKENIZER.eos_id] * completion.ended]
+        whole = [
+            *trunks[question][: fork.at],
+            *completion.tokens,
+            *[TOKENIZER.eos_id] * completion.ended,
+        ]
         row[: len(whole)] = whole
         spans.append((fork.at, len(whole)))
     logits = forward(*policy, rows)[..., : TOKENIZER.vocab_size]
@@ -232,7 +260,9 @@ def test_ends(plain):
 
 def test_work_is_counted_once(plain):
     stats, found = plain[0].stats, plain[1]
-    assert stats.prefill_tokens == sum(len(j.trunk) for j in many_jobs())  # once a trunk, not once a fork
+    assert stats.prefill_tokens == sum(
+        len(j.trunk) for j in many_jobs()
+    )  # once a trunk, not once a fork
     assert stats.tokens == sum(len(c.tokens) + c.ended for c in found.values())
     assert stats.forks == 28 and stats.seconds > 0
     assert 0.5 < stats.occupancy <= 1
@@ -248,7 +278,9 @@ def test_identity_decides_the_text(policy, plain):
         Fork(16, sample=1, rollout=1),
     ]
     e = engine(policy)
-    found = completions(e, [Job("question 4", tokens, forks), Job("another", tokens, forks[:1])], DRAWN)
+    found = completions(
+        e, [Job("question 4", tokens, forks), Job("another", tokens, forks[:1])], DRAWN
+    )
     texts = [c.tokens for c in found.values()]
     assert len(set(texts)) == len(texts)
     assert (

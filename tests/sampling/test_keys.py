@@ -31,7 +31,9 @@ def test_every_word_changes_the_key(keys):
 
 
 def test_the_seed_changes_every_key(keys):
-    assert distinct([*keys, *np.asarray(fork_keys(np.uint32(1), IDENTITIES))]) == 2 * len(IDENTITIES)
+    assert distinct([*keys, *np.asarray(fork_keys(np.uint32(1), IDENTITIES))]) == 2 * len(
+        IDENTITIES
+    )
 
 
 def test_the_order_of_the_words_matters():
@@ -56,10 +58,15 @@ def test_a_draw_does_not_depend_on_its_batch(keys):
 
 
 def test_draws_of_a_fork_are_uniform_and_independent(keys):
-    a, b = (np.asarray(uniforms(np.tile(k, (4000, 1)), np.arange(4000, dtype=np.int32))) for k in keys[:2])
+    a, b = (
+        np.asarray(uniforms(np.tile(k, (4000, 1)), np.arange(4000, dtype=np.int32)))
+        for k in keys[:2]
+    )
     assert a.dtype == np.float32 and a.min() >= 0 and a.max() < 1 and len(set(a.tolist())) > 3990
     for draws in (a, b):
-        assert np.histogram(draws, 10, (0, 1))[0] == pytest.approx(400, abs=100)  # five standard deviations
+        assert np.histogram(draws, 10, (0, 1))[0] == pytest.approx(
+            400, abs=100
+        )  # five standard deviations
     pairs = {"next": (a[:-1], a[1:]), "other fork": (a, b)}
     assert all(abs(np.corrcoef(x, y)[0, 1]) < 0.08 for x, y in pairs.values())
 
@@ -76,4 +83,6 @@ def test_golden_values():
     key = np.asarray(fork_keys(np.uint32(7), identity("chains-train-00000", 3, 2, 1)))
     assert key.tolist() == [1726902248, 3659152263]
     draws = uniforms(np.tile(key, (3, 1)), np.arange(3, dtype=np.int32))
-    assert np.asarray(draws).tolist() == pytest.approx([0.6085563898, 0.4450771809, 0.8885111809], abs=1e-7)
+    assert np.asarray(draws).tolist() == pytest.approx(
+        [0.6085563898, 0.4450771809, 0.8885111809], abs=1e-7
+    )

@@ -5,6 +5,7 @@ import threading
 import pytest
 from tiny_llama import CONFIG, Characters, fresh
 
+from glore_jax.models.model import Model
 from glore_jax.sampling.engine import Engine, Fork, Job
 from glore_jax.sampling.lanes import Lanes
 from glore_jax.sampling.tokens import Sampling
@@ -19,12 +20,13 @@ def policy():
 
 def engines(policy, count):
     sizes = dict(groups=2, slots=2, max_trunk=16, max_new=12, round_steps=5)
-    return [Engine(*policy, CONFIG, Characters(), **sizes) for _ in range(count)]
+    return [Engine(Model(*policy, CONFIG, Characters()), **sizes) for _ in range(count)]
 
 
 def jobs(count=9):
     return [
-        Job(f"q{i}", [0, *range(3, 6 + i % 7)], [Fork(3, rollout=r) for r in range(5)]) for i in range(count)
+        Job(f"q{i}", [0, *range(3, 6 + i % 7)], [Fork(3, rollout=r) for r in range(5)])
+        for i in range(count)
     ]
 
 
@@ -48,7 +50,11 @@ def test_an_error_in_one_lane_ends_all(policy):
             raise RuntimeError("cannot grade")
 
     with pytest.raises(RuntimeError, match="cannot grade"):
-        list(Lanes(engines(policy, 2)).run([*jobs(3), Broken("b", [0, 3], [Fork(2)]), *jobs(50)], DRAWN))
+        list(
+            Lanes(engines(policy, 2)).run(
+                [*jobs(3), Broken("b", [0, 3], [Fork(2)]), *jobs(50)], DRAWN
+            )
+        )
     assert not [t for t in threading.enumerate() if t.name.startswith("lane")]
 
 

@@ -6,6 +6,7 @@ from tiny_llama import CONFIG, forward, fresh
 
 from glore_jax.errors import UserError
 from glore_jax.models import reward
+from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.sampling.scoring import score_steps
 
@@ -36,13 +37,15 @@ def expected(model, items):
     sources = np.array([source for *_, source in items])
     logits = forward(*model, rows, solution=np.arange(80) >= sources[:, None])
     probability = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
-    return [p[np.asarray(ends, int) - 1] for p, (_, ends, _) in zip(probability, items, strict=True)]
+    return [
+        p[np.asarray(ends, int) - 1] for p, (_, ends, _) in zip(probability, items, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("rows, order, devices", [(3, 1, 1), (16, -1, 1), (3, -1, 8)])
 def test_scores(model, items, expected, rows, order, devices):
     mesh = meshes.make_mesh(devices, 1, 1, None if devices == 8 else meshes.jax.devices()[:1])
-    found = score_steps(*model, CONFIG, items[::order], mesh=mesh, rows=rows)[::order]
+    found = score_steps(Model(*model, CONFIG, None), items[::order], mesh=mesh, rows=rows)[::order]
     for scores, right in zip(found, expected, strict=True):
         assert scores.dtype == np.float32
         np.testing.assert_allclose(scores, right, atol=1e-5)
@@ -50,9 +53,13 @@ def test_scores(model, items, expected, rows, order, devices):
 
 
 def test_nothing_to_score(model):
-    assert score_steps(*model, CONFIG, [], mesh=meshes.single_device_mesh()) == []
+    assert score_steps(Model(*model, CONFIG, None), [], mesh=meshes.single_device_mesh()) == []
 
 
 def test_too_long(model, items):
     with pytest.raises(UserError, match="161 tokens exceeds the model's context of 160"):
-        score_steps(*model, CONFIG, [*items, ([5] * 161, [161], 2)], mesh=meshes.single_device_mesh())
+        score_steps(
+            Model(*model, CONFIG, None),
+            [*items, ([5] * 161, [161], 2)],
+            mesh=meshes.single_device_mesh(),
+        )

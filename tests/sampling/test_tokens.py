@@ -37,7 +37,9 @@ def wanted(temperature, top_k, top_p):
 def test_frequencies(temperature, top_k, top_p):
     # Uniforms on a grid: each token comes out as often as its probability says, to one draw at each of its two edges.
     uniform = (np.arange(DRAWS, dtype=np.float32) + 0.5) / DRAWS
-    drawn, logprob = draw(np.tile(LOGITS, (DRAWS, 1)), uniform, np.float32(temperature), top_k, top_p)
+    drawn, logprob = draw(
+        np.tile(LOGITS, (DRAWS, 1)), uniform, np.float32(temperature), top_k, top_p
+    )
     counts = np.bincount(drawn, minlength=VOCAB)
     expected = wanted(temperature, top_k, top_p)
     np.testing.assert_allclose(counts, DRAWS * expected, atol=2)
@@ -64,7 +66,12 @@ def test_what_has_no_weight_is_never_drawn():
     weights = np.exp(logits - logits.max())
     edges = np.cumsum(weights / weights.sum(), dtype=np.float32)
     uniform = np.concatenate(
-        [edges, np.nextafter(edges, 0), np.nextafter(edges, 1), [0.0, np.nextafter(np.float32(1), 0)]]
+        [
+            edges,
+            np.nextafter(edges, 0),
+            np.nextafter(edges, 1),
+            [0.0, np.nextafter(np.float32(1), 0)],
+        ]
     )
     uniform = np.clip(uniform, 0, np.nextafter(np.float32(1), 0)).astype(np.float32)
     drawn, logprob = draw(np.tile(logits, (len(uniform), 1)), uniform, np.float32(1), 0, 1.0)
@@ -82,7 +89,8 @@ def test_two_levels_find_what_one_finds(length):
 
 
 @pytest.mark.parametrize(
-    "field", [dict(temperature=-1.0), dict(top_k=-1), dict(top_p=0.0), dict(top_p=1.1), dict(max_new=0)]
+    "field",
+    [dict(temperature=-1.0), dict(top_k=-1), dict(top_p=0.0), dict(top_p=1.1), dict(max_new=0)],
 )
 def test_impossible_settings(field):
     with pytest.raises(ValueError, match="needs temperature"):
@@ -103,7 +111,9 @@ def test_uniforms_of_many_forks_are_uniform_and_their_own():
         ]
     )
     data = keys.fork_keys(np.uint32(7), identities)
-    first, second = (np.asarray(keys.uniforms(data, np.full(len(identities), i, np.int32))) for i in (0, 1))
+    first, second = (
+        np.asarray(keys.uniforms(data, np.full(len(identities), i, np.int32))) for i in (0, 1)
+    )
     assert len(np.unique(first)) > 0.99 * len(first)  # every row of a batch has a stream of its own
     assert not np.any(first == second)  # and every position a number of its own
     for drawn in (first, second):
@@ -116,10 +126,17 @@ def test_uniforms_of_many_forks_are_uniform_and_their_own():
 
 
 def test_a_key_is_that_of_its_identity_alone():
-    rows = [keys.identity("a", 0, 0, 0), keys.identity("b", 0, 0, 0), keys.identity("a", 1, 0, 0), keys.identity("a", 0, 1, 0),
-            keys.identity("a", 0, 0, 1)]  # fmt: skip
+    rows = [
+        keys.identity("a", 0, 0, 0),
+        keys.identity("b", 0, 0, 0),
+        keys.identity("a", 1, 0, 0),
+        keys.identity("a", 0, 1, 0),
+        keys.identity("a", 0, 0, 1),
+    ]
     together = np.asarray(keys.fork_keys(np.uint32(0), np.stack(rows)))
     assert len({tuple(k) for k in together}) == len(rows)
     for row, key in zip(rows[::-1], together[::-1], strict=True):
         np.testing.assert_array_equal(np.asarray(keys.fork_keys(np.uint32(0), row[None]))[0], key)
-    assert not np.array_equal(np.asarray(keys.fork_keys(np.uint32(1), rows[0][None]))[0], together[0])
+    assert not np.array_equal(
+        np.asarray(keys.fork_keys(np.uint32(1), rows[0][None]))[0], together[0]
+    )

@@ -1,16 +1,16 @@
 """From scores to marks, from marks to refinements; equal marks are one text, and no mark is the draft itself."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from scripted_engine import Scripted
 from tiny_llama import Characters
 
-from glore_jax.stages import common, evaluate, rewards
+from glore_jax.models.model import Model
+from glore_jax.stages import evaluate, generation, models, rewards
 from glore_jax.tasks.prompts import Prompts
 
 PROMPTS = Prompts(Characters())
+MODEL = Model(None, None, None, Characters())
 # Question: steps of the draft, is it right, scores by ORM and SORM, marks of local refinement by either.
 DRAFTS = {
     "none": (["2+3=5", "#### 5"], True, [0.9, 0.6], [0.8, 0.7], (None, None)),
@@ -42,7 +42,13 @@ def drafts():
 
 def says(job, fork):
     """A right text for whole drafts, a wrong one for later marks."""
-    return "5=2+3\n#### 5" if fork.cut == 0 else None if job.question_id.startswith("same") else "#### 7"
+    return (
+        "5=2+3\n#### 5"
+        if fork.cut == 0
+        else None
+        if job.question_id.startswith("same")
+        else "#### 7"
+    )
 
 
 @pytest.fixture
@@ -62,8 +68,8 @@ def refined(ctx, monkeypatch):
         assert (max_new, per_trunk, bidirectional) == (ctx.config.refiner.max_new, 1, both_ways)
         return engine
 
-    monkeypatch.setattr(common, "load_policy", lambda ctx, *parts: SimpleNamespace(prompts=PROMPTS))
-    monkeypatch.setattr(common, "make_engine", make_engine)
+    monkeypatch.setattr(models, "load_policy", lambda ctx, *parts: MODEL)
+    monkeypatch.setattr(generation, "make_engine", make_engine)
     ctx.config.evaluate.mark, ctx.config.evaluate.threshold = 0.5, 0.9
     scores = {"orm": [d[2] for d in DRAFTS.values()], "sorm": [d[3] for d in DRAFTS.values()]}
     return {r["question_id"]: r for r in evaluate.refine(ctx, "test", drafts(), scores)}, trunks
@@ -78,7 +84,13 @@ def test_marks_stand_at_the_first_step_that_is_not_above_the_threshold(refine):
 def test_the_refiner_reads_each_mark_once(refine):
     draft, end = "2+3=6\n{}#### 6\n", "Correction:\n"
     whole = {"none": "[BAD]2+3=5\n#### 5\n", "other": "[BAD]2+3=6\n#### 6\n"}
-    texts = [whole["none"], whole["other"], draft.format("[BAD]"), whole["other"], draft.format("[BAD]")]
+    texts = [
+        whole["none"],
+        whole["other"],
+        draft.format("[BAD]"),
+        whole["other"],
+        draft.format("[BAD]"),
+    ]
     assert refine[1] == [f"2+3?\n{text}{end}" for text in texts]
 
 
@@ -99,12 +111,14 @@ def test_a_mark_at_the_first_step_gives_the_global_text(refine):
 
 
 def test_a_refinement_is_graded_on_its_own(refine):
-    assert not refine[0]["first"]["local_sorm"]["correct"] and refine[0]["first"]["local_sorm"]["steps"] == [
-        "#### 7"
-    ]
+    assert not refine[0]["first"]["local_sorm"]["correct"] and refine[0]["first"]["local_sorm"][
+        "steps"
+    ] == ["#### 7"]
     truncated = refine[0]["same"]["local_orm"]
     assert (
-        not truncated["ended"] and truncated["steps"] == [] and truncated == refine[0]["same"]["local_sorm"]
+        not truncated["ended"]
+        and truncated["steps"] == []
+        and truncated == refine[0]["same"]["local_sorm"]
     )
 
 
@@ -138,7 +152,7 @@ def scorer(ctx, monkeypatch):
         ]
 
     values = {("orm", "hf"): 100.0, ("orm", "balanced_hf"): 200.0, ("sorm", "hf"): 300.0}
-    monkeypatch.setattr(common, "load_reward", lambda ctx, *parts: values[parts])
+    monkeypatch.setattr(models, "load_reward", lambda ctx, *parts: values[parts])
     monkeypatch.setattr(rewards, "score", score)
     return calls
 
@@ -149,9 +163,14 @@ def test_every_model_scores_drafts_and_samples(ctx, scorer):
     found = evaluate.score_all(ctx, "test", drafts()[2:], samples)
     for base, name in ((100, "orm"), (200, "balanced_orm"), (300, "sorm")):
         assert found["drafts"][name] == [pytest.approx([base, base + 0.1]), []]
-        assert found["samples"][name] == [pytest.approx([base + 2]), pytest.approx([base + 3, base + 3.1])]
+        assert found["samples"][name] == [
+            pytest.approx([base + 2]),
+            pytest.approx([base + 3, base + 3.1]),
+        ]
     assert len(scorer) == 3
-    assert evaluate.score_all(ctx, "test", drafts()[2:], samples) == found and len(scorer) == 3  # kept
+    assert (
+        evaluate.score_all(ctx, "test", drafts()[2:], samples) == found and len(scorer) == 3
+    )  # kept
 
 
 def test_without_the_balanced_model(ctx, scorer):
@@ -162,7 +181,8 @@ def test_without_the_balanced_model(ctx, scorer):
 def test_a_refinement_has_the_score_of_its_last_step(ctx, scorer):
     texts = [["a", "b", "c"], ["a"], []]
     refined = [
-        {"question": "2+3?"} | {kind: {"steps": s} for kind, s in zip(evaluate.KINDS, texts, strict=True)}
+        {"question": "2+3?"}
+        | {kind: {"steps": s} for kind, s in zip(evaluate.KINDS, texts, strict=True)}
     ] * 2
     rows = evaluate.score_refinements(ctx, "test", refined)
     assert rows == [

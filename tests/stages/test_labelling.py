@@ -4,10 +4,11 @@ import random
 from types import SimpleNamespace
 
 import pytest
-from tiny_llama import CONFIG, Characters, fresh
+from tiny_llama import Characters, model
 
 from glore_jax.sampling.engine import Completion, Engine, Fork
 from glore_jax.sampling.tokens import Sampling
+from glore_jax.stages import generation
 from glore_jax.stages.labelling import LabelJob, cost, label_truth
 from glore_jax.tasks.base import Task
 from glore_jax.tasks.prompts import Prompts
@@ -20,7 +21,9 @@ class Plain(Task):
         raise AssertionError
 
     def step_truth(self, problem, steps, strict=False):
-        return [right and not (strict and i) for i, right in enumerate(problem)] if problem else None
+        return (
+            [right and not (strict and i) for i, right in enumerate(problem)] if problem else None
+        )
 
 
 TASK, PROMPTS = Plain({}), Prompts(Characters())
@@ -71,14 +74,21 @@ def test_trunk_and_cuts():
     assert PROMPTS.text(job.trunk) == QUESTION + "\n" + "\n".join(STEPS) + "\n"
     assert [f.cut for f in job.waiting] == [3, 3, 3]  # the last cut first, and only it
     for cut, at in enumerate(job.cut_at):
-        assert PROMPTS.text(job.trunk[:at]) == QUESTION + "\n" + "".join(s + "\n" for s in STEPS[:cut])
-        assert job.trunk[:at] == PROMPTS.question(QUESTION) + PROMPTS.solution(STEPS[:cut], ended=False)[0]
+        assert PROMPTS.text(job.trunk[:at]) == QUESTION + "\n" + "".join(
+            s + "\n" for s in STEPS[:cut]
+        )
+        assert (
+            job.trunk[:at]
+            == PROMPTS.question(QUESTION) + PROMPTS.solution(STEPS[:cut], ended=False)[0]
+        )
     assert list(job.waiting) == [Fork(job.cut_at[3], sample=4, cut=3, rollout=i) for i in range(3)]
 
 
 def test_backward_stops_at_the_first_success():
     job = make()
-    forks = run(job, kinds(["wrong"] * 3, ["wrong", "used", "wrong"], ["nothing", "wrong", "afresh"]))
+    forks = run(
+        job, kinds(["wrong"] * 3, ["wrong", "used", "wrong"], ["nothing", "wrong", "afresh"])
+    )
     assert sorted({f.cut for f in forks}) == [2, 3] and len(forks) == 6
     record = job.record()
     assert record["labels"] == [1, 1, 0, 0] and record["first_error"] == 2
@@ -91,7 +101,9 @@ def test_backward_stops_at_the_first_success():
         "6",
         False,
     )
-    assert [(t["cut"], t["rollout"]) for t in record["traces"]] == [(c, r) for c in (2, 3) for r in range(3)]
+    assert [(t["cut"], t["rollout"]) for t in record["traces"]] == [
+        (c, r) for c in (2, 3) for r in range(3)
+    ]
     assert [t["verified"] for t in record["traces"]] == [False, True, False, False, False, False]
     assert record["traces"][1]["steps"] == ["11-5=6", "#### 6"]  # what it added, not the prefix
 
@@ -108,7 +120,9 @@ def test_right_draft_costs_nothing():
     job = make(steps=["2+3=5", "5*2=10", "10-4=6", "#### 6"], correct=True)
     assert not job.waiting
     record = job.record()
-    assert record["labels"] == [1, 1, 1, 1] and record["first_error"] == -1 and record["traces"] == []
+    assert (
+        record["labels"] == [1, 1, 1, 1] and record["first_error"] == -1 and record["traces"] == []
+    )
     assert record["source"] == ["propagated"] * 3 + ["graded"]
 
 
@@ -137,7 +151,11 @@ def test_backward_labels_equal_full_labels(seed):
     assert records["full"]["hits"][:3] == [row.count("used") for row in script]
     figures = cost(list(records.values()), 4)
     drawn = sum(r["tokens"] for r in records.values())
-    assert figures == {"rollouts": 12 + len(forks["backward"]), "rollouts_full": 24, "tokens": drawn}
+    assert figures == {
+        "rollouts": 12 + len(forks["backward"]),
+        "rollouts_full": 24,
+        "tokens": drawn,
+    }
 
 
 def test_schedules_on_real_forks():
@@ -147,7 +165,7 @@ def test_schedules_on_real_forks():
         def grade(self, steps, gold):
             return sum(map(ord, "".join(steps))) % 3 == 0
 
-    policy, rng = fresh(), random.Random(0)
+    policy, rng = model(), random.Random(0)
     records = {}
     for schedule, slots in (("full", 3), ("backward", 2)):
         rng.seed(1)
@@ -157,17 +175,29 @@ def test_schedules_on_real_forks():
             made = draft(steps=steps, correct=rng.random() < 0.2) | {"question_id": f"q{i}"}
             jobs.append(LabelJob(Parity({}), PROMPTS, made, 3, schedule, False))
         engine = Engine(
-            *policy, CONFIG, Characters(), groups=4, slots=slots, shelves=2, max_trunk=64, max_new=8, round_steps=3
-        )  # fmt: skip
+            policy,
+            groups=4,
+            slots=slots,
+            shelves=2,
+            max_trunk=64,
+            max_new=8,
+            round_steps=3,
+        )
         done = [job.record() for job in engine.run(jobs, Sampling(1.0, max_new=8))]
         records[schedule] = {r["question_id"]: r for r in done}
         assert {r["schedule"] for r in done} == {schedule}
     full, backward = records["full"], records["backward"]
-    assert {q: r["labels"] for q, r in full.items()} == {q: r["labels"] for q, r in backward.items()}
+    assert {q: r["labels"] for q, r in full.items()} == {
+        q: r["labels"] for q, r in backward.items()
+    }
     assert len({tuple(r["labels"]) for r in full.values()}) > 6
     for q, r in backward.items():
-        assert [t for t in full[q]["traces"] if t["cut"] in {x["cut"] for x in r["traces"]}] == r["traces"]
-    assert sum(sum(r["tries"]) for r in backward.values()) < 0.8 * sum(sum(r["tries"]) for r in full.values())
+        assert [t for t in full[q]["traces"] if t["cut"] in {x["cut"] for x in r["traces"]}] == r[
+            "traces"
+        ]
+    assert sum(sum(r["tries"]) for r in backward.values()) < 0.8 * sum(
+        sum(r["tries"]) for r in full.values()
+    )
 
 
 def test_label_truth():
@@ -194,7 +224,7 @@ def test_labels_and_truth_must_match():
 
 
 def test_nothing_is_forked_for_drafts_without_steps(monkeypatch):
-    from glore_jax.stages import common, labelling
+    from glore_jax.stages import labelling
 
     seen = []
 
@@ -205,12 +235,13 @@ def test_nothing_is_forked_for_drafts_without_steps(monkeypatch):
             seen.append(job)
         return [row for i, job in enumerate(seen) for row in to_rows(i, job)]
 
-    monkeypatch.setattr(common, "generate", generate)
-    monkeypatch.setattr(common, "make_engine", lambda ctx, model, trunks, max_new, k: trunks)
-    monkeypatch.setattr(common, "sampling_of", lambda section: None)
+    monkeypatch.setattr(generation, "generate", generate)
+    monkeypatch.setattr(generation, "make_engine", lambda ctx, model, trunks, max_new, k: trunks)
+    monkeypatch.setattr(generation, "sampling_of", lambda section: None)
     section = SimpleNamespace(schedule="backward", consistency=True, max_new=5)
-    ctx = SimpleNamespace(task=TASK, config=SimpleNamespace(rollout=section))
-    records = labelling.label(ctx, "x", SimpleNamespace(prompts=PROMPTS), [draft(steps=[]), draft()], 3)
+    config = SimpleNamespace(rollout=section)
+    ctx = SimpleNamespace(task=TASK, config=config, prompts=lambda model: PROMPTS)
+    records = labelling.label(ctx, "x", None, [draft(steps=[]), draft()], 3)
     assert [r["labels"] for r in records] == [[0, 0, 0, 0]]
 
 
@@ -218,7 +249,8 @@ def test_drafts_of_most_steps_come_first():
     from glore_jax.stages import labelling
 
     ctx = SimpleNamespace(
-        task=TASK, config=SimpleNamespace(rollout=SimpleNamespace(consistency=True, schedule="backward"))
+        task=TASK,
+        config=SimpleNamespace(rollout=SimpleNamespace(consistency=True, schedule="backward")),
     )
     drafts = [draft(steps=["2+3=5"] * n + ["#### 5"]) for n in (1, 3, 2, 3)]
     jobs = labelling.make_jobs(ctx, SimpleNamespace(prompts=PROMPTS), drafts, 3, "backward")

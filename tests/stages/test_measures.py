@@ -27,7 +27,13 @@ RIGHT, WRONG = ["2+3=5", "#### 5"], ["2+3=6", "#### 6"]
 # Each question: is the draft, the global, the ORM's and the SORM's local refinement right; scores of draft, global, local.
 QUESTIONS = {
     "a": (False, True, False, True, (0.2, 0.9, 0.8)),  # fixed globally, and chosen
-    "b": (False, False, True, True, (0.5, 0.5, 0.5)),  # a tie: the draft stays, though the local one is right
+    "b": (
+        False,
+        False,
+        True,
+        True,
+        (0.5, 0.5, 0.5),
+    ),  # a tie: the draft stays, though the local one is right
     "c": (True, False, True, True, (0.3, 0.7, 0.6)),  # broken globally, and chosen
     "d": (True, True, False, True, (0.9, 0.9, 0.1)),  # a tie: the draft
     "e": (False, False, False, False, (0.1, 0.2, 0.4)),  # lost
@@ -41,12 +47,22 @@ def refinement(right, bad):
 @pytest.fixture
 def records():
     problems = [
-        Problem(q, f"question {q}", "5", facts={"right": 2 if row[0] else 0}) for q, row in QUESTIONS.items()
+        Problem(q, f"question {q}", "5", facts={"right": 2 if row[0] else 0})
+        for q, row in QUESTIONS.items()
     ]
     drafts, refined, finals, orm = [], [], [], []
     for q, (draft, whole, local_orm, local_sorm, scores) in QUESTIONS.items():
-        drafts.append({"question_id": q, "sample_id": 0, "question": f"question {q}", "gold": "5", "correct": draft,
-                       "steps": RIGHT if draft else WRONG, "ended": q != "e"})  # fmt: skip
+        drafts.append(
+            {
+                "question_id": q,
+                "sample_id": 0,
+                "question": f"question {q}",
+                "gold": "5",
+                "correct": draft,
+                "steps": RIGHT if draft else WRONG,
+                "ended": q != "e",
+            }
+        )
         refined.append(
             {
                 "global": refinement(whole, 0),
@@ -60,9 +76,14 @@ def records():
         orm.append([0.6, scores[0]])
     sorm = [[0.1, 0.2], [0.9, 0.5], [0.9, 0.8], [0.4, 0.7], [0.3, 0.6]]
     return {
-        "problems": problems, "drafts": drafts, "samples": [], "labelled": [], "refined": refined, "finals": finals,
+        "problems": problems,
+        "drafts": drafts,
+        "samples": [],
+        "labelled": [],
+        "refined": refined,
+        "finals": finals,
         "scored": {"drafts": {"orm": orm, "sorm": sorm}, "samples": {"orm": [], "sorm": []}},
-    }  # fmt: skip
+    }
 
 
 def context(k=4):
@@ -104,7 +125,9 @@ def test_fix_and_break_rates(figures, kind, fixed, broken, every, only):
 
 def test_rates_without_a_side(records):
     kept = [i for i, d in enumerate(records["drafts"]) if d["correct"]]
-    few = records | {k: [records[k][i] for i in kept] for k in ("problems", "drafts", "refined", "finals")}
+    few = records | {
+        k: [records[k][i] for i in kept] for k in ("problems", "drafts", "refined", "finals")
+    }
     few["scored"] = {
         "drafts": {m: [v[i] for i in kept] for m, v in records["scored"]["drafts"].items()},
         "samples": {},
@@ -121,7 +144,13 @@ def test_rerank(records, figures):
     assert [e["choice"] for e in examples] == ["global", "draft", "global", "draft", "local"]
     assert [e["choice_correct"] for e in examples] == [True, False, False, True, False]
     assert examples[1]["scores"] == {"draft": 0.5, "global": 0.5, "local": 0.5}
-    assert [e["truth"] for e in examples] == [[False] * 2, [False] * 2, [True] * 2, [True] * 2, [False] * 2]
+    assert [e["truth"] for e in examples] == [
+        [False] * 2,
+        [False] * 2,
+        [True] * 2,
+        [True] * 2,
+        [False] * 2,
+    ]
 
 
 def test_steps_against_the_truth(figures):
@@ -129,7 +158,9 @@ def test_steps_against_the_truth(figures):
     step = figures["step_truth"]["sorm"]
     assert step["n"] == 10 and step["acc"] == pytest.approx(7 / 10)
     assert step["f1"] == pytest.approx(2 * 4 / (5 + 6))
-    assert step["first_error_acc"] == pytest.approx(3 / 5)  # a, c and e; b one too late, d a false alarm
+    assert step["first_error_acc"] == pytest.approx(
+        3 / 5
+    )  # a, c and e; b one too late, d a false alarm
     assert figures["final"]["sorm"]["acc"] == pytest.approx(4 / 5)  # e is called right
     assert figures["final"]["orm"]["acc"] == pytest.approx(4 / 5)  # c is called wrong
     assert "step" not in figures and "cost" not in figures  # nothing was labelled
@@ -188,7 +219,11 @@ def test_labels(records):
         and step["acc"] == pytest.approx(7 / 8)
         and step["first_error_acc"] == pytest.approx(3 / 4)
     )
-    assert figures["curves"]["label_rate"] == {"length": [1, 2], "rate": [3 / 4, 2 / 4], "n": [4, 4]}
+    assert figures["curves"]["label_rate"] == {
+        "length": [1, 2],
+        "rate": [3 / 4, 2 / 4],
+        "n": [4, 4],
+    }
 
 
 def test_unknown_truth(records):
@@ -215,10 +250,19 @@ def test_samples(records):
         ],
     }
     samples = [
-        {"question_id": q, "sample_id": i, "gold": "5", "answer": answer, "correct": correct, "logprob": logprob, "ended": True,
-         "steps": [f"#### {answer}"]}
-        for q, group in rows.items() for i, (answer, correct, logprob, _) in enumerate(group)
-    ]  # fmt: skip
+        {
+            "question_id": q,
+            "sample_id": i,
+            "gold": "5",
+            "answer": answer,
+            "correct": correct,
+            "logprob": logprob,
+            "ended": True,
+            "steps": [f"#### {answer}"],
+        }
+        for q, group in rows.items()
+        for i, (answer, correct, logprob, _) in enumerate(group)
+    ]
     scores = [[score] for group in rows.values() for *_, score in group]
     shuffled = samples[::-1]  # the order of records means nothing
     records["scored"]["samples"] = {"orm": scores[::-1], "sorm": [[1 - s] for (s,) in scores[::-1]]}
@@ -237,7 +281,8 @@ def test_samples(records):
     assert student["loglikK"] == 1 / 2  # a picks 6
     # Pairs of a right and a wrong sample: a has 3 (two won), b has 3 (all won).
     assert (
-        figures["scorer"]["orm"]["within_pair"] == pytest.approx(5 / 6) and figures["scorer"]["orm"]["n"] == 6
+        figures["scorer"]["orm"]["within_pair"] == pytest.approx(5 / 6)
+        and figures["scorer"]["orm"]["n"] == 6
     )
     assert figures["scorer"]["sorm"]["within_pair"] == pytest.approx(1 / 6)
     assert figures["scorer"]["loglik"]["within_pair"] == pytest.approx((2 + 3) / 6)

@@ -64,7 +64,10 @@ def test_balance_takes_as_many_right_as_wrong_ones(ctx, trained):
     ctx.config.orm.balanced = True
     orm.run(ctx)
     items, _, target = trained["orm/balanced"]
-    assert target == "orm/balanced_hf" and sorted(labels[0] for _, _, labels, _ in items) == [0.0, 1.0]
+    assert target == "orm/balanced_hf" and sorted(labels[0] for _, _, labels, _ in items) == [
+        0.0,
+        1.0,
+    ]
 
 
 def test_a_variant_that_is_done_is_not_trained_again(ctx, trained):
@@ -77,5 +80,7 @@ def test_a_variant_that_is_done_is_not_trained_again(ctx, trained):
 def test_nothing_to_learn_from(ctx):
     """All samples of every question come out the same way."""
     storage.write_part(ctx.folder("sample", "records"), 0, SAMPLES[:3] + SAMPLES[4:])
-    with pytest.raises(UserError, match="orm/balanced has no training solutions: sample more per question"):
+    with pytest.raises(
+        UserError, match="orm/balanced has no training solutions: sample more per question"
+    ):
         orm.train(ctx, "balanced")

@@ -17,7 +17,13 @@ from glore_jax.tasks.chains.slips import slip
 
 DIFFICULTY = ConfigDict(
     dict(
-        steps=(1, 3), operand=(3, 99), factor=(2, 9), max_value=999, distractors=0.4, shuffle=0.25, branch=0.5
+        steps=(1, 3),
+        operand=(3, 99),
+        factor=(2, 9),
+        max_value=999,
+        distractors=0.4,
+        shuffle=0.25,
+        branch=0.5,
     )
 )
 
@@ -69,7 +75,9 @@ CONFIG = ConfigDict(
         seed=7,
         steps=40,
         batches=dict(
-            short=dict(rows=3, row_length=64, steps=(1, 1), kinds=(("facts", 0.5), ("solved", 0.5))),
+            short=dict(
+                rows=3, row_length=64, steps=(1, 1), kinds=(("facts", 0.5), ("solved", 0.5))
+            ),
             long=dict(rows=2, row_length=256, steps=(2, 3), kinds=(("corrected", 1.0),)),
         ),
         phases=(
@@ -108,7 +116,10 @@ def test_another_seed_gives_other_batches(batches, tokenizer):
 
 
 def test_phases_say_which_batches_are_drawn_when(batches):
-    kinds = [{(3, 64): "short", (2, 256): "long"}[batches[n]["tokens"].shape] for n in range(len(batches))]
+    kinds = [
+        {(3, 64): "short", (2, 256): "long"}[batches[n]["tokens"].shape]
+        for n in range(len(batches))
+    ]
     assert len(kinds) == 40
     assert (
         set(kinds[:11]) == {"short"}
@@ -175,7 +186,9 @@ def test_a_slip_and_the_ends_of_lines_count_more(batches, tokenizer):
 
 
 def test_own_drafts_are_read_in_the_wanted_shares(tokenizer):
-    chains = [splits.draw_for("corpus", random.Random(i), difficulty_of(DIFFICULTY)) for i in range(40)]
+    chains = [
+        splits.draw_for("corpus", random.Random(i), difficulty_of(DIFFICULTY)) for i in range(40)
+    ]
     drafts = [
         corpus.Draft(c, c.solution() if i % 4 == 0 else slip(c, random.Random(i))[0])
         for i, c in enumerate(chains)
@@ -192,7 +205,10 @@ def test_own_drafts_are_read_in_the_wanted_shares(tokenizer):
             if "Correction:\n" in text:
                 redone += 1
                 draft = text.split("\n", 1)[1].split("Correction:\n")[0].replace("[BAD]", "")
-                assert draft not in {"\n".join(c.solution()) + "\n" for c in chains} and not weights.any()
+                assert (
+                    draft not in {"\n".join(c.solution()) + "\n" for c in chains}
+                    and not weights.any()
+                )
             elif weights.any():
                 wrong.append(not labels[weights > 0].all())
     assert redone > 10 and 0.3 < np.mean(wrong) < 0.7

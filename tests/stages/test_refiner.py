@@ -8,7 +8,8 @@ from tiny_llama import Characters
 
 from glore_jax import storage
 from glore_jax.errors import UserError
-from glore_jax.stages import common, refiner
+from glore_jax.models.model import Model
+from glore_jax.stages import models, refiner, training
 from glore_jax.tasks.prompts import Prompts
 
 RIGHT, WRONG = ["2+3=5", "5*2=10", "#### 10"], ["2+3=5", "5*2=11", "#### 11"]
@@ -27,16 +28,26 @@ def sample(sample_id, steps, correct):
 
 
 LABELLED = {
-    "question_id": "q", "sample_id": 1, "prompt": "2+3, *2?", "gold": "10", "completions": WRONG, "labels": [1, 0, 0],
-    "first_error": 1, "correct": False,
-    "traces": [{"cut": 1, "rollout": 0, "steps": ["10=5*2", "#### 10"], "verified": True},
-               {"cut": 1, "rollout": 1, "steps": ["#### 5"], "verified": False}],
-}  # fmt: skip
+    "question_id": "q",
+    "sample_id": 1,
+    "prompt": "2+3, *2?",
+    "gold": "10",
+    "completions": WRONG,
+    "labels": [1, 0, 0],
+    "first_error": 1,
+    "correct": False,
+    "traces": [
+        {"cut": 1, "rollout": 0, "steps": ["10=5*2", "#### 10"], "verified": True},
+        {"cut": 1, "rollout": 1, "steps": ["#### 5"], "verified": False},
+    ],
+}
 
 
 @pytest.fixture
 def data(ctx):
-    storage.write_part(ctx.folder("sample", "records"), 0, [sample(0, RIGHT, True), sample(1, WRONG, False)])
+    storage.write_part(
+        ctx.folder("sample", "records"), 0, [sample(0, RIGHT, True), sample(1, WRONG, False)]
+    )
     storage.write_part(ctx.folder("rollout", "records"), 0, [LABELLED])
     return ctx
 
@@ -44,26 +55,30 @@ def data(ctx):
 def test_both_kinds_of_pairs_are_made(data):
     kinds = {p["kind"]: p for p in refiner.make_pairs(data)}
     assert kinds["global"]["first_error"] == 0 and kinds["global"]["target"] == RIGHT
-    assert kinds["local"]["first_error"] == 1 and kinds["local"]["target"] == ["2+3=5", "10=5*2", "#### 10"]
+    assert kinds["local"]["first_error"] == 1 and kinds["local"]["target"] == [
+        "2+3=5",
+        "10=5*2",
+        "#### 10",
+    ]
     assert all(p["draft"] == WRONG for p in kinds.values())
 
 
 @pytest.mark.parametrize("attention", ["causal", "prefix"])
 def test_the_loss_lies_on_the_target_only(data, monkeypatch, attention):
     data.config.refiner.attention, data.config.refiner.turn = attention, 1.0
-    base = SimpleNamespace(tokenizer=Characters(), prompts=PROMPTS, config=None, graphdef=None, params=None)
+    base = Model(None, None, None, Characters())
     seen = {}
 
     def make_batches(ctx, examples, section, config):
         seen["examples"] = examples
         return SimpleNamespace(plan=SimpleNamespace(fill=0.5)), 0
 
-    def fit(ctx, name, graphdef, params, batches, loss, section, config):
-        return SimpleNamespace(params=None, steps=3, metrics={"loss": 1.0})
+    def fit(ctx, name, model, batches, loss, section):
+        return SimpleNamespace(model=model, steps=3, metrics={"loss": 1.0})
 
-    monkeypatch.setattr(common, "load_base", lambda ctx: base)
-    monkeypatch.setattr(common, "make_batches", make_batches)
-    monkeypatch.setattr(common, "fit", fit)
+    monkeypatch.setattr(models, "load_base", lambda ctx: base)
+    monkeypatch.setattr(training, "make_batches", make_batches)
+    monkeypatch.setattr(training, "fit", fit)
     monkeypatch.setattr(refiner.hf, "save_policy", lambda *args: None)
     counts = refiner.run(data)
     assert counts["pairs"] == {"global": 1, "local": 1} and counts["steps"] == 3
@@ -82,13 +97,18 @@ def test_the_token_at_which_a_target_leaves_its_draft_weighs_more():
     source = PROMPTS.refine("2+3, *2?", WRONG, 1)
     (turn,) = np.flatnonzero(example.weights == 10)
     assert PROMPTS.text(example.tokens[len(source) : turn + 1]) == "2+3=5\n5*2=10"
-    assert sorted({*example.weights[len(source) :]}) == [1, 10] and not example.weights[: len(source)].any()
+    assert (
+        sorted({*example.weights[len(source) :]}) == [1, 10]
+        and not example.weights[: len(source)].any()
+    )
     same = refiner.pair_example(PROMPTS, pair | {"draft": RIGHT}, False, 10.0)
     assert 10 not in same.weights  # a draft without its end of sequence is a copy to the end
 
 
 def test_nothing_to_pair(data):
     storage.write_part(data.folder("sample", "records"), 0, [sample(1, WRONG, False)])
-    storage.write_part(data.folder("rollout", "records"), 0, [LABELLED | {"traces": LABELLED["traces"][1:]}])
+    storage.write_part(
+        data.folder("rollout", "records"), 0, [LABELLED | {"traces": LABELLED["traces"][1:]}]
+    )
     with pytest.raises(UserError, match="no question has both a right and a wrong sample"):
         refiner.run(data)

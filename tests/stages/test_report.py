@@ -30,7 +30,13 @@ def names(examples, count):
 
 
 def test_examples_in_which_something_happens_come_first():
-    assert names([KEPT, LOST, MISSED, BROKEN, FIXED], 5) == ["fixed", "broken", "missed", "lost", "kept"]
+    assert names([KEPT, LOST, MISSED, BROKEN, FIXED], 5) == [
+        "fixed",
+        "broken",
+        "missed",
+        "lost",
+        "kept",
+    ]
     assert names([KEPT, LOST, MISSED, BROKEN, FIXED], 2) == ["fixed", "broken"]
 
 
@@ -38,7 +44,15 @@ def test_no_kind_of_example_crowds_out_the_others():
     many = [example(f"kept {i}", True, True) for i in range(20)] + [
         example(f"fixed {i}", False, True) for i in range(20)
     ]
-    assert names([*many, LOST], 7) == ["fixed 0", "lost", "kept 0", "fixed 1", "kept 1", "fixed 2", "kept 2"]
+    assert names([*many, LOST], 7) == [
+        "fixed 0",
+        "lost",
+        "kept 0",
+        "fixed 1",
+        "kept 1",
+        "fixed 2",
+        "kept 2",
+    ]
     assert len(names(many, 100)) == 40 and names([], 5) == []
 
 
@@ -51,7 +65,12 @@ def test_cost_is_that_of_the_training_labels():
             "counts": {"rollouts": 30, "rollouts_full": 80, "tokens": 700, "drafts": 5},
         },
     }
-    assert total_cost(manifests) == {"rollouts": 30, "rollouts_full": 80, "tokens": 700, "seconds": 4.0}
+    assert total_cost(manifests) == {
+        "rollouts": 30,
+        "rollouts_full": 80,
+        "tokens": 700,
+        "seconds": 4.0,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +79,31 @@ def report(finished):
 
 
 RATES = [
-    "draft.acc", "scorer.orm.within_pair", "scorer.sorm.within_pair", "scorer.loglik.within_pair",
-    "student.maj1", "student.majK", "student.passK", "student.rerankK",
-    *(f"{truth}.{model}.{figure}" for truth in ("step", "step_truth") for model in ("orm", "sorm")
-      for figure in ("acc", "f1", "first_error_acc")),
-    "label_truth.acc", "label_truth_test.acc", "final.orm.acc", "final.sorm.acc",
-    *(f"refine.{kind}.{rate}" for kind in ("global", "local_orm", "local_sorm", "union_orm", "union_sorm")
-      for rate in ("fix_rate", "break_rate")),
+    "draft.acc",
+    "scorer.orm.within_pair",
+    "scorer.sorm.within_pair",
+    "scorer.loglik.within_pair",
+    "student.maj1",
+    "student.majK",
+    "student.passK",
+    "student.rerankK",
+    *(
+        f"{truth}.{model}.{figure}"
+        for truth in ("step", "step_truth")
+        for model in ("orm", "sorm")
+        for figure in ("acc", "f1", "first_error_acc")
+    ),
+    "label_truth.acc",
+    "label_truth_test.acc",
+    "final.orm.acc",
+    "final.sorm.acc",
+    *(
+        f"refine.{kind}.{rate}"
+        for kind in ("global", "local_orm", "local_sorm", "union_orm", "union_sorm")
+        for rate in ("fix_rate", "break_rate")
+    ),
     *(f"pipeline.{choice}.acc" for choice in ("rerank", "oracle", "bo3", "bo3_oracle")),
-]  # fmt: skip
+]
 STAGES = ("student", "sample", "rollout", "orm", "sorm", "refiner", "evaluate")
 
 
@@ -83,7 +118,10 @@ def test_every_rate_of_the_contract(report, figure):
 
 
 def test_cost_and_seconds_of_the_contract(report):
-    assert 0 < report["cost"]["rollouts"] <= report["cost"]["rollouts_full"] and report["cost"]["tokens"] > 0
+    assert (
+        0 < report["cost"]["rollouts"] <= report["cost"]["rollouts_full"]
+        and report["cost"]["tokens"] > 0
+    )
     assert set(report["seconds"]) >= set(STAGES) and all(report["seconds"][s] > 0 for s in STAGES)
     assert report["cost"]["seconds"] == report["seconds"]["rollout"]
 

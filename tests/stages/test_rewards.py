@@ -7,6 +7,7 @@ import pytest
 from tiny_llama import CONFIG, Characters, forward, fresh
 
 from glore_jax.models import reward
+from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.sampling.scoring import score_steps
 from glore_jax.stages import rewards
@@ -31,18 +32,23 @@ def test_labels_stand_at_the_last_token_of_each_step():
     assert len(at) == 3 and at[-1] == len(example.tokens) - 1
     np.testing.assert_array_equal(np.flatnonzero(example.weights), at)
     np.testing.assert_array_equal(example.weights[at], [1.0, 0.5, 1.0])
-    np.testing.assert_array_equal(example.labels[at], np.float32([1, 0.25, 0]))  # fractions stay fractions
+    np.testing.assert_array_equal(
+        example.labels[at], np.float32([1, 0.25, 0])
+    )  # fractions stay fractions
     assert example.labels.dtype == example.weights.dtype == np.float32
     assert PROMPTS.text(example.tokens) == "question: " + QUESTION + "\n" + "\n".join(STEPS) + "\n"
 
 
 def test_dropped_labels_have_no_weight():
     example = reward_example(PROMPTS, QUESTION, STEPS, [1, 1, 1], [0.0, 1.0, 0.0])
-    np.testing.assert_array_equal(np.flatnonzero(example.weights), ends_of_steps(example.tokens)[1:2])
+    np.testing.assert_array_equal(
+        np.flatnonzero(example.weights), ends_of_steps(example.tokens)[1:2]
+    )
 
 
 @pytest.mark.parametrize(
-    "labels, weights", [([1, 0], [1, 1, 1]), ([1, 0, 0], [1, 1]), ([1, 0, 0, 0], [1, 1, 1]), ([], [])]
+    "labels, weights",
+    [([1, 0], [1, 1, 1]), ([1, 0, 0], [1, 1]), ([1, 0, 0, 0], [1, 1, 1]), ([], [])],
 )
 def test_counts_must_match(labels, weights):
     with pytest.raises(ValueError, match="3 steps, .* of one solution: '2\\+3, then"):
@@ -52,9 +58,7 @@ def test_counts_must_match(labels, weights):
 @pytest.fixture(scope="module")
 def model():
     graphdef, params = fresh(module=reward)
-    return SimpleNamespace(
-        graphdef=graphdef, params=params, config=CONFIG, tokenizer=TOKENIZER, prompts=PROMPTS
-    )
+    return Model(graphdef, params, CONFIG, TOKENIZER)
 
 
 def test_read_where_trained(model):
@@ -63,7 +67,7 @@ def test_read_where_trained(model):
     batch = Batches([example], batch_size=1, row_length=64, epochs=1, seed=0)[0]
     values = np.asarray(forward(model.graphdef, model.params, batch["tokens"]))
     expected = 1 / (1 + np.exp(-values[batch["weights"] > 0]))
-    ctx = SimpleNamespace(local_mesh=meshes.single_device_mesh())
+    ctx = SimpleNamespace(local_mesh=meshes.single_device_mesh(), prompts=lambda model: PROMPTS)
     scores, none = score(ctx, model, [(QUESTION, STEPS), (QUESTION, [])], "test")
     np.testing.assert_allclose(scores, expected, atol=1e-5)
     assert scores.shape == (3,) and np.ptp(scores) > 1e-3
@@ -73,15 +77,18 @@ def test_read_where_trained(model):
 def test_equal_solutions_are_read_once(model, monkeypatch):
     read = []
 
-    def counted(graphdef, params, config, items, **options):
+    def counted(model, items, **options):
         read.append(len(items))
-        return score_steps(graphdef, params, config, items, **options)
+        return score_steps(model, items, **options)
 
     monkeypatch.setattr(rewards, "score_steps", counted)
-    ctx = SimpleNamespace(local_mesh=meshes.single_device_mesh())
+    ctx = SimpleNamespace(local_mesh=meshes.single_device_mesh(), prompts=lambda model: PROMPTS)
     other = STEPS[:1] + ["5*2=10"]
     found = score(
-        ctx, model, [(QUESTION, STEPS), (QUESTION, other), (QUESTION, tuple(STEPS)), ("3+2?", STEPS)], "test"
+        ctx,
+        model,
+        [(QUESTION, STEPS), (QUESTION, other), (QUESTION, tuple(STEPS)), ("3+2?", STEPS)],
+        "test",
     )
     assert read == [3]
     np.testing.assert_array_equal(found[0], found[2])

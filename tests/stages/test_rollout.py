@@ -17,7 +17,9 @@ SAMPLES = [
 
 def test_questions_that_no_sample_solves_are_left_out():
     assert {s["question_id"] for s in of_solved(SAMPLES)} == {"mixed", "always"}
-    assert sum(s["question_id"] == "mixed" for s in of_solved(SAMPLES)) == 6  # their wrong samples stay
+    assert (
+        sum(s["question_id"] == "mixed" for s in of_solved(SAMPLES)) == 6
+    )  # their wrong samples stay
 
 
 def test_a_worked_solution_does_not_count_as_solving():

@@ -4,30 +4,41 @@ import pytest
 
 from glore_jax import storage
 from glore_jax.errors import UserError
-from glore_jax.stages import common, sample, student
+from glore_jax.stages import generation, models, sample, student
 
 
 def row(problem, sample_id, correct, policy="sample/records"):
     return {
-        "question_id": problem.id, "sample_id": sample_id, "question": problem.question, "gold": problem.gold,
-        "steps": ["#### 1"], "answer": "1", "correct": correct, "ended": True, "tokens": 3, "logprob": -1.0, "seed": 0,
+        "question_id": problem.id,
+        "sample_id": sample_id,
+        "question": problem.question,
+        "gold": problem.gold,
+        "steps": ["#### 1"],
+        "answer": "1",
+        "correct": correct,
+        "ended": True,
+        "tokens": 3,
+        "logprob": -1.0,
+        "seed": 0,
         "policy": policy,
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
 def run(ctx, monkeypatch):
     """run(**fields of config.sample) -> (counts, records), with a student whose first sample of each question is right."""
-    monkeypatch.setattr(common, "load_policy", lambda ctx, *parts: None)
+    monkeypatch.setattr(models, "load_policy", lambda ctx, *parts: None)
 
     def sampled(ctx, name, model, problems, sampling, k):
         rows = [row(p, i, i == 0) for p in problems for i in range(k)]
         storage.write_part(ctx.folder("sample", "records"), 0, rows)
         return rows
 
-    monkeypatch.setattr(common, "sample", sampled)
+    monkeypatch.setattr(generation, "sample", sampled)
     monkeypatch.setattr(
-        student, "greedy", lambda ctx, name, model, problems: [row(p, 0, False, name) for p in problems]
+        student,
+        "greedy",
+        lambda ctx, name, model, problems: [row(p, 0, False, name) for p in problems],
     )
 
     def go(**fields):
@@ -57,7 +68,7 @@ def test_a_restart_adds_nothing_twice(run):
 
 
 def test_samples_must_differ(run, monkeypatch):
-    monkeypatch.setattr(common, "sample", lambda *args: [])
+    monkeypatch.setattr(generation, "sample", lambda *args: [])
     monkeypatch.setattr(
         student, "greedy", lambda ctx, *args: [row(p, 0, False) for p in ctx.task.load("train")]
     )

@@ -53,7 +53,9 @@ def test_labels_are_those_of_the_rollouts(ctx, train):
 def test_each_prefix_length_has_as_many_good_as_bad_labels(ctx, train):
     counts, items = train(RECORDS)
     for step in range(3):
-        kept = [labels[step] for _, _, labels, weights in items if len(labels) > step and weights[step]]
+        kept = [
+            labels[step] for _, _, labels, weights in items if len(labels) > step and weights[step]
+        ]
         assert kept.count(0.0) == kept.count(1.0) == (1 if step < 2 else 0)
     assert [c["kept"] for c in counts["balance"]] == [2, 2, 0]
     assert all(any(weights) for *_, weights in items)  # what has no weight left is not trained on

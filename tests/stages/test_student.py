@@ -6,7 +6,7 @@ import pytest
 from tiny_llama import Characters
 
 from glore_jax.errors import UserError
-from glore_jax.stages import common, student
+from glore_jax.stages import generation, models, student
 from glore_jax.tasks.base import Problem
 
 
@@ -31,19 +31,28 @@ ROWS = [
 
 
 def found(per_question=0, known=()):
-    return [(d["question_id"], d["steps"]) for d in student.distinct_right(ROWS, per_question, list(known))]
+    return [
+        (d["question_id"], d["steps"])
+        for d in student.distinct_right(ROWS, per_question, list(known))
+    ]
 
 
 def test_right_solutions_count_once():
     one, two, joined = ["one", "#### 5"], ["two", "#### 5"], ["one #### 5"]
     assert found() == [("a", one), ("a", two), ("a", joined), ("b", one)]
-    assert student.distinct_right(ROWS, 1, [])[0] == {"question_id": "a", "question": "a?", "steps": one}
+    assert student.distinct_right(ROWS, 1, [])[0] == {
+        "question_id": "a",
+        "question": "a?",
+        "steps": one,
+    }
 
 
 def test_known_solutions_are_not_found_again():
     assert found(known=[row("a", 9, ["one", "#### 5"])]) == [
-        ("a", ["two", "#### 5"]), ("a", ["one #### 5"]), ("b", ["one", "#### 5"])
-    ]  # fmt: skip
+        ("a", ["two", "#### 5"]),
+        ("a", ["one #### 5"]),
+        ("b", ["one", "#### 5"]),
+    ]
 
 
 def test_at_most_so_many_of_a_question():
@@ -78,7 +87,7 @@ def iterate(ctx, monkeypatch):
 
         monkeypatch.setattr(student, "fine_tune", fine_tune)
         monkeypatch.setattr(student, "explore", explore)
-        monkeypatch.setattr(common, "load_policy", load_policy)
+        monkeypatch.setattr(models, "load_policy", load_policy)
         monkeypatch.setattr(student.hf, "save_policy", lambda *args: None)
         result = student.run(ctx)
         return result, trained, exported[0][1], sizes
@@ -99,7 +108,9 @@ def test_rounds_go_on_until_the_accuracy_stops_rising(iterate, accuracies, patie
     result, trained, exported, sizes = iterate(accuracies, patience=patience)
     assert trained == rounds and result["best"] == best and exported == f"round-{best}"
     assert result["acc"] == accuracies[best]
-    assert sizes == list(range(1, len(rounds) + 1))  # the worked one, and one more found in each round
+    assert sizes == list(
+        range(1, len(rounds) + 1)
+    )  # the worked one, and one more found in each round
 
 
 def test_no_rounds_of_iteration(iterate):
@@ -126,8 +137,8 @@ def shot(ctx, monkeypatch):
         )
         return shot.says
 
-    monkeypatch.setattr(common, "load_base", lambda ctx: base)
-    monkeypatch.setattr(common, "sample", sample)
+    monkeypatch.setattr(models, "load_base", lambda ctx: base)
+    monkeypatch.setattr(generation, "sample", sample)
     ctx.config.task.prompt = "question: {question}\nanswer:\n"
     ctx.config.student.shot.question, ctx.config.student.shot.solution = "1+1?", "1+1=2\n#### 2\n"
     return shot
@@ -150,7 +161,7 @@ def test_without_a_worked_example(shot, missing, monkeypatch):
     def load(ctx):
         raise AssertionError("a large model is loaded before the mistake is told")
 
-    monkeypatch.setattr(common, "load_base", load)
+    monkeypatch.setattr(models, "load_base", load)
     shot.ctx.config.student.shot[missing] = ""
     with pytest.raises(UserError, match="give student.shot.question and student.shot.solution"):
         student.one_shot(shot.ctx, shot.problems)

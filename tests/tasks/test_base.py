@@ -14,7 +14,9 @@ class FiveProblems(Task):
 
     def load(self, split):
         self._check_split(split)
-        train, dev = self._hold_out([Problem(f"five-{i}", "?", str(i)) for i in range(5)], default=2)
+        train, dev = self._hold_out(
+            [Problem(f"five-{i}", "?", str(i)) for i in range(5)], default=2
+        )
         return self._take({"train": train, "dev": dev, "nothing": []}[split], split)
 
 

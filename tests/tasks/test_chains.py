@@ -56,14 +56,19 @@ def test_own_solutions_are_right_to_the_last_step(task, problems):
 
 def test_number_of_steps_follows_the_knob(task, problems):
     low, high = make_config().steps
-    assert {len(p.solution) - 1 for rows in problems.values() for p in rows} == set(range(low, high + 1))
+    assert {len(p.solution) - 1 for rows in problems.values() for p in rows} == set(
+        range(low, high + 1)
+    )
 
 
 def test_every_amount_is_a_whole_number_from_2_to_max_value(problems):
     top = make_config().max_value
     for problem in problems["train"]:
         values = problem.facts["claims"].values()
-        assert all(isinstance(v, int) and 2 <= v <= top for v in values) and int(problem.gold) in values
+        assert (
+            all(isinstance(v, int) and 2 <= v <= top for v in values)
+            and int(problem.gold) in values
+        )
 
 
 def test_wrong_answer_line_is_the_first_error(task, problems):
@@ -116,7 +121,9 @@ def test_slips_are_found_at_their_step(task, chains):
 
 def test_splits_share_no_question(problems):
     questions = {split: {p.question for p in rows} for split, rows in problems.items()}
-    assert {split: len(q) for split, q in questions.items()} == SIZE  # none twice within a split either
+    assert {
+        split: len(q) for split, q in questions.items()
+    } == SIZE  # none twice within a split either
     assert len(set().union(*questions.values())) == sum(SIZE.values())
 
 
@@ -149,7 +156,9 @@ def test_work_is_judged_right_up_to_the_very_token_of_a_slip(task):
     for i in range(200):
         question, *work = corpus.document("slipped", random.Random(i), difficulty)
         assert question.right is None and [p.right for p in work] == [1.0, 0.0]
-        right = text_of(corpus.document("solved", random.Random(i), difficulty)[1:])  # the same draw
+        right = text_of(
+            corpus.document("solved", random.Random(i), difficulty)[1:]
+        )  # the same draw
         good, bad = (text_of(work, value) for value in (1.0, 0.0))
         assert right.startswith(good) and not right.startswith(good + bad[0])
         assert work[0].weight == 1.0 > work[1].weight  # nobody shall learn to write a slip
@@ -171,7 +180,10 @@ def test_corrections_end_right_whatever_the_draft():
 @pytest.fixture(scope="module")
 def drafts(chains):
     """As a model would write them: right ones, and wrong ones that go on from a slip."""
-    wrong = [corpus.Draft(chain, slip(chain, random.Random(i))[0]) for i, chain in enumerate(chains[:100])]
+    wrong = [
+        corpus.Draft(chain, slip(chain, random.Random(i))[0])
+        for i, chain in enumerate(chains[:100])
+    ]
     return wrong + [corpus.Draft(chain, chain.solution()) for chain in chains[100:150]]
 
 
@@ -201,7 +213,9 @@ def test_a_redone_draft_is_marked_at_its_start_or_at_its_first_wrong_line(drafts
     for i, draft in enumerate(drafts):
         parts = corpus.of_draft("redone", random.Random(i), draft)
         right = "\n".join(draft.chain.solution())
-        assert text_of(p for p in parts if p.weight >= 1.0) == right and text_of(parts).endswith(right)
+        assert text_of(p for p in parts if p.weight >= 1.0) == right and text_of(parts).endswith(
+            right
+        )
         turns = [p for p in parts if p.weight > 1.0]
         assert len(turns) == (draft.first_wrong is not None)
         if turns:  # the first token that is not the draft's
@@ -252,7 +266,9 @@ def test_bare_arithmetic_is_judged_fact_by_fact():
 
 def test_told_works_out_all_amounts_of_the_story():
     for i in range(100):
-        story, work, *claims = corpus.document("told", random.Random(i), difficulty_of(make_config()))
+        story, work, *claims = corpus.document(
+            "told", random.Random(i), difficulty_of(make_config())
+        )
         claimed = text_of(claims).splitlines()
         assert "How" not in story.text and len(claimed) == len(set(claimed)) > 1
         for line in work.text.splitlines():  # what a line concludes is claimed in the end, too
@@ -280,7 +296,11 @@ def test_problems_are_a_function_of_the_config(problems):
 def test_problems_of_a_seed_never_change():
     """If they must: put the new value here, raise `Chains.VERSION` and make the packaged base again."""
     task = ChainsTask(make_config(steps=(4, 5), shuffle=0.0))
-    rows = [(p.question, p.gold, p.solution, p.facts) for split in splits.SPLITS for p in task.load(split)]
+    rows = [
+        (p.question, p.gold, p.solution, p.facts)
+        for split in splits.SPLITS
+        for p in task.load(split)
+    ]
     assert storage.fingerprint(rows) == "824488681d787cd2"
 
 

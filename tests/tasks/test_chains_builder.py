@@ -51,6 +51,7 @@ def test_empty_split_is_left_out(tmp_path):
 def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(
-        UserError, match="cannot prepare the TFDS data set chains_glore: .*leave --config.task.data_dir empty"
+        UserError,
+        match="cannot prepare the TFDS data set chains_glore: .*leave --config.task.data_dir empty",
     ):
         builder.load(make_config(tmp_path / "file"), "dev")

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from glore_jax.tasks import grading
 
-DECIMALS = st.builds(lambda n, digits: Fraction(n, 10**digits), st.integers(0, 10**12), st.integers(0, 6))
+DECIMALS = st.builds(
+    lambda n, digits: Fraction(n, 10**digits), st.integers(0, 10**12), st.integers(0, 6)
+)
 WORDS = st.sampled_from(["apples", "of the", "is", "and", "kg", "x", "or", "per day", "then"])
 
 

@@ -16,7 +16,10 @@ def row(a, b):
         "None is eaten, so all are left.",
         f"#### {a + b:,}",
     ]
-    return {"question": f"Ida picks {a} plums and Ole {b}. How many is that?", "answer": "\n".join(steps)}
+    return {
+        "question": f"Ida picks {a} plums and Ole {b}. How many is that?",
+        "answer": "\n".join(steps),
+    }
 
 
 TRAIN = [row(i, 900 + i) for i in range(60)]
@@ -82,7 +85,10 @@ def test_default_dev_size_needs_enough_rows(folder):
         ('{"question": " ", "answer": "#### 1"}', "the field 'question' is missing"),
         ('{"question": "Why?", "answer": 5}', "the field 'answer' is missing or not a text"),
         ('{"question": "Why?", "answer": "It is 5."}', "does not end with a line '#### NUMBER'"),
-        ('{"question": "Why?", "answer": "#### 5\\nDone."}', "does not end with a line '#### NUMBER'"),
+        (
+            '{"question": "Why?", "answer": "#### 5\\nDone."}',
+            "does not end with a line '#### NUMBER'",
+        ),
         ('{"question": "Why?", "answer": "#### five"}', "does not end with a line '#### NUMBER'"),
         ('{"question": "Why?"', "not valid JSON"),
         ('["Why?"]', "expected a JSON object"),
@@ -109,16 +115,22 @@ def test_missing_file_empty_file_unknown_split(folder):
 
 def test_tfds_gives_the_same_problems_in_the_same_order(folder, tmp_path, serve, monkeypatch):
     url = serve(folder)
-    monkeypatch.setattr(catalog, "_URLS", {file: f"{url}/{file}.jsonl" for file in ("train", "test")})
+    monkeypatch.setattr(
+        catalog, "_URLS", {file: f"{url}/{file}.jsonl" for file in ("train", "test")}
+    )
     for split in Gsm8kTask.splits:
         through_tfds = load(split, "", tfds_dir=tmp_path / "tfds")
         assert through_tfds == load(split, folder)
 
 
 def test_tfds_names_a_malformed_row(folder, tmp_path, serve, monkeypatch):
-    (folder / "train.jsonl").write_text(json.dumps(TRAIN[0]) + '\n{"question": "Why?", "answer": "#### x"}\n')
+    (folder / "train.jsonl").write_text(
+        json.dumps(TRAIN[0]) + '\n{"question": "Why?", "answer": "#### x"}\n'
+    )
     url = serve(folder)
-    monkeypatch.setattr(catalog, "_URLS", {file: f"{url}/{file}.jsonl" for file in ("train", "test")})
+    monkeypatch.setattr(
+        catalog, "_URLS", {file: f"{url}/{file}.jsonl" for file in ("train", "test")}
+    )
     with pytest.raises(UserError, match="TFDS gsm8k train row 1: the field 'answer'"):
         load("train", "", tfds_dir=tmp_path / "tfds")
 
@@ -126,5 +138,7 @@ def test_tfds_names_a_malformed_row(folder, tmp_path, serve, monkeypatch):
 def test_failed_download_says_to_pass_a_folder(tmp_path, serve, no_retries, monkeypatch):
     url = serve(tmp_path)
     monkeypatch.setattr(catalog, "_URLS", {"train": f"{url}/none.jsonl"})
-    with pytest.raises(UserError, match=r"gsm8k_in_order: .*; pass a folder .* --config\.task\.data_dir"):
+    with pytest.raises(
+        UserError, match=r"gsm8k_in_order: .*; pass a folder .* --config\.task\.data_dir"
+    ):
         load("train", "", tfds_dir=tmp_path / "tfds")

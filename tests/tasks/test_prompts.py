@@ -31,7 +31,9 @@ class Merging(Characters):
         return out
 
     def decode(self, ids):
-        return "".join(self.pairs[i - 100] if i >= 100 else super(Merging, self).decode([i]) for i in ids)
+        return "".join(
+            self.pairs[i - 100] if i >= 100 else super(Merging, self).decode([i]) for i in ids
+        )
 
 
 @pytest.mark.parametrize("tokenizer", [Characters(), Merging()], ids=["characters", "merging"])
@@ -107,9 +109,9 @@ def test_refine(bad):
     assert tokens.count(TOKENIZER.bad_id) == (bad is not None)
     # But for the mark, a draft has the tokens it has as a prefix of a solution.
     unmarked = [t for t in tokens if t != TOKENIZER.bad_id]
-    assert unmarked == PROMPTS.question("2+3?") + PROMPTS.solution(draft, ended=False)[0] + TOKENIZER.encode(
-        SEPARATOR
-    )
+    assert unmarked == PROMPTS.question("2+3?") + PROMPTS.solution(draft, ended=False)[
+        0
+    ] + TOKENIZER.encode(SEPARATOR)
 
 
 def test_refine_from_steps_that_stand_already():

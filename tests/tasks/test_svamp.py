@@ -62,7 +62,9 @@ def test_rows_become_problems(tmp_path):
 def test_splits_are_disjoint_and_complete(folder):
     parts = {split: [p.id for p in load(split, folder)] for split in SvampTask.splits}
     assert {split: len(ids) for split, ids in parts.items()} == {"train": 50, "dev": 20, "test": 30}
-    assert sorted(id for ids in parts.values() for id in ids) == sorted(f"svamp-made-{i}" for i in range(100))
+    assert sorted(id for ids in parts.values() for id in ids) == sorted(
+        f"svamp-made-{i}" for i in range(100)
+    )
 
 
 def test_splits_depend_on_ids_alone(folder, tmp_path):
@@ -99,7 +101,9 @@ def test_malformed_rows_are_named(tmp_path, serve, bad, message):
 
 
 def test_not_a_list_of_rows(tmp_path):
-    with pytest.raises(UserError, match=r"SVAMP\.json: expected a JSON list of problems, found dict"):
+    with pytest.raises(
+        UserError, match=r"SVAMP\.json: expected a JSON list of problems, found dict"
+    ):
         load("train", write(tmp_path / "svamp", {"rows": ROWS}))
     with pytest.raises(UserError, match="row 0: the field 'ID' is missing"):
         load("train", write(tmp_path / "svamp", ["text"]))
@@ -136,13 +140,17 @@ def test_tfds_names_a_malformed_row(tmp_path, serve):
 
 
 def test_failed_download_says_to_pass_a_folder(tmp_path, serve, no_retries):
-    with pytest.raises(UserError, match=r"svamp_glore: .*404.*; pass a folder .* --config\.task\.data_dir"):
+    with pytest.raises(
+        UserError, match=r"svamp_glore: .*404.*; pass a folder .* --config\.task\.data_dir"
+    ):
         load("train", "", url=serve(tmp_path) + "/SVAMP.json", tfds_dir=tmp_path / "tfds")
 
 
 def test_published_url_is_the_default(monkeypatch):
     asked = []
-    monkeypatch.setattr(svamp.tfds_source, "read", lambda make, split, advice: asked.append(make()) or [])
+    monkeypatch.setattr(
+        svamp.tfds_source, "read", lambda make, split, advice: asked.append(make()) or []
+    )
     with pytest.raises(UserError):
         SvampTask({}).load("train")
     assert asked[0]._url == svamp.PUBLISHED_URL

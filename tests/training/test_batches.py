@@ -9,7 +9,14 @@ import pytest
 from hypothesis import strategies as st
 
 from glore_jax.errors import UserError
-from glore_jax.training.batches import Batches, Example, ahead, assemble, language_example, pack_into
+from glore_jax.training.batches import (
+    Batches,
+    Example,
+    ahead,
+    assemble,
+    language_example,
+    pack_into,
+)
 
 ROW = 16
 properties = hypothesis.settings(deadline=None, max_examples=40)
@@ -19,7 +26,9 @@ some_lengths = st.lists(st.integers(1, ROW), min_size=1, max_size=30)
 def policy_examples(lengths):
     """Token j of example i is 100 i + j + 1, so that a batch tells where everything came from; the first half is source."""
     rows = [[100 * i + j + 1 for j in range(n)] for i, n in enumerate(lengths)]
-    return [language_example(row[: len(row) // 2], row[len(row) // 2 :], prefix=True) for row in rows]
+    return [
+        language_example(row[: len(row) // 2], row[len(row) // 2 :], prefix=True) for row in rows
+    ]
 
 
 def reward_examples(lengths):
@@ -29,7 +38,11 @@ def reward_examples(lengths):
         at = np.arange(n) % 3 == n % 3
         at[-1] = True
         tokens = np.arange(n, dtype=np.int32) + 100 * i + 1
-        out.append(Example(tokens, at.astype(np.float32), np.where(at, tokens / 4096, 0).astype(np.float32)))
+        out.append(
+            Example(
+                tokens, at.astype(np.float32), np.where(at, tokens / 4096, 0).astype(np.float32)
+            )
+        )
     return out
 
 
@@ -49,7 +62,12 @@ def pieces(batch):
 def test_every_example_once_an_epoch(lengths, batch_size, seed, row_multiple):
     examples = policy_examples(lengths)
     batches = Batches(
-        examples, batch_size=batch_size, row_length=ROW, epochs=2, seed=seed, row_multiple=row_multiple
+        examples,
+        batch_size=batch_size,
+        row_length=ROW,
+        epochs=2,
+        seed=seed,
+        row_multiple=row_multiple,
     )
     size = min(batch_size, len(examples))
     assert len(batches) == 2 * math.ceil(len(examples) / size) == batches.plan.steps
@@ -85,7 +103,9 @@ def test_targets_stay_inside_their_example(lengths, batch_size):
             n, source = s.stop - s.start, (s.stop - s.start) // 2
             np.testing.assert_array_equal(batch["tokens"][r, s], 100 * i + 1 + np.arange(n))
             np.testing.assert_array_equal(batch["positions"][r, s], np.arange(n))
-            np.testing.assert_array_equal(batch["targets"][r, s], [*range(100 * i + 2, 100 * i + n + 1), 0])
+            np.testing.assert_array_equal(
+                batch["targets"][r, s], [*range(100 * i + 2, 100 * i + n + 1), 0]
+            )
             # The prediction of target token j stands at j - 1; nothing is predicted at the last token.
             expected = [float(j + 1 >= source) for j in range(n - 1)] + [0.0]
             np.testing.assert_array_equal(batch["weights"][r, s], expected)
@@ -102,7 +122,9 @@ def test_a_prefix_is_in_every_batch_or_in_none():
     for examples, found in (([plain] * 3, [False] * 3), ([plain, one, plain], [True] * 3)):
         batches = Batches(examples, batch_size=1, row_length=ROW, epochs=1, seed=0)
         assert ["prefix" in batches[step] for step in range(3)] == found
-        assert sum(batches[step]["prefix"].sum() for step in range(3) if any(found)) == 2 * any(found)
+        assert sum(batches[step]["prefix"].sum() for step in range(3) if any(found)) == 2 * any(
+            found
+        )
 
 
 @properties
@@ -125,11 +147,15 @@ def test_labels_stand_at_their_token(lengths, batch_size):
 
 def test_the_solution_of_a_text_is_marked():
     examples = [
-        Example(np.arange(n, dtype=np.int32), np.ones(n, np.float32), np.ones(n, np.float32), source=s)
+        Example(
+            np.arange(n, dtype=np.int32), np.ones(n, np.float32), np.ones(n, np.float32), source=s
+        )
         for n, s in ((5, 2), (4, 3), (3, 0))
     ]
     batch = assemble(examples, [[0, 1], [2]], 2, 10)
-    np.testing.assert_array_equal(batch["solution"], [[0, 0, 1, 1, 1, 0, 0, 0, 1, 0], [1, 1, 1, *[0] * 7]])
+    np.testing.assert_array_equal(
+        batch["solution"], [[0, 0, 1, 1, 1, 0, 0, 0, 1, 0], [1, 1, 1, *[0] * 7]]
+    )
 
 
 def test_a_restart_needs_only_the_step():

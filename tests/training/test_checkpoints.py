@@ -18,7 +18,10 @@ from glore_jax.training.checkpoints import Checkpoints
 
 
 def state(value):
-    return {"params": {"w": jnp.full((64, 8), value, jnp.float32)}, "opt_state": (jnp.int32(value),)}
+    return {
+        "params": {"w": jnp.full((64, 8), value, jnp.float32)},
+        "opt_state": (jnp.int32(value),),
+    }
 
 
 @pytest.fixture
@@ -33,7 +36,9 @@ def two_saves(tmp_path):
 
 def restore(folder):
     checkpoints = Checkpoints(folder, keep=2)
-    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state(0))
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state(0)
+    )
     step, found = checkpoints.restore(abstract)
     checkpoints.close()
     return (
@@ -117,8 +122,12 @@ def test_one_process_that_cannot_read_makes_both_go_back(two_saves):
 
     with several.together(2, arguments) as run:
         ends = several.ended(run)
-    assert [(code, out.splitlines()[-1]) for code, out, _ in ends] == [(0, "3 (32, 8) 3.0")] * 2, ends
-    assert "cannot be read (by another process)" in ends[0][2] and "Input/output error" in ends[1][2]
+    assert [(code, out.splitlines()[-1]) for code, out, _ in ends] == [(0, "3 (32, 8) 3.0")] * 2, (
+        ends
+    )
+    assert (
+        "cannot be read (by another process)" in ends[0][2] and "Input/output error" in ends[1][2]
+    )
     assert restore(two_saves) == (6, 3.0, 3)
 
 
@@ -153,7 +162,8 @@ def test_one_process_that_cannot_write_ends_both(two_saves):
         ends = several.ended(run)
     assert [code for code, *_ in ends] == [processes.LOST, 2], ends
     assert (
-        "process 1 ended with exit code 2 (cannot write the checkpoint under " in ends[0][2].splitlines()[-1]
+        "process 1 ended with exit code 2 (cannot write the checkpoint under "
+        in ends[0][2].splitlines()[-1]
     )
     assert restore(two_saves) == (6, 6.0, 6)
 
@@ -204,7 +214,9 @@ def test_only_so_many_are_kept(tmp_path):
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["3"]
 
 
-@pytest.mark.parametrize("at_once", [True, False], ids=["found at the end", "found by the next save"])
+@pytest.mark.parametrize(
+    "at_once", [True, False], ids=["found at the end", "found by the next save"]
+)
 def test_a_write_that_fails_is_one_line(tmp_path, at_once):
     """The disk takes no file above a megabyte. The save before stays readable."""
     first = Checkpoints(tmp_path / "run", keep=2)
@@ -217,7 +229,9 @@ def test_a_write_that_fails_is_one_line(tmp_path, at_once):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
         second.save(6, large)
-        with pytest.raises(UserError, match="cannot write the checkpoint under .*/run: .*") as raised:
+        with pytest.raises(
+            UserError, match="cannot write the checkpoint under .*/run: .*"
+        ) as raised:
             second.close() if at_once else second.save(9, large)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

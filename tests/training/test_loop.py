@@ -9,7 +9,7 @@ import threading
 import jax
 import numpy as np
 import pytest
-from tiny_llama import CONFIG, fresh
+from tiny_llama import model
 from tiny_run import Events, counting
 
 from glore_jax.config import training
@@ -46,14 +46,23 @@ def make_batches(examples=None, epochs=3):
 
 
 def train(folder, batches=None, writer=None, **options):
-    graphdef, params = fresh(seed=1)
+    start = model(seed=1)
     mesh = meshes.make_mesh(1, 1, 1, jax.devices()[:1])
-    params = jax.device_put(jax.tree.map(lambda x: x * 0.2, params), meshes.param_shardings(params, mesh))
+    params = jax.device_put(
+        jax.tree.map(lambda x: x * 0.2, start.params), meshes.param_shardings(start.params, mesh)
+    )
     config = options.pop("config", section())
     return loop.train(
-        graphdef, params, batches or make_batches(), losses.language_loss, config, CONFIG, mesh=mesh, folder=folder / "checkpoints",
-        name="test", writer=writer or Events(), **options,
-    )  # fmt: skip
+        start.with_params(params),
+        batches or make_batches(),
+        losses.language_loss,
+        config,
+        mesh=mesh,
+        folder=folder / "checkpoints",
+        name="test",
+        writer=writer or Events(),
+        **options,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +89,9 @@ def test_loss_falls(uninterrupted):
 
 
 def same(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return all(
+        np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
 
 
 @pytest.mark.parametrize("at", [1, 7, 11])
@@ -127,7 +138,9 @@ def train_until_killed(folder):
 
 
 def test_killed_run_goes_on_bit_for_bit(tmp_path, uninterrupted):
-    process = multiprocessing.get_context("spawn").Process(target=train_until_killed, args=(tmp_path,))
+    process = multiprocessing.get_context("spawn").Process(
+        target=train_until_killed, args=(tmp_path,)
+    )
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -144,7 +157,9 @@ def test_nan_names_its_step_and_is_not_saved(tmp_path, monkeypatch):
     bad = dataclasses.replace(examples[3], weights=np.full(8, np.nan, np.float32))
     batches = make_batches([*examples[:3], bad, *examples[4:]])
     (first, *_) = (n for n in range(len(batches)) if np.isnan(batches[n]["weights"]).any())
-    with pytest.raises(FloatingPointError, match=f"the loss is nan at step {first}: lower the learning rate"):
+    with pytest.raises(
+        FloatingPointError, match=f"the loss is nan at step {first}: lower the learning rate"
+    ):
         train(tmp_path, batches, config=section(save_seconds=0.0))
     assert saved == list(range(1, first + 1))  # never the state that it leaves behind
 

@@ -26,7 +26,9 @@ def examples(kind, prefix=False):
         tokens = rng.integers(0, 64, n)
         if kind == "policy":
             out.append(
-                language_example(tokens[:3].tolist(), tokens[3:].tolist(), prefix=prefix, source_weight=0.25)
+                language_example(
+                    tokens[:3].tolist(), tokens[3:].tolist(), prefix=prefix, source_weight=0.25
+                )
             )
         else:
             weights = (np.arange(n) % 3 == 1).astype(np.float32)
@@ -46,7 +48,9 @@ def setting(request):
     """(kind, params, function (params, batch) -> ((loss, metrics), gradient))."""
     module, loss_fn, options = LOSS[request.param]
     graphdef, params = fresh(module=module, **options)
-    value = jax.jit(jax.value_and_grad(lambda p, batch: loss_fn(nnx.merge(graphdef, p), batch), has_aux=True))
+    value = jax.jit(
+        jax.value_and_grad(lambda p, batch: loss_fn(nnx.merge(graphdef, p), batch), has_aux=True)
+    )
     return request.param, graphdef, params, value
 
 
@@ -59,7 +63,9 @@ def test_by_hand(setting):
         row = np.zeros((1, ROW), np.int32)
         row[0, : len(e.tokens)] = e.tokens
         solution = None if kind == "policy" else np.arange(ROW)[None] >= e.source
-        out = np.asarray(forward(graphdef, params, row, solution=solution), np.float64)[0, : len(e.tokens)]
+        out = np.asarray(forward(graphdef, params, row, solution=solution), np.float64)[
+            0, : len(e.tokens)
+        ]
         for t in range(len(e.tokens)):
             if kind == "policy" and t:  # logits at t - 1 predict token t
                 z = out[t - 1]
@@ -103,7 +109,9 @@ def test_parts_of_a_batch_add_up_to_it(setting):
     whole = assemble(examples(kind), [[0], [1], [2]], 3, ROW)
     (_, metrics), grads = value(params, whole)
     one = jax.jit(
-        jax.value_and_grad(lambda p, part: loss_fn(nnx.merge(graphdef, p), part, whole), has_aux=True)
+        jax.value_and_grad(
+            lambda p, part: loss_fn(nnx.merge(graphdef, p), part, whole), has_aux=True
+        )
     )
     parts = [one(params, {k: v[i : i + 1] for k, v in whole.items()}) for i in range(3)]
     assert len({float(loss) for (loss, _), _ in parts}) == 3
@@ -121,7 +129,8 @@ def test_padding_has_no_influence(setting):
     padding = batch["segments"] == 0
     junk = np.random.default_rng(1).integers(1, 64, padding.shape)
     changed = batch | {
-        k: np.where(padding, junk, batch[k]).astype(np.int32) for k in ("tokens", "targets", "positions")
+        k: np.where(padding, junk, batch[k]).astype(np.int32)
+        for k in ("tokens", "targets", "positions")
     }
     if kind != "policy":
         changed["labels"] = np.where(padding, 1.0, batch["labels"]).astype(np.float32)
@@ -134,7 +143,8 @@ def test_prefix_is_read_both_ways():
     graphdef, params = fresh()
     loss = jax.jit(lambda p, batch: losses.language_loss(nnx.merge(graphdef, p), batch)[0])
     causal, both = (
-        loss(params, assemble(examples("policy", prefix), [[0, 1, 2]], 1, ROW)) for prefix in (False, True)
+        loss(params, assemble(examples("policy", prefix), [[0, 1, 2]], 1, ROW))
+        for prefix in (False, True)
     )
     assert abs(float(causal) - float(both)) > 1e-3
 
@@ -165,7 +175,9 @@ def test_joint_loss_is_the_sum_of_both():
     assert float(sum(parts)) == pytest.approx(float(loss), rel=1e-5)
     language, _ = losses.language_loss(nnx.merge(policy_graphdef, params["backbone"]), batch)
     value, _ = losses.reward_loss(nnx.merge(graphdef, params), values)
-    assert float(value) > 0.1 and float(loss) == pytest.approx(float(language) + 0.3 * float(value), rel=1e-5)
+    assert float(value) > 0.1 and float(loss) == pytest.approx(
+        float(language) + 0.3 * float(value), rel=1e-5
+    )
     assert float(metrics["loss"]) == float(loss)
     assert float(metrics["language_loss"]) == pytest.approx(float(language), rel=1e-5)
     assert float(metrics["reward_loss"]) == pytest.approx(float(value), rel=1e-5)
@@ -174,7 +186,9 @@ def test_joint_loss_is_the_sum_of_both():
 def test_a_share_of_the_joint_loss_is_that_of_the_lower_layers():
     tied = dataclasses.replace(CONFIG, tie_embeddings=True, num_layers=3)
     graphdef, params = fresh(tied, module=reward)
-    batch, values = (assemble(examples(kind), [[0], [1], [2]], 3, ROW) for kind in ("policy", "reward"))
+    batch, values = (
+        assemble(examples(kind), [[0], [1], [2]], 3, ROW) for kind in ("policy", "reward")
+    )
     batch |= {
         "labels": values["labels"],
         "label_weights": values["weights"],

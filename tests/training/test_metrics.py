@@ -24,7 +24,9 @@ def read_events(folder) -> list[Event]:
     data, events = file.read_bytes(), []
     while data:
         (length,) = struct.unpack("<Q", checked(data[:8], data[8:12]))
-        events.append(Event.FromString(checked(data[12 : 12 + length], data[12 + length : 16 + length])))
+        events.append(
+            Event.FromString(checked(data[12 : 12 + length], data[12 + length : 16 + length]))
+        )
         data = data[16 + length :]
     return events
 
@@ -34,8 +36,17 @@ def test_scalars_are_read_back_with_their_steps(tmp_path):
     for step in (0, 7):
         writer.scalars({"loss": 0.5 + step, "learning_rate": 2e-4}, step)
     writer.close()
-    found = {(v.tag, e.step): v.simple_value for e in read_events(tmp_path / "run") for v in e.summary.value}
-    expected = {("loss", 0): 0.5, ("loss", 7): 7.5, ("learning_rate", 0): 2e-4, ("learning_rate", 7): 2e-4}
+    found = {
+        (v.tag, e.step): v.simple_value
+        for e in read_events(tmp_path / "run")
+        for v in e.summary.value
+    }
+    expected = {
+        ("loss", 0): 0.5,
+        ("loss", 7): 7.5,
+        ("learning_rate", 0): 2e-4,
+        ("learning_rate", 7): 2e-4,
+    }
     assert found == pytest.approx(expected)
 
 
@@ -54,7 +65,9 @@ def test_hyperparameters_are_shown_as_text(tmp_path):
     writer.close()
     found = texts(tmp_path / "run")
     assert found["chains-dev-00003"] == "2+3=5 ✓"
-    assert json.loads(found["hyperparameters"].removeprefix("```json").removesuffix("```")) == section
+    assert (
+        json.loads(found["hyperparameters"].removeprefix("```json").removesuffix("```")) == section
+    )
 
 
 def test_other_processes_write_nothing(tmp_path, monkeypatch):
@@ -76,8 +89,14 @@ def test_training_flops_by_hand():
 
 @pytest.mark.parametrize(
     "kind, peak",
-    [("TPU v5 lite", 197e12), ("TPU v5", 459e12), ("TPU v5p", 459e12), ("TPU v4", 275e12), ("NVIDIA H100 80GB HBM3", 989e12)],
-)  # fmt: skip
+    [
+        ("TPU v5 lite", 197e12),
+        ("TPU v5", 459e12),
+        ("TPU v5p", 459e12),
+        ("TPU v4", 275e12),
+        ("NVIDIA H100 80GB HBM3", 989e12),
+    ],
+)
 def test_published_peaks_go_to_the_longest_name(kind, peak, monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(device_kind=kind)])
     assert peak_flops.__wrapped__() == peak

@@ -49,7 +49,9 @@ def test_a_value_head_learns_at_its_own_rate():
         one, ten = (
             named(
                 first_update(
-                    optimizer.make_optimizer(section(optimizer=name, head_scale=s), 100)[0], grads, params
+                    optimizer.make_optimizer(section(optimizer=name, head_scale=s), 100)[0],
+                    grads,
+                    params,
                 )[0]
             )
             for s in (1.0, 10.0)
@@ -59,8 +61,15 @@ def test_a_value_head_learns_at_its_own_rate():
             np.testing.assert_allclose(ten[path], expected * np.asarray(one[path]), rtol=1e-5)
 
 
-KERNELS = {"['layers']['attention']['q']", "['layers']['attention']['k']", "['layers']['attention']['v']", "['layers']['attention']['o']",
-           "['layers']['mlp']['gate']", "['layers']['mlp']['up']", "['layers']['mlp']['down']"}  # fmt: skip
+KERNELS = {
+    "['layers']['attention']['q']",
+    "['layers']['attention']['k']",
+    "['layers']['attention']['v']",
+    "['layers']['attention']['o']",
+    "['layers']['mlp']['gate']",
+    "['layers']['mlp']['up']",
+    "['layers']['mlp']['down']",
+}
 
 
 def which(tree):
@@ -85,7 +94,9 @@ def test_decay_alone(kind):
         if "norm" in name:
             assert not update.any(), name
         elif kind == "adamw":
-            np.testing.assert_allclose(update, -float(schedule(0)) * 0.1 * named(params)[name], rtol=1e-5)
+            np.testing.assert_allclose(
+                update, -float(schedule(0)) * 0.1 * named(params)[name], rtol=1e-5
+            )
 
 
 def test_muon_is_for_layer_matrices():
@@ -99,7 +110,8 @@ def test_muon_is_for_layer_matrices():
     rng = np.random.default_rng(0)
     # Gradients whose directions differ tenfold in size: Muon moves all directions alike, each layer on its own.
     grads = jax.tree.map(
-        lambda x: (rng.standard_normal(x.shape) * np.logspace(0, 1, x.shape[-1])).astype(x.dtype), params
+        lambda x: (rng.standard_normal(x.shape) * np.logspace(0, 1, x.shape[-1])).astype(x.dtype),
+        params,
     )
     updates, _ = first_update(tx, grads, params)
     rate = float(schedule(0))

@@ -48,7 +48,9 @@ class Chains(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        return {split: self._generate_examples(split) for split in splits.SPLITS if self._size[split]}
+        return {
+            split: self._generate_examples(split) for split in splits.SPLITS if self._size[split]
+        }
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, str]]]:
         chains = splits.draw_split(split, self._size[split], self._seed, self._difficulty)

@@ -39,7 +39,9 @@ KINDS_OF_DRAFTS = ("reviewed", "redone")
 _FAINT = 0.02
 # What a correction teaches is where it leaves the draft; nearly all the rest is copied.
 _TURN = 10.0
-_PIECE = re.compile(r"[0-9]| ?[A-Za-z]+|[^A-Za-z0-9]")  # no token of the tokenizer crosses the end of one
+_PIECE = re.compile(
+    r"[0-9]| ?[A-Za-z]+|[^A-Za-z0-9]"
+)  # no token of the tokenizer crosses the end of one
 
 
 class Part(NamedTuple):
@@ -86,18 +88,31 @@ def document(kind: str, rng: random.Random, difficulty: Difficulty) -> Document:
 def of_draft(kind: str, rng: random.Random, draft: Draft) -> Document:
     """A document of `KINDS_OF_DRAFTS`. Nothing of the draft itself is to be imitated."""
     right, first_wrong = draft.chain.solution(), draft.first_wrong
-    parts = [Part(part.text, _FAINT, part.right) for part in _judged(draft.lines, right, first_wrong)]
+    parts = [
+        Part(part.text, _FAINT, part.right) for part in _judged(draft.lines, right, first_wrong)
+    ]
     parts.append(Part("\n", _FAINT, parts[-1].right))
     question = Part(draft.chain.question + "\n", _FAINT)
     if kind == "reviewed":
         return [question, *parts]
     mark, text = Part(BAD, 0.0), "".join(part.text for part in parts)
-    before = "".join(line + "\n" for line in draft.lines[: first_wrong or 0]) if rng.random() < 0.5 else ""
+    before = (
+        "".join(line + "\n" for line in draft.lines[: first_wrong or 0])
+        if rng.random() < 0.5
+        else ""
+    )
     marked = [Part(before, 0.0), mark, Part(text[len(before) :], 0.0)]
-    target = _corrected(right, draft.lines[first_wrong], first_wrong) if first_wrong is not None else None
+    target = (
+        _corrected(right, draft.lines[first_wrong], first_wrong)
+        if first_wrong is not None
+        else None
+    )
     return [
-        question, *(p for p in marked if p.text), Part(SEPARATOR, 0.0), *(target or [Part("\n".join(right), 1.0)])
-    ]  # fmt: skip
+        question,
+        *(p for p in marked if p.text),
+        Part(SEPARATOR, 0.0),
+        *(target or [Part("\n".join(right), 1.0)]),
+    ]
 
 
 def _slipped(chain: Chain, rng: random.Random) -> tuple[Sequence[str], Sequence[str], int]:
@@ -109,7 +124,9 @@ def _judged(lines: Sequence[str], right: Sequence[str], first_wrong: int | None)
     """`lines` as parts: right and of full weight up to the very token at which they leave the `right` ones."""
     if first_wrong is None:
         return [Part("\n".join(lines), 1.0, 1.0)]
-    expected = right[first_wrong] if first_wrong < len(right) else ""  # a draft may go on for too long
+    expected = (
+        right[first_wrong] if first_wrong < len(right) else ""
+    )  # a draft may go on for too long
     good, bad = _part_ways(lines[first_wrong], expected)
     before = "".join(line + "\n" for line in lines[:first_wrong]) + good
     return [Part(before, 1.0, 1.0), Part("\n".join([bad, *lines[first_wrong + 1 :]]), _FAINT, 0.0)]
@@ -190,7 +207,12 @@ def _draw_facts(rng: random.Random, d: Difficulty) -> Iterator[tuple[str, int, s
             yield f"<<{x}{op}{total - a}=", z, f"{z}>>{z}"
             continue
         k = rng.randint(*(d.factor if op in "*/" else d.operand))
-        top = {"+": d.max_value - k, "-": d.max_value, "*": d.max_value // k, "/": d.max_value // k}[op]
+        top = {
+            "+": d.max_value - k,
+            "-": d.max_value,
+            "*": d.max_value // k,
+            "/": d.max_value // k,
+        }[op]
         a = rng.randint(2, max(2, top if rng.random() < 0.6 else min(top, d.operand[1])))
         if op == "+":
             pair = [(a, "+", k, a + k), (a + k, "-", k, a)]

@@ -115,7 +115,9 @@ def render(steps: Sequence[Step], given: dict[str, int]) -> tuple[str, ...]:
     """The lines of `steps`, each of which needs only amounts that are given or come before it."""
     values, lines = dict(given), []
     for step in steps:
-        values[step.key] = apply(step.op, [values[a] if isinstance(a, str) else a for a in step.args])
+        values[step.key] = apply(
+            step.op, [values[a] if isinstance(a, str) else a for a in step.args]
+        )
         lines.append(render_step(step, values, values[step.key]))
     return tuple(lines)
 
@@ -196,12 +198,19 @@ class _Draw:
             if not others:
                 raise _Reject
             g = rng.choice(others)
-            text, op, args, parents = f"{e} {verb} as many {u} as {f} and {g} together", "+", (f, g), (f, g)
+            text, op, args, parents = (
+                f"{e} {verb} as many {u} as {f} and {g} together",
+                "+",
+                (f, g),
+                (f, g),
+            )
         value = apply(op, [self.value[a] if isinstance(a, str) else a for a in args])
         self.add(e, value, text, Step(text, self.says(e), op, args, "", e, turned), parents)
 
 
-def _question(draw: _Draw, kind: str, target: str, addends: int) -> tuple[list[str], str, list[Step]]:
+def _question(
+    draw: _Draw, kind: str, target: str, addends: int
+) -> tuple[list[str], str, list[Step]]:
     """Event sentences, the question, and the final steps of `kind` about `target` (and others, up to `addends` in a total)."""
     f, u, rng = draw.f, draw.unit, draw.rng
     others = [e for e in draw.order if e != target]
@@ -215,7 +224,11 @@ def _question(draw: _Draw, kind: str, target: str, addends: int) -> tuple[list[s
         if draw.value[a] == draw.value[b]:
             raise _Reject
         ask = f"How many more {u} {f.aux} {a} {f.infinitive} than {b}?"
-        return [], ask, [Step(_recall(draw, a, b), "the difference is", "-", (a, b), "", "difference")]
+        return (
+            [],
+            ask,
+            [Step(_recall(draw, a, b), "the difference is", "-", (a, b), "", "difference")],
+        )
     if kind == "left":
         event = f.lose.format(e=target, k=k, u=u)
         return (
@@ -241,7 +254,14 @@ def _question(draw: _Draw, kind: str, target: str, addends: int) -> tuple[list[s
     text = ", ".join(who[:-1]) + " and " + who[-1]
     together = "together {} " + f.plural
     steps = [
-        Step(_recall(draw, *who[:2]), together.format(" and ".join(who[:2])), "+", tuple(who[:2]), "", "both")
+        Step(
+            _recall(draw, *who[:2]),
+            together.format(" and ".join(who[:2])),
+            "+",
+            tuple(who[:2]),
+            "",
+            "both",
+        )
     ]
     if addends == 3:
         lead = f"{draw.says(who[2])} {{1}} too"
@@ -283,7 +303,9 @@ def _attempt(rng: random.Random, d: Difficulty, family: str, kind: str, want: in
 
     values, facts = dict(draw.value), {draw.says(e): v for e, v in draw.value.items()}
     for s in last:
-        values[s.key] = draw.bounded(apply(s.op, [values[a] if isinstance(a, str) else a for a in s.args]))
+        values[s.key] = draw.bounded(
+            apply(s.op, [values[a] if isinstance(a, str) else a for a in s.args])
+        )
         facts[s.claim] = values[s.key]
     texts = [draw.sentences[e] for e in draw.order]
     if rng.random() < d.shuffle:
@@ -291,14 +313,18 @@ def _attempt(rng: random.Random, d: Difficulty, family: str, kind: str, want: in
     story = " ".join(map(world.sentence, texts + events))
     given = {e: v for e, v in draw.value.items() if e not in draw.step}
     relations = tuple(draw.step.values())
-    return Chain(story, ask, tuple(steps), relations, given, facts, values[steps[-1].key], family, kind)
+    return Chain(
+        story, ask, tuple(steps), relations, given, facts, values[steps[-1].key], family, kind
+    )
 
 
 def draw_chain(rng: random.Random, difficulty: Difficulty, held_out: bool = False) -> Chain:
     """One problem. `held_out` draws only from the templates kept out of training, else only from the others."""
     want = rng.randint(*difficulty.steps)
     kinds = [k for k in world.KINDS if _FINAL_STEPS.get(k, 1) < want]
-    templates = [(f, k) for f in world.FAMILIES for k in kinds if ((f, k) in world.HELD_OUT) == held_out]
+    templates = [
+        (f, k) for f in world.FAMILIES for k in kinds if ((f, k) in world.HELD_OUT) == held_out
+    ]
     if not templates:
         raise UserError(f"no template has {want} steps: raise task.steps")
     family, kind = rng.choice(templates)

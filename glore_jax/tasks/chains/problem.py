@@ -21,7 +21,9 @@ def difficulty_of(config) -> Difficulty:
         if not least <= low <= high:
             raise UserError(f"task.{name} = ({low}, {high}): needs {least} <= low <= high")
     if d.max_value < d.operand[1]:
-        raise UserError(f"task.max_value = {d.max_value} is less than the largest operand {d.operand[1]}")
+        raise UserError(
+            f"task.max_value = {d.max_value} is less than the largest operand {d.operand[1]}"
+        )
     return d
 
 
@@ -30,4 +32,6 @@ def to_problem(chain: Chain, split: str, index: int) -> Problem:
         "claims": chain.claims,
         "template": f"{chain.family}/{chain.kind}",
     }
-    return Problem(f"chains-{split}-{index:05d}", chain.question, str(chain.gold), chain.solution(), facts)
+    return Problem(
+        f"chains-{split}-{index:05d}", chain.question, str(chain.gold), chain.solution(), facts
+    )

@@ -17,7 +17,10 @@ def slip(chain: Chain, rng: random.Random) -> tuple[tuple[str, ...], int]:
     """(lines, index of the first wrong line). The last line is `#### n` with the wrong n that follows."""
     right = chain.solution()
     for _ in range(50):
-        at, kind = rng.randrange(len(chain.steps)), rng.choices(list(_KINDS), list(_KINDS.values()))[0]
+        at, kind = (
+            rng.randrange(len(chain.steps)),
+            rng.choices(list(_KINDS), list(_KINDS.values()))[0],
+        )
         lines = _early(chain, at) if kind == "early" else _render_with_slip(chain, at, kind, rng)
         if lines and lines[at] != right[at] and lines[-1] != right[-1]:
             return lines, at
@@ -31,7 +34,9 @@ def _early(chain: Chain, at: int) -> tuple[str, ...] | None:
     return (*chain.solution()[:at], f"#### {chain.facts[chain.steps[at - 1].claim]}")
 
 
-def _render_with_slip(chain: Chain, at: int, kind: str, rng: random.Random) -> tuple[str, ...] | None:
+def _render_with_slip(
+    chain: Chain, at: int, kind: str, rng: random.Random
+) -> tuple[str, ...] | None:
     values, lines = dict(chain.given), []
     for i, step in enumerate(chain.steps):
         if i == at:
@@ -51,11 +56,15 @@ def _apply(step: Step, values: dict[str, int]) -> int | None:
     for v in rest:
         if step.op == "/" and v == 0:
             return None
-        result = {"+": result + v, "-": result - v, "*": result * v, "/": result // max(v, 1)}[step.op]
+        result = {"+": result + v, "-": result - v, "*": result * v, "/": result // max(v, 1)}[
+            step.op
+        ]
     return result
 
 
-def _wrong(step: Step, values: dict[str, int], kind: str, rng: random.Random) -> tuple[Step, int | None]:
+def _wrong(
+    step: Step, values: dict[str, int], kind: str, rng: random.Random
+) -> tuple[Step, int | None]:
     """A step with a slip in it, and the result that it shows (None: this slip cannot be made here)."""
     args = list(step.args)
     if kind == "result":
@@ -90,4 +99,6 @@ def _turned_wrongly(step: Step, rng: random.Random) -> str:
 
 def misread(n: int, rng: random.Random) -> int:
     """A neighbour that a slipped carry or a wrong digit would give."""
-    return n + rng.choice((-1, 1)) * rng.choice((1, 1, 2, 3, 10, 10, 10, 20, 100 if n > 100 else 10, 9, 11))
+    return n + rng.choice((-1, 1)) * rng.choice(
+        (1, 1, 2, 3, 10, 10, 10, 20, 100 if n > 100 else 10, 9, 11)
+    )

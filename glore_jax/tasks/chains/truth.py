@@ -30,7 +30,9 @@ def step_is_right(step: str, facts: dict[str, int], gold: int, strict: bool = Fa
     return known and value == shown == concluded and _evaluate(expression) == int(value)
 
 
-def step_truth(steps: list[str], facts: dict[str, int], gold: int, strict: bool = False) -> list[bool]:
+def step_truth(
+    steps: list[str], facts: dict[str, int], gold: int, strict: bool = False
+) -> list[bool]:
     """Per step: it and all steps before it are right (the prefix is still on a right path)."""
     truth, good = [], True
     for step in steps:

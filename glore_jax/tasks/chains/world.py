@@ -8,13 +8,39 @@ training data and make the split `test_templates`.
 import dataclasses
 
 NAMES = (
-    "Ben", "Rosa", "Tom", "Lily", "Omar", "Nina", "Paul", "Ines", "Sam", "Maya",
-    "Jack", "Zoe", "Karl", "Anna", "Luis", "Emma", "Ivan", "Ruth", "Noah", "Tara",
-)  # fmt: skip
+    "Ben",
+    "Rosa",
+    "Tom",
+    "Lily",
+    "Omar",
+    "Nina",
+    "Paul",
+    "Ines",
+    "Sam",
+    "Maya",
+    "Jack",
+    "Zoe",
+    "Karl",
+    "Anna",
+    "Luis",
+    "Emma",
+    "Ivan",
+    "Ruth",
+    "Noah",
+    "Tara",
+)
 OBJECTS = (
-    ("pie", "pies"), ("book", "books"), ("coin", "coins"), ("card", "cards"), ("shell", "shells"),
-    ("stamp", "stamps"), ("apple", "apples"), ("pen", "pens"), ("marble", "marbles"), ("cup", "cups"),
-)  # fmt: skip
+    ("pie", "pies"),
+    ("book", "books"),
+    ("coin", "coins"),
+    ("card", "cards"),
+    ("shell", "shells"),
+    ("stamp", "stamps"),
+    ("apple", "apples"),
+    ("pen", "pens"),
+    ("marble", "marbles"),
+    ("cup", "cups"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,23 +62,74 @@ class Family:
 FAMILIES = {
     f.name: f
     for f in (
-        Family("people", NAMES, OBJECTS, "has", "have", "have", "does", "do",
-               "{e} gives away {k} {u}", "each {u1} costs {k} dollars"),
-        Family("days", ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
-               (("visitor", "visitors"), ("order", "orders"), ("letter", "letters"), ("call", "calls"), ("guest", "guests")),
-               "brought", "brought", "bring", "did", "did", "{k} {u} of {e} are not counted", "each {u1} earns {k} dollars"),
-        Family("teams", ("Lions", "Bears", "Hawks", "Foxes", "Sharks", "Wolves", "Tigers", "Owls"),
-               (("point", "points"), ("goal", "goals"), ("medal", "medals"), ("run", "runs")),
-               "won", "won", "win", "did", "did", "{e} lose {k} {u}", "each {u1} earns {k} dollars"),
-        Family("towns", ("Oslo", "Lima", "Kyoto", "Quito", "Cairo", "Dakar", "Turin", "Perth"),
-               (("tree", "trees"), ("park", "parks"), ("school", "schools"), ("bridge", "bridges"), ("bench", "benches")),
-               "has", "have", "have", "does", "do", "{e} loses {k} {u}", "each {u1} costs {k} dollars"),
+        Family(
+            "people",
+            NAMES,
+            OBJECTS,
+            "has",
+            "have",
+            "have",
+            "does",
+            "do",
+            "{e} gives away {k} {u}",
+            "each {u1} costs {k} dollars",
+        ),
+        Family(
+            "days",
+            ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+            (
+                ("visitor", "visitors"),
+                ("order", "orders"),
+                ("letter", "letters"),
+                ("call", "calls"),
+                ("guest", "guests"),
+            ),
+            "brought",
+            "brought",
+            "bring",
+            "did",
+            "did",
+            "{k} {u} of {e} are not counted",
+            "each {u1} earns {k} dollars",
+        ),
+        Family(
+            "teams",
+            ("Lions", "Bears", "Hawks", "Foxes", "Sharks", "Wolves", "Tigers", "Owls"),
+            (("point", "points"), ("goal", "goals"), ("medal", "medals"), ("run", "runs")),
+            "won",
+            "won",
+            "win",
+            "did",
+            "did",
+            "{e} lose {k} {u}",
+            "each {u1} earns {k} dollars",
+        ),
+        Family(
+            "towns",
+            ("Oslo", "Lima", "Kyoto", "Quito", "Cairo", "Dakar", "Turin", "Perth"),
+            (
+                ("tree", "trees"),
+                ("park", "parks"),
+                ("school", "schools"),
+                ("bridge", "bridges"),
+                ("bench", "benches"),
+            ),
+            "has",
+            "have",
+            "have",
+            "does",
+            "do",
+            "{e} loses {k} {u}",
+            "each {u1} costs {k} dollars",
+        ),
     )
-}  # fmt: skip
+}
 
 KINDS = ("value", "total", "difference", "left", "bags", "cost", "total_cost")
 
-HELD_OUT = frozenset({("people", "bags"), ("days", "difference"), ("teams", "total"), ("towns", "left")})
+HELD_OUT = frozenset(
+    {("people", "bags"), ("days", "difference"), ("teams", "total"), ("towns", "left")}
+)
 
 
 def sentence(text: str) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from glore_jax.parallel import hlo
 from glore_jax.parallel import mesh as meshes
+from glore_jax.planning import hlo
 
 
 def compiled(function, *shapes):
@@ -45,7 +45,9 @@ def test_loops_in_loops():
 def test_a_rematerialised_step_counts_its_recomputation():
     def loss(remat):
         layer = lambda x, w: (jnp.sin(jnp.sin(x @ w) @ w.T), None)  # noqa: E731
-        return jax.grad(lambda w, x: jax.lax.scan(jax.checkpoint(layer) if remat else layer, x, w)[0].sum())
+        return jax.grad(
+            lambda w, x: jax.lax.scan(jax.checkpoint(layer) if remat else layer, x, w)[0].sum()
+        )
 
     product = 2 * 8 * 32 * 64
     plain = compiled(loss(False), (4, 32, 64), (8, 32)).flops
@@ -77,7 +79,10 @@ def test_collectives_of_a_sharded_product():
     def placed(shape, spec):
         return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec))
 
-    arguments = placed((64, 32), PartitionSpec(None, "fsdp")), placed((32, 16), PartitionSpec("fsdp"))
+    arguments = (
+        placed((64, 32), PartitionSpec(None, "fsdp")),
+        placed((32, 16), PartitionSpec("fsdp")),
+    )
     cost = hlo.analyse(jax.jit(jnp.matmul).lower(*arguments).compile().as_text())
     assert cost.flops == 2 * 64 * 16 * 32 / 8
     assert cost.collectives["all-reduce"] == [1, 4 * 64 * 16]
@@ -221,13 +226,20 @@ ENTRY %main (x: bf16[8,64], zeros: bf16[128,64], at: s32[]) -> bf16[128,64] {
     assert cost.collectives["gathers_as_all_reduce"] == [1, 128 * 64 * 2]
 
 
-@pytest.mark.parametrize("size, stride, low, stretch", [(3, 1, 1, 1), (4, 3, 0, 4), (32, 1, 31, 1), (1, 1, 0, 1), (5, 2, 2, 1)])  # fmt: skip
+@pytest.mark.parametrize(
+    "size, stride, low, stretch",
+    [(3, 1, 1, 1), (4, 3, 0, 4), (32, 1, 31, 1), (1, 1, 0, 1), (5, 2, 2, 1)],
+)
 def test_positions_of_a_convolution(size, stride, low, stretch):
     """Against a convolution of ones, whose sum counts the pairs that meet."""
     length = 4
     out = jax.lax.conv_general_dilated(
-        np.ones((1, 1, length), np.float32), np.ones((1, 1, size), np.float32), (stride,), [(low, low)], (stretch,)
-    )  # fmt: skip
+        np.ones((1, 1, length), np.float32),
+        np.ones((1, 1, size), np.float32),
+        (stride,),
+        [(low, low)],
+        (stretch,),
+    )
     assert hlo._positions(length, size, out.shape[-1], stride, low, stretch, 1) == out.sum()
 
 

@@ -22,7 +22,7 @@ import functools
 import math
 import re
 
-from glore_jax.parallel import kernel_cost
+from glore_jax.planning import kernel_cost
 
 _ITEM = {"pred": 1, "c64": 8, "c128": 16, "token": 0, "opaque": 0}
 _ARRAY = re.compile(r"\b([a-z]+\d*\w*)\[([\d,<= ]*)\](\{[^{}]*\})?")
@@ -31,9 +31,22 @@ _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = ")
 _CALLED = re.compile(r"\b(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.\-]+)")
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 _FREE = {
-    "parameter", "tuple", "get-tuple-element", "bitcast", "constant", "after-all", "partition-id", "replica-id", "iota",
-    "opt-barrier", "optimization-barrier", "domain", "add-dependency", "async-done", "async-update",
-}  # fmt: skip
+    "parameter",
+    "tuple",
+    "get-tuple-element",
+    "bitcast",
+    "constant",
+    "after-all",
+    "partition-id",
+    "replica-id",
+    "iota",
+    "opt-barrier",
+    "optimization-barrier",
+    "domain",
+    "add-dependency",
+    "async-done",
+    "async-update",
+}
 _ASYNC = 'custom_call_target="AsyncCollective'
 _VIEWS = ("bitcast", "reshape", "copy", "transpose", "convert")  # what a slice may be taken through
 
@@ -206,7 +219,9 @@ class _Walk:
         if i.opcode == "while":
             turns = self.turns(where, i)
             cost.open_loops += turns is None
-            cost.add(self.computation(_named(i, "body")), self.open_turns if turns is None else turns)
+            cost.add(
+                self.computation(_named(i, "body")), self.open_turns if turns is None else turns
+            )
         elif i.opcode == "conditional":
             listed = re.search(r"branch_computations=\{([^}]*)\}", i.attributes)
             names = re.findall(r"[\w.\-]+", listed[1]) if listed else i.called
@@ -255,7 +270,11 @@ class _Walk:
         i = self.computations[where][name]
         if i.opcode == "copy":
             return self.constant(where, i.operands[0])
-        return int(i.attributes) if i.opcode == "constant" and i.attributes.lstrip("-").isdigit() else None
+        return (
+            int(i.attributes)
+            if i.opcode == "constant" and i.attributes.lstrip("-").isdigit()
+            else None
+        )
 
     def inside(self, name: str, cost: Cost) -> None:
         """What runs in a fused computation, without its bytes: they stay on the chip."""
@@ -273,7 +292,9 @@ class _Walk:
             return
         operands = [self.computations[where][o] for o in i.operands]
         taken, memory = sum(o.bytes for o in operands), sum(o.memory for o in operands)
-        repeated = i.opcode.endswith("-start") and len(i.arrays) > len(operands)  # lists its operands too
+        repeated = i.opcode.endswith("-start") and len(i.arrays) > len(
+            operands
+        )  # lists its operands too
         given = i.bytes - (taken if repeated else 0)
         cost.add(Cost(bytes=i.memory if repeated else memory + i.memory))
         cost.add(Cost(collectives={kind: [1, max(taken, given)]}))
@@ -303,7 +324,10 @@ class _Walk:
     def bytes(self, where: str, i: Instruction) -> float:
         scope = self.computations[where]
         if i.opcode == "fusion":
-            read = sum(self.read(i.called[0], n) if scope[o].memory else 0 for n, o in enumerate(i.operands))
+            read = sum(
+                self.read(i.called[0], n) if scope[o].memory else 0
+                for n, o in enumerate(i.operands)
+            )
             return read + self.written(i.called[0], i)
         if i.opcode in ("dynamic-slice", "slice", "gather"):
             return (i.memory if scope[i.operands[0]].memory else 0) + i.memory
@@ -346,7 +370,9 @@ class _Walk:
             elif i.opcode == "tuple" or i.opcode in COLLECTIVES or _ASYNC in i.attributes:
                 continue  # handed on; a collective counts by itself
             elif i.opcode == "fusion":
-                total += sum(self.read(i.called[0], n) for n, o in enumerate(i.operands) if o == source.name)
+                total += sum(
+                    self.read(i.called[0], n) for n, o in enumerate(i.operands) if o == source.name
+                )
             elif i.opcode in _VIEWS and not i.root:
                 total += min(source.bytes, self.taken(where, i))
             else:
@@ -362,7 +388,9 @@ class _Walk:
         parts = [scope[o] for o in root.operands] if root.opcode == "tuple" else [root]
         if len(parts) != len(fusion.arrays):
             return fusion.memory
-        return sum(self.update(where, p) for p, a in zip(parts, fusion.arrays, strict=True) if a.in_memory)
+        return sum(
+            self.update(where, p) for p, a in zip(parts, fusion.arrays, strict=True) if a.in_memory
+        )
 
     def update(self, where: str, i: Instruction) -> float:
         scope, last = self.computations[where], i
@@ -397,14 +425,21 @@ def _convolved(left, right, out, attributes: str) -> float:
     for n in range(spatial):
         low = int(pads[n].split("_")[0])
         count *= _positions(
-            left[lhs.index(str(n))], int(sizes[n]), out[result.index(str(n))],
-            int(strides[n]), low, int(stretched[n]), int(spread[n]),
-        )  # fmt: skip
+            left[lhs.index(str(n))],
+            int(sizes[n]),
+            out[result.index(str(n))],
+            int(strides[n]),
+            low,
+            int(stretched[n]),
+            int(spread[n]),
+        )
     return count
 
 
 @functools.cache
-def _positions(length: int, size: int, out: int, stride: int, low: int, stretch: int, spread: int) -> int:
+def _positions(
+    length: int, size: int, out: int, stride: int, low: int, stretch: int, spread: int
+) -> int:
     """Pairs of output and kernel position that meet an element of the input, along one axis."""
     if size == 1 and low == 0 and stretch == 1 and stride * (out - 1) < length:
         return out

@@ -6,20 +6,22 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
-from tiny_llama import CONFIG, Characters, fresh
+from tiny_llama import CONFIG, model
 
 from glore_jax.errors import UserError
 from glore_jax.models import attention, kernels
-from glore_jax.parallel import chips, measure
-from glore_jax.sampling import device, scoring
+from glore_jax.parallel import chips
+from glore_jax.planning import measure, programs
+from glore_jax.sampling import decode, scoring
 from glore_jax.sampling.engine import Engine
-from glore_jax.stages import programs
 
 
 @pytest.fixture
 def slices(monkeypatch):
     """Fake devices for a slice: eight for v4:2x2x2, four for its host."""
-    monkeypatch.setattr(chips, "describe", lambda name: jax.devices()[: 4 if name == "v4:2x2x1" else 8])
+    monkeypatch.setattr(
+        chips, "describe", lambda name: jax.devices()[: 4 if name == "v4:2x2x1" else 8]
+    )
 
 
 @pytest.fixture
@@ -38,7 +40,10 @@ def measured(name, config):
     )
 
 
-@pytest.mark.parametrize("name, layout", [("student", "4 rows of 128"), ("reward", "4 rows of 128"), ("refiner", "8 rows of 128")])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, layout",
+    [("student", "4 rows of 128"), ("reward", "4 rows of 128"), ("refiner", "8 rows of 128")],
+)
 def test_training_programs(name, layout, slices, config):
     found = measured(name, config)
     assert found["layout"].startswith(layout)  # 16 examples of 32 (64) tokens
@@ -51,7 +56,7 @@ def test_training_programs(name, layout, slices, config):
 
 def test_a_decode_step_reads_weights_and_cache_about_once(slices, config):
     program = programs.build("rollout", config, CONFIG, "v4:2x2x2", programs.Assumed(32))
-    assert program.function is device.decode_round and program.turns == config.engine.round_steps
+    assert program.function is decode.decode_round and program.turns == config.engine.round_steps
     assert dict(program.mesh.shape) == {"data": 2, "fsdp": 1, "tensor": 2}
     state = program.arguments[2]
     trunk, suffix = state["cache"]["trunk_k"], state["cache"]["suffix"][0]["k"]
@@ -66,7 +71,7 @@ def test_a_decode_step_reads_weights_and_cache_about_once(slices, config):
     assert 0.6 < found["flops_ratio"] < 1.3
 
 
-@pytest.mark.parametrize("name, function", [("prefill", device.prefill), ("score", scoring.values)])
+@pytest.mark.parametrize("name, function", [("prefill", decode.prefill), ("score", scoring.values)])
 def test_forward_programs(name, function, slices, config):
     program = programs.build(name, config, CONFIG, "v4:2x2x2", programs.Assumed(32))
     assert program.function is function
@@ -86,7 +91,9 @@ def test_every_program_attends_by_the_kernel_of_its_devices(name, slices, config
             return attention.causal(segment_ids, prefix_mask=prefix_mask, keep_kv=keep_kv)
 
     monkeypatch.setattr(
-        kernels, "choose", lambda kernel, shape, mesh, dtype: Kernel(mesh) if kernel == "auto" else None
+        kernels,
+        "choose",
+        lambda kernel, shape, mesh, dtype: Kernel(mesh) if kernel == "auto" else None,
     )
     config.refiner.attention = "prefix"
     program = programs.build(name, config, CONFIG, "v4:2x2x2", programs.Assumed(32))
@@ -95,7 +102,7 @@ def test_every_program_attends_by_the_kernel_of_its_devices(name, slices, config
 
 
 def test_the_engine_is_described_as_it_is_made():
-    made = Engine(*fresh(), CONFIG, Characters(), groups=3, slots=2, max_trunk=32, max_new=40)
+    made = Engine(model(), groups=3, slots=2, max_trunk=32, max_new=40)
     described = jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), made.state_shapes())
     assert described == jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), made._fresh_state())
 

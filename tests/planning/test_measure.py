@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from glore_jax.parallel import chips, measure
+from glore_jax.parallel import chips
 from glore_jax.parallel import mesh as meshes
+from glore_jax.planning import measure
 
 CHIP = chips.CHIPS["v5e"]
 
@@ -18,7 +19,9 @@ def program(donate=True, spec=("fsdp",), function=None, least=0):
     mesh = meshes.make_mesh(1, 8, 1)
 
     def placed(shape, *spec):
-        return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, PartitionSpec(*spec)))
+        return jax.ShapeDtypeStruct(
+            shape, jnp.float32, sharding=NamedSharding(mesh, PartitionSpec(*spec))
+        )
 
     w, x = {"w": placed((1024, 512), *spec)}, placed((64, 1024), "fsdp")
     step = function or (lambda w, x: ({"w": w["w"] + x.T @ (x @ w["w"])}, x.sum()))
@@ -53,7 +56,11 @@ def test_figures_are_those_of_one_turn():
         return jax.lax.while_loop(lambda y: y.sum() > 0, lambda y: y @ w["w"] @ w["w"].T, x)
 
     mesh = meshes.single_device_mesh()
-    w = {"w": jax.ShapeDtypeStruct((32, 16), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec()))}
+    w = {
+        "w": jax.ShapeDtypeStruct(
+            (32, 16), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec())
+        )
+    }
     x = jax.ShapeDtypeStruct((8, 32), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec()))
     found = measure.measure(
         measure.Program(jax.jit(until), (w, x), (), w, 4.0 * 8 * 32 * 16, mesh, "", 0, 5), CHIP

@@ -38,12 +38,14 @@ class Finished:
     text: str | None = None  # if it is known already
 
 
-class Floor:
+class Scheduler:
     """Seats jobs and forks. `groups` x `shelves` trunks, `groups` x `slots` forks; see `Engine`."""
 
     def __init__(self, engine, jobs: Iterator[Job], sampling: Sampling):
         self.engine, self.jobs, self.sampling = engine, jobs, sampling
-        self.places: list[list[_Place | None]] = [[None] * engine.shelves for _ in range(engine.groups)]
+        self.places: list[list[_Place | None]] = [
+            [None] * engine.shelves for _ in range(engine.groups)
+        ]
         self.seated: dict[tuple[int, int], tuple[_Place, Fork]] = {}
         self.fresh: list[_Place] = []  # their trunks are still to be prefilled
         self.stopped: set[tuple[int, int]] = set()
@@ -85,7 +87,7 @@ class Floor:
         self.fresh = []
 
     def admissions(self):
-        """Seats waiting forks in free slots, the jobs of a group in turn: (arrays for `device.admit`, mask of slots to end)."""
+        """Seats waiting forks in free slots, the jobs of a group in turn: (arrays for `decode.admit`, mask of slots to end)."""
         e = self.engine
         shape = (e.groups, e.slots)
         new = {k: np.zeros(shape, np.int32) for k in ("token", "start", "cut", "limit")}
@@ -107,11 +109,15 @@ class Floor:
                 self.seated[at] = place, fork
                 place.running += 1
                 new["fresh"][at] = True
-                new["token"][at] = job.trunk[fork.at - 1]  # fed again: its logits give the first new token
+                new["token"][at] = job.trunk[
+                    fork.at - 1
+                ]  # fed again: its logits give the first new token
                 new["start"][at] = place.shelf * e.max_trunk
                 new["cut"][at] = fork.at - 1
                 new["limit"][at] = min(self.sampling.max_new, e.config.max_positions - fork.at)
-                new["identity"][at] = keys.identity(job.question_id, fork.sample, fork.cut, fork.rollout)
+                new["identity"][at] = keys.identity(
+                    job.question_id, fork.sample, fork.cut, fork.rollout
+                )
         stop = np.zeros(shape, bool)
         for at in self.stopped:
             stop[at] = True
@@ -140,7 +146,9 @@ class Floor:
                     self.stopped.add(at)
                 text, ended = text[:cut], ended or cut is not None
             place.running, place.grading = place.running - 1, place.grading + 1
-            finished.append(Finished(place, fork, tokens, float(looked["logprob"][at]), ended, text))
+            finished.append(
+                Finished(place, fork, tokens, float(looked["logprob"][at]), ended, text)
+            )
             del self.seated[at]
         return finished
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from glore_jax.parallel import hlo
+from glore_jax.planning import hlo
 
 # Two rows, 8 heads to 2 of keys and values, 1024 tokens, head_dim 128.
 PIECE = 2 * 1024 * 128  # bfloat16 of one head
@@ -46,7 +46,9 @@ def test_forward_under_a_causal_mask():
     assert cost.flops == 2 * 2 * (2 * 8) * 10 * 256 * 256 * 128
     queries_and_out = 2 * 2 * 8 * PIECE
     keys = 2 * 8 * PIECE * 10 / 4  # by each of the heads that share them
-    of_queries = 8 * (4 * 2 * 1024 * 128) + 2 * 8 * (4 * 1024 * 128)  # segments, places: again for each head
+    of_queries = 8 * (4 * 2 * 1024 * 128) + 2 * 8 * (
+        4 * 1024 * 128
+    )  # segments, places: again for each head
     of_keys = 8 * (4 * 2 * 8 * 1024) * 10 / 4
     assert cost.bytes == queries_and_out + keys + of_queries + of_keys
 
@@ -55,17 +57,23 @@ def test_gradients_of_keys_and_values_without_a_mask():
     """All 2 x 2 blocks run, of one row."""
     cost = hlo.analyse(DKV)
     assert cost.flops == 2 * 4 * 8 * 4 * 512 * 512 * 128
-    held = 4 * 2 * PIECE + 4 * 1024 * 128  # keys, values, their gradients; segments of keys, for all heads
+    held = (
+        4 * 2 * PIECE + 4 * 1024 * 128
+    )  # keys, values, their gradients; segments of keys, for all heads
     read = 2 * (2 * 8 * PIECE + 2 * (4 * 8 * 8 * 1024) + 8 * (4 * 8 * 1024))
     assert cost.bytes == held + read
 
 
 def test_one_block_stays_on_the_chip():
     """From head to head: everything is read once."""
-    text = FWD.replace('block_q\\": 256', 'block_q\\": 1024').replace('block_kv\\": 256', 'block_kv\\": 1024')
+    text = FWD.replace('block_q\\": 256', 'block_q\\": 1024').replace(
+        'block_kv\\": 256', 'block_kv\\": 1024'
+    )
     cost = hlo.analyse(text)
     assert cost.flops == 2 * 2 * (2 * 8) * 1024 * 1024 * 128
-    assert cost.bytes == 2 * 2 * 8 * PIECE + 2 * 2 * PIECE + 4 * (2 * 1024 * 128 + 2 * 8 * 1024 + 1024 * 128)
+    assert cost.bytes == 2 * 2 * 8 * PIECE + 2 * 2 * PIECE + 4 * (
+        2 * 1024 * 128 + 2 * 8 * 1024 + 1024 * 128
+    )
 
 
 def test_other_kernels_are_bytes_only():

@@ -37,7 +37,10 @@ def splash(call, operands: list) -> tuple[float, float] | None:
     *rows, heads, length, width = operands[0].arrays[0].shape  # no axis where there is one row
     rows = rows[0] if rows else 1
     causal = len(operands) == len(SIDES[phase])
-    size = {side: _block(call.attributes, f"block_{name}", phase) for side, name in (("q", "q"), ("k", "kv"))}
+    size = {
+        side: _block(call.attributes, f"block_{name}", phase)
+        for side, name in (("q", "q"), ("k", "kv"))
+    }
     count = {side: length // size[side] for side in size}
     run = count["q"] * count["k"]
     if causal:
@@ -47,8 +50,12 @@ def splash(call, operands: list) -> tuple[float, float] | None:
     moved = float(call.memory)
     for operand, side in zip(operands, SIDES[phase], strict=False):
         shape = operand.arrays[0].shape
-        sharers = heads / shape[-3] if len(shape) == axes else heads * (rows if len(shape) == 2 else 1)
-        if max(count.values()) == 1 or (side == _HELD[phase] and (len(shape) == axes or phase == "dkv")):
+        sharers = (
+            heads / shape[-3] if len(shape) == axes else heads * (rows if len(shape) == 2 else 1)
+        )
+        if max(count.values()) == 1 or (
+            side == _HELD[phase] and (len(shape) == axes or phase == "dkv")
+        ):
             times = 1.0
         elif side == _HELD[phase]:
             times = sharers

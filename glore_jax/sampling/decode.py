@@ -7,19 +7,26 @@ import jax.numpy as jnp
 from flax import nnx
 
 from glore_jax.models import kernels
-from glore_jax.sampling import cache as caching
-from glore_jax.sampling import keys, tokens
+from glore_jax.sampling import keys, store, tokens
 
 
 def empty_state(
-    config, groups: int, slots: int, trunk: int, blocks: int, block: int, max_new: int, dtype, listed: bool
+    config,
+    groups: int,
+    slots: int,
+    trunk: int,
+    blocks: int,
+    block: int,
+    max_new: int,
+    dtype,
+    listed: bool,
 ) -> dict:
     """No live slot. `step` is the suffix column to write next. Per slot [G, F]: `token` to feed next, `start` and `cut` (trunk
     columns seen: start .. start + cut - 1), `age` (tokens written), `limit` (most tokens to add), `key`; what it has made so far:
     `out` tokens [G, F, max_new], `logprob`, `ended` (by end-of-sequence)."""
     per_slot = functools.partial(jnp.zeros, (groups, slots))
     return {
-        "cache": caching.empty(config, groups, slots, trunk, blocks, block, dtype, listed),
+        "cache": store.empty(config, groups, slots, trunk, blocks, block, dtype, listed),
         "step": jnp.zeros((), jnp.int32),
         "token": per_slot(jnp.int32),
         "start": per_slot(jnp.int32),
@@ -44,7 +51,7 @@ def prefill(graphdef, params, state, trunks, lengths, groups, shelves, bidirecti
     prefix = segments > 0 if bidirectional else None
     attend = kernels.causal(model, segments, prefix_mask=prefix, keep_kv=True)
     _, keys_values = model(trunks, positions, attend, layers)
-    return state | {"cache": caching.put_trunks(state["cache"], keys_values, groups, shelves)}
+    return state | {"cache": store.put_trunks(state["cache"], keys_values, groups, shelves)}
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -72,7 +79,7 @@ def admit(state, seed, new, stop):
 
 def rotate_blocks(state, block: int) -> dict:
     """The suffix without its first `block` columns, which no live slot may see any more; they are free at its end."""
-    return state | {"cache": caching.rotate_blocks(state["cache"]), "step": state["step"] - block}
+    return state | {"cache": store.rotate_blocks(state["cache"]), "step": state["step"] - block}
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4, 5, 6, 7), donate_argnums=2)
@@ -97,8 +104,8 @@ def decode_round(
     model = nnx.merge(graphdef, params)
     groups, slots, longest = state["out"].shape
     cache = state["cache"]
-    read, written = caching.split(cache, used)
-    full = (used - 1) * caching.columns(written)
+    read, written = store.split(cache, used)
+    full = (used - 1) * store.columns(written)
 
     def newest(s):
         """The column, in the block that is written, of the token before this step's; any where there is none."""
@@ -110,15 +117,18 @@ def decode_round(
         positions = (s["cut"] + age).reshape(-1, 1)
         # The keys and values of a step are stored when the next begins, before anything reads the store: so XLA updates it
         # in place. Storing them after the layers have read it would cost a copy of the whole block at every token.
-        block = caching.put_column(block, pending, newest(s))
-        attend = caching.attend_over(s["start"], s["cut"], age, s["step"])
-        hidden, pending = model(s["token"].reshape(-1, 1), positions, attend, caching.join(read, block, used))
+        block = store.put_column(block, pending, newest(s))
+        attend = store.attend_over(s["start"], s["cut"], age, s["step"])
+        hidden, pending = model(
+            s["token"].reshape(-1, 1), positions, attend, store.join(read, block, used)
+        )
         logits = model.logits(hidden[:, 0])
         if vocab < logits.shape[-1]:
             logits = jnp.where(jnp.arange(logits.shape[-1]) < vocab, logits, -jnp.inf)
         uniform = keys.uniforms(s["key"].reshape(-1, 2), age.reshape(-1))
         token, logprob = (
-            x.reshape(groups, slots) for x in tokens.draw(logits, uniform, temperature, top_k, top_p)
+            x.reshape(groups, slots)
+            for x in tokens.draw(logits, uniform, temperature, top_k, top_p)
         )
         ended = live & (token == eos)
         at = jnp.arange(longest) == age[:, :, None]
@@ -136,9 +146,9 @@ def decode_round(
 
     # What the first step stores again is what lies there already.
     small = {k: v for k, v in state.items() if k != "cache"}
-    start = jnp.int32(0), jnp.int32(0), written, caching.get_column(written, newest(state)), small
+    start = jnp.int32(0), jnp.int32(0), written, store.get_column(written, newest(state)), small
     done, work, block, pending, small = jax.lax.while_loop(
         lambda c: (c[0] < steps) & (c[4]["live"].sum() > until), step, start
     )
-    block = caching.put_column(block, pending, newest(small))
-    return small | {"cache": caching.join(cache, block, used)}, jnp.stack([work, done])
+    block = store.put_column(block, pending, newest(small))
+    return small | {"cache": store.join(cache, block, used)}, jnp.stack([work, done])

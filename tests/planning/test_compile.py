@@ -14,8 +14,9 @@ from tiny_llama import CONFIG
 
 from glore_jax.errors import UserError
 from glore_jax.models import shapes
-from glore_jax.parallel import chips, measure
-from glore_jax.parallel import compile as command
+from glore_jax.parallel import chips
+from glore_jax.planning import compile as command
+from glore_jax.planning import measure
 
 
 @pytest.fixture
@@ -40,7 +41,9 @@ def test_figures_of_a_program(small, config):
     lines = []
     found = command.compile_all(config, "v5e:2x2", ["score"], "small", 32, lines.append)
     assert (
-        found["topology"] == "v5e:2x2" and found["model"] == "small" and list(found["programs"]) == ["score"]
+        found["topology"] == "v5e:2x2"
+        and found["model"] == "small"
+        and list(found["programs"]) == ["score"]
     )
     promised = {
         "fits",
@@ -68,16 +71,18 @@ def test_what_does_not_fit_is_said_with_a_way_out(small, config, monkeypatch):
 
 
 def test_bad_layouts_are_named_under_the_row(small, config):
-    figures = command.compile_all(config, "v5e:2x2", ["score"], "small", 32, lambda line: None)["programs"][
-        "score"
-    ]
+    figures = command.compile_all(config, "v5e:2x2", ["score"], "small", 32, lambda line: None)[
+        "programs"
+    ]["score"]
     line = command.row("score", figures | {"unsharded": ["head"], "unaliased_bytes": 512})
     assert "whole on every chip: ['head']" in line and "donated in vain: 512" in line
 
 
 def test_the_shape_of_a_model(config, tmp_path):
     assert command.shape_of(config, "llama2_7b") == (shapes.SHAPES["llama2_7b"], "llama2_7b")
-    assert command.shape_of(config, None)[0].hidden_size == 128  # the config.json of the packaged base
+    assert (
+        command.shape_of(config, None)[0].hidden_size == 128
+    )  # the config.json of the packaged base
     config.model.base = str(tmp_path / "llama-2-13b-hf")
     assert command.shape_of(config, None)[1] == "llama2_13b"
     config.model.base = str(tmp_path / "mine")
@@ -96,9 +101,13 @@ def test_an_unknown_program(small, config):
 def run(*flags):
     environment = os.environ | {"PYTHONPATH": str(fake_stages.ROOT)}
     return subprocess.run(
-        [sys.executable, "-m", "glore_jax.parallel.compile", *flags],
-        cwd=fake_stages.ROOT, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        [sys.executable, "-m", "glore_jax.planning.compile", *flags],
+        cwd=fake_stages.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +120,9 @@ def run(*flags):
 )
 def test_mistakes_are_one_line(flags, message):
     done = run(*flags)
-    assert done.returncode == 2 and message in done.stderr and done.stderr.startswith("glore: error: ")
+    assert (
+        done.returncode == 2 and message in done.stderr and done.stderr.startswith("glore: error: ")
+    )
     assert len(done.stderr.splitlines()) == 1 and "Traceback" not in done.stderr
 
 
@@ -120,9 +131,9 @@ def test_for_a_slice(topology, config, monkeypatch):
     """The real compiler: all state donated, nothing whole but norms, weights gathered and not summed."""
     pytest.importorskip("libtpu")
     monkeypatch.setitem(shapes.SHAPES, "small", CONFIG)
-    found = command.compile_all(config, topology, ["student", "rollout"], "small", 32, lambda line: None)[
-        "programs"
-    ]
+    found = command.compile_all(
+        config, topology, ["student", "rollout"], "small", 32, lambda line: None
+    )["programs"]
     for figures in found.values():
         assert figures["fits"] and figures["unaliased_bytes"] == 0 and figures["unsharded"] == []
         assert "gathers_as_all_reduce" not in figures["collectives"]
@@ -132,14 +143,19 @@ def test_for_a_slice(topology, config, monkeypatch):
 def test_splash_attention_for_a_slice(config, monkeypatch):
     """The kernel compiles under a mesh that divides rows and heads, and its products are seen."""
     pytest.importorskip("libtpu")
-    monkeypatch.setitem(shapes.SHAPES, "small", dataclasses.replace(CONFIG, head_dim=128, max_positions=1024))
+    monkeypatch.setitem(
+        shapes.SHAPES, "small", dataclasses.replace(CONFIG, head_dim=128, max_positions=1024)
+    )
     config.mesh.fsdp, config.mesh.tensor = 2, 2
     config.refiner.train.row_length, config.refiner.train.batch_size = 1024, 16
     flops = []
     for attention in ("causal", "prefix"):
         config.refiner.attention = attention
         found = command.compile_all(config, "v5e:2x2", ["refiner"], "small", 512, lambda line: None)
-        assert found["programs"]["refiner"]["fits"] and found["programs"]["refiner"]["unaliased_bytes"] == 0
+        assert (
+            found["programs"]["refiner"]["fits"]
+            and found["programs"]["refiner"]["unaliased_bytes"] == 0
+        )
         flops.append(found["programs"]["refiner"]["flops"])
     # Of 2 layers, 16 rows, 4 heads: a second call of the kernels, for the whole square, of 2 + 2 + 4 + 3 products.
     square = 2 * 2 * 16 * 4 * 1024**2 * 128 / 4
@@ -149,7 +165,9 @@ def test_splash_attention_for_a_slice(config, monkeypatch):
 def test_too_large_for_a_slice(config, monkeypatch):
     pytest.importorskip("libtpu")
     config.student.sft.batch_size, config.student.sft.row_length = 512, 4096
-    found = command.compile_all(config, "v5e:2x2", ["student"], "llama2_7b", 4096, lambda line: None)
+    found = command.compile_all(
+        config, "v5e:2x2", ["student"], "llama2_7b", 4096, lambda line: None
+    )
     student = found["programs"]["student"]
     assert (
         not student["fits"]

@@ -7,7 +7,8 @@ from typing import Any
 
 import jax
 
-from glore_jax.parallel import chips, hlo
+from glore_jax.parallel import chips
+from glore_jax.planning import hlo
 
 # A parameter above both, bytes and share of all weights, must not lie whole on every chip; the scales of norms do.
 LARGE, SHARE = 2**20, 1e-3
@@ -36,14 +37,20 @@ class Program:
 
 def chip_bytes(tree) -> int:
     """Bytes that a chip holds of a tree of shapes with shardings."""
-    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+    return sum(
+        math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree)
+    )
 
 
 def whole(weights) -> list[str]:
     """Names of the large parameters of which every chip holds all."""
     found, total = [], sum(x.size for x in jax.tree.leaves(weights))
     for path, x in jax.tree_util.tree_flatten_with_path(weights)[0]:
-        if x.sharding.is_fully_replicated and x.size * x.dtype.itemsize > LARGE and x.size > SHARE * total:
+        if (
+            x.sharding.is_fully_replicated
+            and x.size * x.dtype.itemsize > LARGE
+            and x.size > SHARE * total
+        ):
             found.append(".".join(str(k.key) for k in path if hasattr(k, "key")))
     return found
 
@@ -73,14 +80,18 @@ def measure(program: Program, chip: chips.Chip) -> dict:
     cost.add(hlo.analyse(compiled.as_text(), program.turns), 1 / program.turns)
     donated = sum(chip_bytes(program.arguments[i]) for i in program.donated)
     collectives = {
-        k: {"count": round(n, 2), "bytes": round(b)} for k, (n, b) in sorted(cost.collectives.items())
+        k: {"count": round(n, 2), "bytes": round(b)}
+        for k, (n, b) in sorted(cost.collectives.items())
     }
     return about | {
         "fits": True,
         "argument_bytes": memory.argument_size_in_bytes,
         "temp_bytes": memory.temp_size_in_bytes,
-        "total_bytes": memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes,
+        "total_bytes": memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes,
         "peak_bytes": memory.peak_memory_in_bytes,
         "unaliased_bytes": max(0, donated - memory.alias_size_in_bytes),
         "flops": cost.flops,
@@ -92,10 +103,14 @@ def measure(program: Program, chip: chips.Chip) -> dict:
         "seconds": {
             "compute": cost.flops / chip.flops,
             "memory": cost.bytes / chip.bandwidth,
-            "links": sum(c["bytes"] * (1 + (k == "all-reduce")) for k, c in collectives.items() if k in hlo.COLLECTIVES)
+            "links": sum(
+                c["bytes"] * (1 + (k == "all-reduce"))
+                for k, c in collectives.items()
+                if k in hlo.COLLECTIVES
+            )
             / chip.links,
         },
-    }  # fmt: skip
+    }
 
 
 def refused(reason: str) -> dict:

@@ -1,7 +1,5 @@
 """Generation in parts: complete, in order, and never twice."""
 
-from types import SimpleNamespace
-
 import jax
 import numpy as np
 import pytest
@@ -9,24 +7,31 @@ from scripted_engine import Scripted
 from tiny_llama import CONFIG, Characters
 
 from glore_jax import storage
-from glore_jax.config import training
+from glore_jax.config import training as section_of
+from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
+from glore_jax.parallel import processes
 from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import common
+from glore_jax.stages import generation, models, training
 from glore_jax.tasks.base import Problem
-from glore_jax.tasks.prompts import Prompts
 from glore_jax.training.batches import language_example
 
 ITEMS = [f"q{i}" for i in range(11)]
 
 
 def generate(ctx, engine):
-    return common.generate(
-        ctx, "sample/records", ITEMS, engine, Sampling(),
+    return generation.generate(
+        ctx,
+        "sample/records",
+        ITEMS,
+        engine,
+        Sampling(),
         lambda item: Job(item, [0], [Fork(1, sample=i) for i in range(2)]),
-        lambda item, job: [{"item": item, "sample": f.sample, "text": c.text} for f, c in job.completions.items()],
-    )  # fmt: skip
+        lambda item, job: [
+            {"item": item, "sample": f.sample, "text": c.text} for f, c in job.completions.items()
+        ],
+    )
 
 
 def says(job, fork):
@@ -68,7 +73,7 @@ def test_nothing_runs_again(small_parts):
 
 
 def test_processes_share_out_the_parts(small_parts, monkeypatch):
-    monkeypatch.setattr(common.processes, "barrier", lambda name: None)
+    monkeypatch.setattr(processes, "barrier", lambda name: None)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     ran = []
     for process in (1, 0):
@@ -82,55 +87,66 @@ def test_processes_share_out_the_parts(small_parts, monkeypatch):
     assert storage.read_records(small_parts.folder("sample", "records")) == EXPECTED
 
 
-MODEL = SimpleNamespace(
-    config=CONFIG, tokenizer=Characters(), graphdef=None, params=None, prompts=Prompts(Characters())
-)
+MODEL = Model(None, None, CONFIG, Characters())
 
 
 def test_a_sample_is_graded_where_it_is_made(ctx, monkeypatch):
     texts = {0: "2+3=5\n#### 5\nand more", 1: None, 2: "2+3=6\n#### 6"}
     monkeypatch.setattr(
-        common, "make_engine", lambda *args, **options: Scripted(lambda job, fork: texts[fork.sample])
+        generation,
+        "make_engine",
+        lambda *args, **options: Scripted(lambda job, fork: texts[fork.sample]),
     )
     problems = [Problem("a", "2+3?", "5"), Problem("b", "3+3?", "6")]
-    rows = common.sample(ctx, "sample/records", MODEL, problems, Sampling(), 3)
-    assert [(r["question_id"], r["sample_id"], r["answer"], r["correct"], r["ended"]) for r in rows] == [
-        ("a", 0, "5", True, True), ("a", 1, None, False, False), ("a", 2, "6", False, True),
-        ("b", 0, "5", False, True), ("b", 1, None, False, False), ("b", 2, "6", True, True),
-    ]  # fmt: skip
+    rows = generation.sample(ctx, "sample/records", MODEL, problems, Sampling(), 3)
+    assert [
+        (r["question_id"], r["sample_id"], r["answer"], r["correct"], r["ended"]) for r in rows
+    ] == [
+        ("a", 0, "5", True, True),
+        ("a", 1, None, False, False),
+        ("a", 2, "6", False, True),
+        ("b", 0, "5", False, True),
+        ("b", 1, None, False, False),
+        ("b", 2, "6", True, True),
+    ]
     assert (
         rows[0]["steps"] == ["2+3=5", "#### 5"]
         and rows[0]["gold"] == "5"
         and rows[0]["policy"] == "sample/records"
     )
-    assert common.truncated(rows) == 2 and common.accuracy(rows) == pytest.approx(1 / 3)
+    assert generation.truncated(rows) == 2 and generation.accuracy(rows) == pytest.approx(1 / 3)
 
 
 def test_each_set_of_samples_has_randomness_of_its_own(ctx):
     seeds = [
-        common.seed_of(ctx, name) for name in ("student/samples-1", "student/samples-2", "sample/records")
+        generation.seed_of(ctx, name)
+        for name in ("student/samples-1", "student/samples-2", "sample/records")
     ]
     ctx.config.seed = 1
-    assert len({*seeds, common.seed_of(ctx, "sample/records")}) == 4
+    assert len({*seeds, generation.seed_of(ctx, "sample/records")}) == 4
 
 
 def test_an_engine_has_room_for_every_trunk_and_the_same_number_of_slots(ctx):
     ctx.config.engine.groups, ctx.config.engine.siblings = 8, 4
     shapes = {}
     for per_trunk in (1, 3, 9):
-        e = common.make_engine(ctx, MODEL, [[0] * 5, [0] * 40], 30, per_trunk)
+        e = generation.make_engine(ctx, MODEL, [[0] * 5, [0] * 40], 30, per_trunk)
         shapes[per_trunk] = (e.groups, e.slots, e.max_trunk, e.max_new)
     # Groups come in multiples of the eight devices here.
     assert shapes == {1: (32, 1, 64, 30), 3: (16, 3, 64, 30), 9: (8, 4, 64, 30)}
-    assert common.make_engine(ctx, MODEL, [[0] * 129], 30, 1).max_trunk == 130  # of a context of 160
+    assert (
+        generation.make_engine(ctx, MODEL, [[0] * 129], 30, 1).max_trunk == 130
+    )  # of a context of 160
 
 
 def test_what_is_longer_than_a_row_is_counted(ctx):
     ctx.mesh = meshes.make_mesh(2, 2, 2)
-    section = training(1e-3, 1e-4, 4, 1)
+    section = section_of(1e-3, 1e-4, 4, 1)
     section.row_length = 1000
-    examples = [language_example([3] * 10, [4] * n) for n in (10, 100, 151, 140, 200)]  # the context is 160
-    batches, too_long = common.make_batches(ctx, examples, section, CONFIG)
+    examples = [
+        language_example([3] * 10, [4] * n) for n in (10, 100, 151, 140, 200)
+    ]  # the context is 160
+    batches, too_long = training.make_batches(ctx, examples, section, CONFIG)
     assert too_long == 2 and batches.row_length == 160
     assert sorted(batches.lengths) == [20, 110, 150]
     assert batches.plan.rows % 4 == 0  # of data x fsdp
@@ -139,14 +155,14 @@ def test_what_is_longer_than_a_row_is_counted(ctx):
 def test_options_of_training_do_not_reach_inference(ctx):
     ctx.config.model.remat = "full"
     assert (
-        common.options(ctx, CONFIG, True)["remat"] == "full"
-        and common.options(ctx, CONFIG, False)["remat"] == "none"
+        models.options(ctx, CONFIG, True)["remat"] == "full"
+        and models.options(ctx, CONFIG, False)["remat"] == "none"
     )
 
 
 def test_the_packaged_base_is_ready_to_train(ctx):
     """`[BAD]` has a row of the embedding, padding is sharded with the rest."""
-    base = common.load_base(ctx)
+    base = models.load_base(ctx)
     assert base.tokenizer.bad_id is not None and base.tokenizer.vocab_size <= base.config.vocab_size
     assert base.config.vocab_size % ctx.config.model.vocab_multiple == 0
     leaves = jax.tree.leaves(base.params)

@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from glore_jax.errors import UserError
-from glore_jax.sampling import cache as caching
+from glore_jax.sampling import store
 
 
 def token_bytes(config, dtype, tensor: int = 1) -> int:
@@ -16,7 +16,7 @@ def token_bytes(config, dtype, tensor: int = 1) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class Room:
+class Capacity:
     """Sizes of an engine: `groups` of `slots` forks and of `shelves` trunks of up to `max_trunk` tokens; a fork adds up to
     `max_new`. `rows` (times `tensor`) devices divide the groups (and the heads) among themselves."""
 
@@ -31,19 +31,19 @@ class Room:
     def cache_bytes(self, config, dtype) -> int:
         """Bytes of keys and values that a device holds for a model of `config` that computes in `dtype`."""
         token = token_bytes(config, dtype, self.tensor)
-        blocks, block = caching.suffix_blocks(self.max_new)
+        blocks, block = store.suffix_blocks(self.max_new)
         group = self.shelves * self.max_trunk + self.slots * blocks * block
         return -(-self.groups // self.rows) * group * token
 
 
-def derive(budget: int, wanted: Room, config, dtype, most_groups: int) -> Room:
+def derive(budget: int, wanted: Capacity, config, dtype, most_groups: int) -> Capacity:
     """As many groups as `budget` bytes a device hold, up to `most_groups`; `wanted.groups` is not read.
 
     If not one group fits, its shelves and then its slots are halved. UserError if not even one fork of one trunk does: it says
     how much would.
     """
 
-    def holding(groups: int, **changes) -> Room:
+    def holding(groups: int, **changes) -> Capacity:
         return dataclasses.replace(wanted, groups=groups * wanted.rows, **changes)
 
     shelves, slots = wanted.shelves, wanted.slots

@@ -1,9 +1,9 @@
 """Compile what a run would execute on a Cloud TPU slice, without the slice, and say whether it fits and what it costs.
 
-    python -m glore_jax.parallel.compile --config=configs/gsm8k_llama2_7b.py --topology=v5e:4x4 [--program=student,rollout]
+    python -m glore_jax.planning.compile --config=configs/gsm8k_llama2_7b.py --topology=v5e:4x4 [--program=student,rollout]
         [--model=llama2_7b] [--json=FILE] [--config.mesh.fsdp=8 ...]
 
-A command like `glore_jax/main.py`, so that it alone in this room looks up: it hands the stages' own programs (`stages/programs.py`) to
+A command like `glore_jax/main.py`, so that it alone in this room looks up: it hands the stages' own programs (`planning/programs.py`) to
 the compiler (`measure.py`). Needs libtpu (pip install -e '.[tpu]') and no TPU. A program that does not fit is an answer, not an
 error: the exit code is 0, and 2 only for a mistake in the command.
 """
@@ -17,6 +17,7 @@ from glore_jax import command, storage
 from glore_jax.config import validate
 from glore_jax.errors import UserError
 from glore_jax.parallel import chips
+from glore_jax.planning import slices
 
 FLAGS = flags.FLAGS
 GIB = chips.GIB
@@ -39,9 +40,13 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "topology", None, "a slice by the shape of its chips: v5e:4x4, v4:2x2x4, v5p:2x2x4, v6e:4x4"
     )
-    flags.DEFINE_list("program", ["all"], "student, reward, refiner, rollout, prefill, score; default: all")
+    flags.DEFINE_list(
+        "program", ["all"], "student, reward, refiner, rollout, prefill, score; default: all"
+    )
     flags.DEFINE_string(
-        "model", None, "llama2_7b, llama2_13b, llama3_8b or llama3_70b; default: what config.model.base is"
+        "model",
+        None,
+        "llama2_7b, llama2_13b, llama3_8b or llama3_70b; default: what config.model.base is",
     )
     flags.DEFINE_integer("tokens", 256, "tokens of a question with its solution", lower_bound=1)
     flags.DEFINE_string("json", None, "write the figures to this file too")
@@ -50,11 +55,11 @@ def define_flags() -> None:
 def shape_of(config, model: str | None):
     """(LlamaConfig, its name) of `model`, or of the checkpoint that the config names: its config.json, else its folder's name."""
     from glore_jax.models import hf, shapes
-    from glore_jax.stages import common
+    from glore_jax.stages import models
 
     if model:
         return shapes.named(model), model
-    folder = common.base_folder(config)
+    folder = models.base_folder(config)
     if (folder / "config.json").exists():
         return hf.read_config(folder), str(config.model.base)
     name = shapes.guess(config.model.base)
@@ -65,20 +70,26 @@ def shape_of(config, model: str | None):
     return shapes.named(name), name
 
 
-def compile_all(config, topology: str, names: list[str], model: str | None, tokens: int, say=print) -> dict:
+def compile_all(
+    config, topology: str, names: list[str], model: str | None, tokens: int, say=print
+) -> dict:
     """{topology, model, programs: {name: figures of `measure.measure`}}; `say` gets a line for each program as it is done."""
-    from glore_jax.parallel import measure
-    from glore_jax.stages import programs
+    from glore_jax.planning import measure
+    from glore_jax.planning import programs
 
     if "all" in names:
         names = list(programs.NAMES)
     for name in names:
         if name not in programs.NAMES:
-            raise UserError(f"--program={name!r} is not known: choose from {', '.join(programs.NAMES)}, all")
-    chip, (shape, title) = chips.chip_of(topology), shape_of(config, model)
+            raise UserError(
+                f"--program={name!r} is not known: choose from {', '.join(programs.NAMES)}, all"
+            )
+    chip, (shape, title) = slices.chip_of(topology), shape_of(config, model)
     # What is wrong with the name or the installation shows before anything is compiled.
-    chips.describe(topology)
-    say(f"{title} on {topology}: {chip.memory / GIB:.2f} GiB a chip to use; figures of one chip, none timed")
+    slices.describe(topology)
+    say(
+        f"{title} on {topology}: {chip.memory / GIB:.2f} GiB a chip to use; figures of one chip, none timed"
+    )
     say(HEADER)
     found = {}
     for name in names:
@@ -95,13 +106,18 @@ def row(name: str, f: dict) -> str:
     if not f["fits"]:
         size = f"{f['needed_bytes'] / GIB:.2f} GiB needed" if "needed_bytes" in f else ""
         return f"{name:<9} {'NO':<5}{size}"
-    moved = ", ".join(f"{k} {c['count']:g}, {c['bytes'] / GIB:.2f}" for k, c in f["collectives"].items())
+    moved = ", ".join(
+        f"{k} {c['count']:g}, {c['bytes'] / GIB:.2f}" for k, c in f["collectives"].items()
+    )
     sizes = "".join(f"{f[k] / GIB:7.2f}" for k in ("argument_bytes", "temp_bytes", "peak_bytes"))
     least = f"{f['bytes_ratio']:9.2f}" if f["bytes_ratio"] else f"{'':9}"
     longest = max(f["seconds"], key=f["seconds"].get)
     best = f"{1000 * f['seconds'][longest]:8.1f} {longest[:2]}"
     line = f"{name:<9} {'yes':<5}{sizes}    {f['flops'] / 1e12:10.3f}{f['flops_ratio']:9.2f}{f['bytes_accessed'] / GIB:11.2f}{least}{best}  {moved}"
-    for what, items in (("whole on every chip", f["unsharded"]), ("donated in vain", f["unaliased_bytes"])):
+    for what, items in (
+        ("whole on every chip", f["unsharded"]),
+        ("donated in vain", f["unaliased_bytes"]),
+    ):
         line += f"\n  {what}: {items}" if items else ""
     return line
 

@@ -44,7 +44,9 @@ def suffix_blocks(max_new: int) -> tuple[int, int]:
     return -(-max_new // block) + 1, block
 
 
-def empty(config, groups: int, slots: int, trunk: int, blocks: int, block: int, dtype, listed: bool):
+def empty(
+    config, groups: int, slots: int, trunk: int, blocks: int, block: int, dtype, listed: bool
+):
     """All zero. One store for all layers with a leading axis L, or (`listed`) a list of L: on a CPU a scan over a stacked store
     would copy each layer's part at every token, which costs more than the products do."""
     heads, width = config.num_kv_heads, config.head_dim
@@ -52,7 +54,9 @@ def empty(config, groups: int, slots: int, trunk: int, blocks: int, block: int, 
     def layer():
         tall, wide = (groups, slots, heads, block, width), (groups, slots, heads, width, block)
         keys = {"k_turned": jnp.zeros(wide, dtype)} if listed else {"k": jnp.zeros(tall, dtype)}
-        suffix = [jax.tree.map(jnp.copy, keys) | {"v": jnp.zeros(tall, dtype)} for _ in range(blocks)]
+        suffix = [
+            jax.tree.map(jnp.copy, keys) | {"v": jnp.zeros(tall, dtype)} for _ in range(blocks)
+        ]
         return {
             "trunk_k": jnp.zeros((groups, heads, width, trunk), dtype),
             "trunk_v": jnp.zeros((groups, heads, trunk, width), dtype),
@@ -69,7 +73,9 @@ def specs(cache, mesh):
 
     def spec(leaf):
         trunk = leaf.ndim - len(stacked) == 4
-        names = ("rows", "kv_heads", None, None) if trunk else ("rows", None, "kv_heads", None, None)
+        names = (
+            ("rows", "kv_heads", None, None) if trunk else ("rows", None, "kv_heads", None, None)
+        )
         return meshes.spec_of(stacked + names, leaf.shape, mesh)
 
     return jax.tree.map(spec, cache)
@@ -81,7 +87,9 @@ def _layers(cache) -> list:
 
 def rotate_blocks(cache):
     """The first block of every layer becomes the last."""
-    turned = [layer | {"suffix": layer["suffix"][1:] + layer["suffix"][:1]} for layer in _layers(cache)]
+    turned = [
+        layer | {"suffix": layer["suffix"][1:] + layer["suffix"][:1]} for layer in _layers(cache)
+    ]
     return turned if isinstance(cache, list) else turned[0]
 
 
@@ -112,7 +120,9 @@ def put_trunks(cache, keys_values, groups, shelves):
         (rows, heads, width, _), shelf = trunk_k.shape, k.shape[1]
         on_shelves_k = trunk_k.reshape(rows, heads, width, -1, shelf)
         on_shelves_v = trunk_v.reshape(rows, heads, -1, shelf, width)
-        on_shelves_k = on_shelves_k.at[groups, :, :, shelves].set(k.transpose(0, 2, 3, 1), mode="drop")
+        on_shelves_k = on_shelves_k.at[groups, :, :, shelves].set(
+            k.transpose(0, 2, 3, 1), mode="drop"
+        )
         on_shelves_v = on_shelves_v.at[groups, :, shelves].set(v.transpose(0, 2, 1, 3), mode="drop")
         return layer | {
             "trunk_k": on_shelves_k.reshape(trunk_k.shape),
@@ -211,7 +221,9 @@ def attend_over(start, cut, age, column):
         weights = jnp.exp(on_trunk - by_group(top))
         total = by_slot(weights.sum(-1, keepdims=True))
         out = by_slot(
-            jnp.matmul(weights.astype(v.dtype), layer["trunk_v"], preferred_element_type=jnp.float32)
+            jnp.matmul(
+                weights.astype(v.dtype), layer["trunk_v"], preferred_element_type=jnp.float32
+            )
         )
         for block, scores in zip(layer["suffix"], on_suffix, strict=True):
             weights = jnp.exp(scores - top)
@@ -219,6 +231,9 @@ def attend_over(start, cut, age, column):
             out += by_block("gskqn,gsknc->gskqc", weights.astype(v.dtype), block["v"])
         weights = jnp.exp(on_self - top)
         out = (out + weights * v) / (total + weights)
-        return out.astype(v.dtype).reshape(groups * slots, 1, heads * shared, width), {"k": k, "v": v}
+        return out.astype(v.dtype).reshape(groups * slots, 1, heads * shared, width), {
+            "k": k,
+            "v": v,
+        }
 
     return attend

@@ -67,14 +67,22 @@ def test_a_slot_sees_its_trunk_and_its_own_suffix(now, listed):
     store, (trunk_k, trunk_v), (suffix_k, suffix_v), column = history(now, listed)
     age = np.minimum([[4, 1, 0], [2, 8, 4]], now).astype(np.int32)
     slots = GROUPS * SLOTS
-    q, k, v = draw(slots, 1, QUERY_HEADS, 4), draw(slots, 1, 2, 4, seed=1), draw(slots, 1, 2, 4, seed=2)
+    q, k, v = (
+        draw(slots, 1, QUERY_HEADS, 4),
+        draw(slots, 1, 2, 4, seed=1),
+        draw(slots, 1, 2, 4, seed=2),
+    )
     found, kept = cache.attend_over(SHELF * TRUNK, CUTS, age, column)(q, k, v, layer_of(store))
     assert kept["k"].shape == kept["v"].shape == (GROUPS, SLOTS, 2, 1, 4)
     for g, f in np.ndindex(GROUPS, SLOTS):
         own = range(now - age[g, f], now)
         i, shelf = g * SLOTS + f, SHELF[g, f]
         keys = [*trunk_k[shelf, g, : CUTS[g, f]], *(suffix_k[t, g, f, :, 0] for t in own), k[i, 0]]
-        values = [*trunk_v[shelf, g, : CUTS[g, f]], *(suffix_v[t, g, f, :, 0] for t in own), v[i, 0]]
+        values = [
+            *trunk_v[shelf, g, : CUTS[g, f]],
+            *(suffix_v[t, g, f, :, 0] for t in own),
+            v[i, 0],
+        ]
         np.testing.assert_allclose(found[i, 0], explicit(q[i, 0], keys, values), atol=1e-5)
 
 
@@ -105,7 +113,9 @@ def test_padding_rows_of_a_prefill_go_nowhere():
     store = cache.empty(CONFIG, GROUPS, SLOTS, SHELVES * TRUNK, BLOCKS, BLOCK, np.float32, True)
     trunk = [(draw(3, TRUNK, 2, 4), draw(3, TRUNK, 2, 4, seed=1))]
     (layer,) = cache.put_trunks(store, trunk, np.array([1, GROUPS, GROUPS]), np.array([1, 0, 1]))
-    np.testing.assert_array_equal(layer["trunk_k"][1, :, :, TRUNK:], trunk[0][0][0].transpose(1, 2, 0))
+    np.testing.assert_array_equal(
+        layer["trunk_k"][1, :, :, TRUNK:], trunk[0][0][0].transpose(1, 2, 0)
+    )
     np.testing.assert_array_equal(layer["trunk_v"][1, :, TRUNK:], trunk[0][1][0].transpose(1, 0, 2))
     for x, rest in (("trunk_k", np.s_[:, :, :TRUNK]), ("trunk_v", np.s_[:, :TRUNK])):
         assert not layer[x][0].any() and not layer[x][1][rest].any()
@@ -126,8 +136,12 @@ def test_one_query_head_a_key_is_two_rows_but_on_a_gpu(platform, rows):
     trunks = {"trunk_k": shape(GROUPS, heads, width, 8), "trunk_v": shape(GROUPS, heads, 8, width)}
     token = shape(GROUPS * SLOTS, 1, heads, width)
     made = export.export(jax.jit(attend), platforms=[platform])
-    text = made(*[places] * 3, *[token] * 3, trunks | {"suffix": [{"k": block, "v": block}]}).mlir_module()
+    text = made(
+        *[places] * 3, *[token] * 3, trunks | {"suffix": [{"k": block, "v": block}]}
+    ).mlir_module()
     scores = f"tensor<{GROUPS}x{SLOTS}x{heads}x{rows}x7xf32>"
     assert scores in [
-        line.rsplit("-> ", 1)[-1].split(" ")[0] for line in text.splitlines() if "dot_general" in line
+        line.rsplit("-> ", 1)[-1].split(" ")[0]
+        for line in text.splitlines()
+        if "dot_general" in line
     ]

@@ -1,0 +1,71 @@
+"""From a stage's examples to a trained model: batches, the loop with its folders, checkpoints dropped."""
+
+from collections.abc import Callable
+
+from glore_jax.models.config import LlamaConfig
+from glore_jax.models.model import Model
+from glore_jax.parallel import processes
+from glore_jax.stages.context import Context
+from glore_jax.training import loop
+from glore_jax.training.batches import Batches, Example
+
+
+def row_length_of(section, config: LlamaConfig) -> int:
+    """Tokens of a packed row: no more than the model's context."""
+    return min(section.row_length, config.max_positions)
+
+
+def row_multiple_of(ctx: Context, section) -> int:
+    """What the rows of a batch are a multiple of: a microbatch is divided over `data` and `fsdp`."""
+    return ctx.mesh.shape["data"] * ctx.mesh.shape["fsdp"] * section.microbatches
+
+
+def make_batches(
+    ctx: Context, examples: list[Example], section, config: LlamaConfig
+) -> tuple[Batches, int]:
+    """(batches, number of examples left out because they are longer than a row)."""
+    row_length = row_length_of(section, config)
+    fitting = [e for e in examples if len(e.tokens) <= row_length]
+    batches = Batches(
+        fitting,
+        batch_size=section.batch_size,
+        row_length=row_length,
+        epochs=section.epochs,
+        seed=ctx.config.seed,
+        row_multiple=row_multiple_of(ctx, section),
+    )
+    return batches, len(examples) - len(fitting)
+
+
+def fit(
+    ctx: Context,
+    name: str,
+    model: Model,
+    batches: Batches,
+    loss_fn: Callable,
+    section,
+    on_step: Callable | None = None,
+) -> loop.Trained:
+    """Trains with checkpoints under the folder `name` and a TensorBoard run of its own."""
+    writer = ctx.writer(name, section)
+    try:
+        return loop.train(
+            model,
+            batches,
+            loss_fn,
+            section,
+            mesh=ctx.mesh,
+            folder=ctx.folder(*name.split("/"), "checkpoints"),
+            name=name,
+            writer=writer,
+            on_step=on_step,
+        )
+    finally:
+        writer.close()
+
+
+def drop_checkpoints(ctx: Context, name: str) -> None:
+    """Removes the checkpoints of a finished run, once its result is exported."""
+    processes.barrier(f"{name} exported")
+    folder = ctx.folder(*name.split("/"), "checkpoints")
+    processes.on_main(folder.rmtree, missing_ok=True)
