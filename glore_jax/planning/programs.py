@@ -166,13 +166,13 @@ def _engine(ctx, shape: LlamaConfig, ids: _Ids, assumed: Assumed):
 
 
 def _rollout(ctx, engine) -> Program:
-    state, c = engine.state_shapes(), engine.config
+    state, capacity, c = engine.state_shapes(), engine.capacity, engine.model.config
     sampling = generation.sampling_of(ctx.config.rollout)
     arguments = engine.round_arguments(
-        state, sampling, engine.blocks, ctx.config.engine.round_steps, 0
+        state, sampling, capacity.blocks, ctx.config.engine.round_steps, 0
     )
-    forks = engine.groups * engine.slots
-    seen = engine.shelves * engine.max_trunk + engine.blocks * engine.block
+    forks = capacity.groups * capacity.slots
+    seen = capacity.trunk_columns + capacity.blocks * capacity.block
     flops = (
         2.0 * forks * (engine.model.num_params + 2 * c.num_layers * c.num_heads * c.head_dim * seen)
     )
@@ -183,18 +183,20 @@ def _rollout(ctx, engine) -> Program:
         engine.model.params,
         flops,
         engine.mesh,
-        f"{forks} forks of {engine.groups} x {engine.shelves} trunks of {engine.max_trunk} tokens, {seen} columns",
-        chip_bytes(engine.model.params) + chip_bytes(state["cache"]),
+        f"{forks} forks of {capacity.groups} x {capacity.shelves} trunks of {capacity.max_trunk} "
+        f"tokens, {seen} columns",
+        chip_bytes(engine.model.params) + chip_bytes(state.store),
         ctx.config.engine.round_steps,
     )
 
 
 def _prefill(ctx, engine) -> Program:
-    rows, width = engine.prefill_rows, engine.max_trunk
+    config = engine.model.config
+    rows, width = engine.capacity.prefill_rows, engine.capacity.max_trunk
     whole = NamedSharding(engine.mesh, PartitionSpec())
     shapes = ((rows, width), (rows,), (rows,), (rows,))
     batch = [jax.ShapeDtypeStruct(s, jnp.int32, sharding=whole) for s in shapes]
-    flops = metrics.training_flops(engine.model.num_params, engine.config, rows * width, width) / 3
+    flops = metrics.training_flops(engine.model.num_params, config, rows * width, width) / 3
     return Program(
         decode.prefill,
         engine.prefill_arguments(engine.state_shapes(), *batch),
