@@ -23,7 +23,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from glore_jax.errors import UserError
-from glore_jax.models import llama
+from glore_jax.models import cpu
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.sampling import decode, store
@@ -109,7 +109,8 @@ class Engine:
     def _policy(self):
         """(graphdef, params) as the device takes them: of an unrolled model, each layer's weights by themselves."""
         if self.model.merge().unroll:
-            return llama.unstack(self.model.graphdef, self.model.params)
+            unstacked = cpu.unstack(self.model)
+            return unstacked.graphdef, unstacked.params
         return self.model.graphdef, self.model.params
 
     def _empty_state(self):
