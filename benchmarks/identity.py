@@ -11,7 +11,7 @@ import json
 
 from benchmarks import jobs
 from benchmarks.rollouts import NoTokenizer
-from glore_jax.models import hf, llama
+from glore_jax.models import hf_import, llama
 from glore_jax.models.model import Model
 from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine, Fork, Job
@@ -26,9 +26,11 @@ def main() -> None:
     parser.add_argument("--job", required=True)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     flags = parser.parse_args()
-    job, config = jobs.read(flags.job), hf.read_config(flags.model)
-    graphdef, _ = llama.abstract(config, dtype=flags.dtype, unroll=True)
-    params = hf.load_policy_params(flags.model, config, dtype=flags.dtype)
+    job, config = jobs.read(flags.job), hf_import.read_config(flags.model)
+    graphdef, shapes = llama.abstract(
+        config, dtype=flags.dtype, param_dtype=flags.dtype, unroll=True
+    )
+    params = hf_import.read_weights(flags.model, shapes)
 
     policy = Model(graphdef, params, config, NoTokenizer(config.vocab_size))
 

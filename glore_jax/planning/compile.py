@@ -54,14 +54,14 @@ def define_flags() -> None:
 
 def shape_of(config, model: str | None):
     """(LlamaConfig, its name) of `model`, or of the checkpoint that the config names: its config.json, else its folder's name."""
-    from glore_jax.models import hf, shapes
+    from glore_jax.models import hf_import, shapes
     from glore_jax.stages import models
 
     if model:
         return shapes.named(model), model
     folder = models.base_folder(config)
     if (folder / "config.json").exists():
-        return hf.read_config(folder), str(config.model.base)
+        return hf_import.read_config(folder), str(config.model.base)
     name = shapes.guess(config.model.base)
     if name is None:
         raise UserError(

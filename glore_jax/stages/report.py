@@ -2,7 +2,7 @@
 
 from glore_jax import storage
 from glore_jax.errors import UserError
-from glore_jax.models import hf
+from glore_jax.models import hf_import
 from glore_jax.parallel import processes
 from glore_jax.report import tables, write
 
@@ -60,7 +60,7 @@ def parameters(ctx) -> int:
     folder = ctx.folder("student", "hf")
     if not folder.exists():
         raise UserError(f"{folder}: no student; run the stage student")
-    return int(sum(x.size for x in jax.tree.leaves(llama.abstract(hf.read_config(folder))[1])))
+    return int(sum(x.size for x in jax.tree.leaves(llama.abstract(hf_import.read_config(folder))[1])))
 
 
 def total_cost(manifests: dict) -> dict:

@@ -9,13 +9,12 @@ for a product that it has to turn one side of. (A TPU would store a column of [C
 of it again.)
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from jaxtyping import Array, Float
 
-from glore_jax.models import llama
+from glore_jax.models.cpu import unstack
 from glore_jax.models.model import Model
 from glore_jax.sampling import pytree
 from glore_jax.sampling.store import Block, Store
@@ -65,5 +64,4 @@ class Listed(Store):
     @staticmethod
     def policy(model: Model) -> Model:
         """Holds a second copy of the layers' weights, each layer's as arrays of their own."""
-        graphdef, params = llama.unstack(model.graphdef, model.params)
-        return dataclasses.replace(model, graphdef=graphdef, params=params)
+        return unstack(model)
