@@ -113,9 +113,9 @@ def _model(
     graphdef, shapes = module.abstract(planned.shape, **options, **asked or {})
     # Training keeps float32; inference loads what it computes in.
     dtype = jnp.float32 if training else jnp.dtype(planned.ctx.config.model.dtype)
-    cast = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), shapes)
+    described = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), shapes)
     mesh = models.mesh_of(planned.ctx, training)
-    params = meshes.placed(cast, meshes.param_shardings(shapes, mesh))
+    params = meshes.placed(described, meshes.param_shardings(shapes, mesh))
     return Model(graphdef, params, planned.shape, planned.tokenizer)
 
 
