@@ -4,8 +4,8 @@
 `Report` is the whole of `report.json`. Groups are checked when they are made and turn into JSON and
 back (see `contract.py`). The order of the fields is the order of the keys in the files.
 
-Models go by their names: `orm`, `sorm`, `balanced_orm` (an ORM trained on balanced labels) and, where
-solutions are compared, `loglik` (the student's own log-likelihood).
+Models go by their names: `orm`, `sorm`, `balanced_orm` (an ORM trained on balanced labels) and,
+where solutions are compared, `loglik` (the student's own log-likelihood).
 """
 
 import dataclasses
@@ -214,7 +214,7 @@ class LabelRates(Figures):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reliability(Figures):
-    """What step scores promise against what holds, in bins of the score; empty bins are left out."""
+    """What step scores promise against what holds, in bins of the score without the empty ones."""
 
     AXIS = "p"
 

@@ -5,7 +5,6 @@
 writes it anew after a change of `figures.py`; a test holds the file and the types together.
 """
 
-import inspect
 import json
 import sys
 from collections.abc import Sequence
@@ -42,7 +41,7 @@ def _group(group: type[Figures], types: dict[str, Schema]) -> Schema:
     written = [key for key, spec in specs.items() if spec.null]
     return {
         "type": "object",
-        "description": " ".join(inspect.getdoc(group).split()),
+        "description": " ".join((group.__doc__ or "").split()),
         "properties": {key: _field(spec, types) for key, spec in specs.items()},
         "required": written,
         "additionalProperties": False,
