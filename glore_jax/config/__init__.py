@@ -14,7 +14,7 @@ the command, so that a misspelt field is an error.
 """
 
 from glore_jax.config.fields import Effect, Field, Section
-from glore_jax.config.schema import default, effect_of, training
+from glore_jax.config.schema import default, effect_of, fields_of, training
 from glore_jax.config.tasks import task
 from glore_jax.config.validation import validate
 from glore_jax.config.view import UndeclaredField, View
@@ -27,6 +27,7 @@ __all__ = [
     "View",
     "default",
     "effect_of",
+    "fields_of",
     "task",
     "training",
     "validate",

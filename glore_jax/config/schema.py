@@ -403,6 +403,21 @@ def training(lr: float, min_lr: float, batch_size: int, epochs: int) -> ConfigDi
     return defaults(_training("", lr, min_lr, batch_size, epochs))
 
 
+def fields_of(effect: Effect) -> list[str]:
+    """Dotted names of the fields of `default()` that have this `effect`, in its order."""
+    return _fields_of(effect, DEFAULT, "")
+
+
+def _fields_of(effect: Effect, tree: Section, prefix: str) -> list[str]:
+    names = []
+    for name, child in tree.children.items():
+        if isinstance(child, Section):
+            names += _fields_of(effect, child, f"{prefix}{name}.")
+        elif child.effect is effect:
+            names.append(prefix + name)
+    return names
+
+
 def effect_of(name: str) -> Effect:
     """What a change of the field with the dotted `name` does; `RESULT` if nobody declares it."""
     field = find(ALL, name)

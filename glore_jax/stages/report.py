@@ -1,13 +1,10 @@
 """Stage `report`: collects the figures of all stages and writes report.json, report.md, report.html and the plots."""
 
-from glore_jax import storage
+from glore_jax import stages, storage
 from glore_jax.errors import UserError
 from glore_jax.models import hf
 from glore_jax.parallel import processes
 from glore_jax.report import tables, write
-
-NEEDS = ("student", "sample", "rollout", "orm", "sorm", "refiner", "evaluate")
-CONFIG = ("name", "task.name", "report")
 
 
 def run(ctx) -> dict:
@@ -18,7 +15,9 @@ def make(ctx) -> dict:
     c = ctx.config
     figures = storage.read_json(ctx.folder("evaluate", "results.json"))
     main, *others = figures
-    manifests = {s: storage.read_json(ctx.folder(s, "manifest.json")) for s in NEEDS}
+    manifests = {
+        s: storage.read_json(ctx.folder(s, "manifest.json")) for s in stages.STAGES["report"].needs
+    }
     results = {
         "name": c.name,
         "task": c.task.name,
