@@ -12,18 +12,6 @@ from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, labelling, measures, models, parts, rewards
 
-NEEDS = ("student", "sample", "rollout", "orm", "sorm", "refiner")
-CONFIG = (
-    "seed",
-    "task",
-    "model",
-    "orm.balanced",
-    "rollout",
-    "evaluate",
-    "refiner.attention",
-    "refiner.max_new",
-    "sample.max_new",
-)
 
 GENERATED = ("drafts", "samples", "step_labels", "refinements")
 KINDS = ("global", "local_orm", "local_sorm")
@@ -33,7 +21,7 @@ def run(ctx) -> dict:
     c = ctx.config.evaluate
     results = {}
     for split in c.splits:
-        problems = ctx.task.load(split)
+        problems = ctx.problems(split)
         policy = models.load_policy(ctx, "student", "hf")
         drafts = generation.greedy(ctx, f"evaluate/{split}/drafts", policy, problems)
         samples, labelled = [], []

@@ -9,9 +9,6 @@ from glore_jax.stages import models, training
 from glore_jax.training import losses
 from glore_jax.training.batches import language_example
 
-NEEDS = ("sample", "rollout")
-CONFIG = ("seed", "task", "model", "refiner")
-
 
 def make_pairs(ctx) -> list[dict]:
     c, seed, grade = ctx.config.refiner, ctx.config.seed, ctx.task.grade

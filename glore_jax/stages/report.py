@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from glore_jax import storage
+from glore_jax import stages, storage
 from glore_jax.errors import UserError
 from glore_jax.models import hf_import
 from glore_jax.parallel import processes
@@ -14,9 +14,6 @@ from glore_jax.report.examples import WorkedExample
 from glore_jax.report.summary import summary
 from glore_jax.report.write import write
 from glore_jax.stages.context import Context
-
-NEEDS = ("student", "sample", "rollout", "orm", "sorm", "refiner", "evaluate")
-CONFIG = ("name", "task.name", "report")
 
 # The split that shows the system on templates that were never trained on, where a task has it.
 TEMPLATES = "test_templates"
@@ -27,6 +24,7 @@ def run(ctx: Context) -> dict:
     return make(ctx) if processes.is_main() else {}
 
 
+<<<<<<< HEAD
 def make(ctx: Context) -> dict:
     """What process 0 does."""
     report = collect(ctx)
@@ -54,6 +52,25 @@ def collect(ctx: Context) -> figures.Report:
         "label_truth": _label_truth(manifests["rollout"]["counts"]),
         "cost": total_cost(manifests) if measured.cost else None,
         "student": _with_rounds(measured.student, manifests["student"]["counts"]["rounds"]),
+=======
+def make(ctx) -> dict:
+    c = ctx.config
+    figures = storage.read_json(ctx.folder("evaluate", "results.json"))
+    main, *others = figures
+    manifests = {
+        s: storage.read_json(ctx.folder(s, "manifest.json")) for s in stages.STAGES["report"].needs
+    }
+    results = {
+        "name": c.name,
+        "task": c.task.name,
+        "model": {"base": c.model.base, "parameters": parameters(ctx)},
+        "paper_column": c.report.paper_column,
+        **figures[main],
+        "label_truth": manifests["rollout"]["counts"]["label_truth"],
+        "label_truth_test": figures[main].get("label_truth"),
+        "templates": None,
+        "seconds": {s: m["seconds"] for s, m in manifests.items()},
+>>>>>>> 6da64e9ea697f028e43e71b2c6f4df4c99fb7d40
     }
     fields = {f.name: getattr(measured, f.name) for f in dataclasses.fields(measured)}
     return figures.Report(

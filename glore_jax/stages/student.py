@@ -15,13 +15,10 @@ from glore_jax.stages import generation, models, training
 from glore_jax.training import losses
 from glore_jax.training.batches import language_example
 
-NEEDS = ()
-CONFIG = ("seed", "task", "model", "student")
-
 
 def run(ctx) -> dict:
     c = ctx.config.student
-    train, dev = ctx.task.load("train"), ctx.task.load("dev")
+    train, dev = ctx.problems("train"), ctx.problems("dev")
     data = first_set(ctx, train)
     rounds = [ctx.step("round-0", lambda: fine_tune(ctx, 0, data, dev))]
     while len(rounds) <= c.ei.rounds and not _stopped_rising(rounds, c.ei.patience):
