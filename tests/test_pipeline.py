@@ -9,7 +9,6 @@ import pytest
 
 from configs import tiny
 from glore_jax import pipeline, stages
-from glore_jax.config import UndeclaredField
 from glore_jax.errors import UserError
 from glore_jax.pipeline import execution
 

@@ -12,7 +12,6 @@ from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, labelling, measures, models, parts, rewards
 
-
 GENERATED = ("drafts", "samples", "step_labels", "refinements")
 KINDS = ("global", "local_orm", "local_sorm")
 

@@ -32,7 +32,6 @@ from glore_jax.tasks.chains.problem import difficulty_of, to_problem
 from glore_jax.training import batches as batching
 from glore_jax.training import losses
 
-
 # Digits, marks, newlines and single words (with the space before them) are kept apart; merges happen only inside a word.
 _SPLIT = r" ?<<|>>|####|\n|[0-9]| ?[A-Za-z]+|[^\sA-Za-z0-9]|\s"
 SPECIALS = ("<s>", "</s>", BAD)

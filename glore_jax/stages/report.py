@@ -24,7 +24,6 @@ def run(ctx: Context) -> dict:
     return make(ctx) if processes.is_main() else {}
 
 
-<<<<<<< HEAD
 def make(ctx: Context) -> dict:
     """What process 0 does."""
     report = collect(ctx)
@@ -42,7 +41,9 @@ def collect(ctx: Context) -> figures.Report:
     by_split = storage.read_json(ctx.folder("evaluate", "results.json"))
     main, *others = by_split
     measured = figures.SplitFigures.from_json(by_split[main])
-    manifests = {s: storage.read_json(ctx.folder(s, "manifest.json")) for s in NEEDS}
+    manifests = {
+        s: storage.read_json(ctx.folder(s, "manifest.json")) for s in stages.STAGES["report"].needs
+    }
     templates = None
     if TEMPLATES in others:
         templates = unseen_templates(figures.SplitFigures.from_json(by_split[TEMPLATES]))
@@ -52,25 +53,6 @@ def collect(ctx: Context) -> figures.Report:
         "label_truth": _label_truth(manifests["rollout"]["counts"]),
         "cost": total_cost(manifests) if measured.cost else None,
         "student": _with_rounds(measured.student, manifests["student"]["counts"]["rounds"]),
-=======
-def make(ctx) -> dict:
-    c = ctx.config
-    figures = storage.read_json(ctx.folder("evaluate", "results.json"))
-    main, *others = figures
-    manifests = {
-        s: storage.read_json(ctx.folder(s, "manifest.json")) for s in stages.STAGES["report"].needs
-    }
-    results = {
-        "name": c.name,
-        "task": c.task.name,
-        "model": {"base": c.model.base, "parameters": parameters(ctx)},
-        "paper_column": c.report.paper_column,
-        **figures[main],
-        "label_truth": manifests["rollout"]["counts"]["label_truth"],
-        "label_truth_test": figures[main].get("label_truth"),
-        "templates": None,
-        "seconds": {s: m["seconds"] for s, m in manifests.items()},
->>>>>>> 6da64e9ea697f028e43e71b2c6f4df4c99fb7d40
     }
     fields = {f.name: getattr(measured, f.name) for f in dataclasses.fields(measured)}
     return figures.Report(
