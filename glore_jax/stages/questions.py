@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from glore_jax.errors import UserError
-from glore_jax.models import hf
+from glore_jax.models import hf_import
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.stages import models
 from glore_jax.stages.context import Context
@@ -63,7 +63,7 @@ class Reader:
         exported = ctx.folder("student", "hf")
         folder: epath.Path = exported if exported.exists() else models.base_folder(ctx.config)
         self._ctx = ctx
-        self._context = hf.read_config(folder).max_positions
+        self._context = hf_import.read_config(folder).max_positions
         self._tokenizer = Tokenizer.load(folder)
         self._problems: dict[str, list[Problem]] = {}
         self._fitting: dict[tuple[str, int], Fitting] = {}
