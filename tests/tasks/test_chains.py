@@ -8,7 +8,7 @@ from configs import tiny
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.tasks.chains import corpus, splits, world
-from glore_jax.tasks.chains.problem import difficulty_of, to_problem
+from glore_jax.tasks.chains.difficulty import difficulty_of, to_problem
 from glore_jax.tasks.chains.slips import slip
 from glore_jax.tasks.chains.task import ChainsTask
 
