@@ -28,7 +28,8 @@ from glore_jax.models.tokenizer import BAD, Tokenizer
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, models, rewards, training
 from glore_jax.tasks.chains import corpus, splits
-from glore_jax.tasks.chains.problem import difficulty_of, to_problem
+from glore_jax.tasks.chains.chain import to_problem
+from glore_jax.tasks.chains.difficulty import difficulty_of
 from glore_jax.training import batches as batching
 from glore_jax.training import losses
 

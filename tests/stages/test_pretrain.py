@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from glore_jax.errors import UserError
 from glore_jax.stages import pretrain
 from glore_jax.tasks.chains import corpus, splits
-from glore_jax.tasks.chains.problem import difficulty_of
+from glore_jax.tasks.chains.difficulty import difficulty_of
 from glore_jax.tasks.chains.slips import slip
 
 DIFFICULTY = ConfigDict(
