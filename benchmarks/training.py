@@ -31,19 +31,21 @@ from benchmarks.pods import read_config
 
 
 def glore(base, batches, section, mesh) -> Callable[[range], list[float]]:
-    """Takes the steps of a range with this package's training step and gives back their losses."""
+    """Takes the steps of a range with this package's training update; gives back their losses."""
     from glore_jax.parallel import mesh as meshes
-    from glore_jax.training import loop, losses
-    from glore_jax.training.batches import ahead
+    from glore_jax.training import losses, update
+    from glore_jax.training.prefetch import prefetch
 
-    setup = loop.setup(base, losses.language_loss, section, len(batches), mesh)
-    state = [base.params, setup.init(base.params)]
+    setup = update.setup(base, losses.language_loss, section, len(batches), mesh)
+    state = setup.init(base.params)
 
     def run(steps: range) -> list[float]:
+        nonlocal state  # the one before is donated
         found = []
-        with contextlib.closing(ahead(lambda n: meshes.feed(batches[n], mesh), steps)) as fed:
+        fed = prefetch(lambda n: meshes.shard_batch(batches[n], mesh), steps)
+        with contextlib.closing(fed):
             for batch in fed:
-                *state[:], metrics = setup.step(*state, batch)
+                state, metrics = setup.update(state, batch)
                 found.append(metrics["loss"])
         return [float(loss) for loss in found]
 
@@ -72,12 +74,13 @@ def pytorch(
     optimizer = torch.optim.AdamW(
         model.parameters(), betas=(0.9, 0.95), weight_decay=section.weight_decay, fused=True
     )
-    made = [
-        {k: torch.from_numpy(v).to(device) for k, v in batches[n].items()}
-        for n in range(len(batches))
-    ]
-    for batch in made:
-        batch.update({k: batch[k].long() for k in ("tokens", "positions", "targets")})
+
+    def on_device(batch) -> dict[str, torch.Tensor]:
+        arrays = {name: array for name, array in vars(batch).items() if array is not None}
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        return tensors | {k: tensors[k].long() for k in ("tokens", "positions", "targets")}
+
+    made = [on_device(batches[n]) for n in range(len(batches))]
 
     def step(n: int) -> float:
         batch = made[n]

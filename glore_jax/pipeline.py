@@ -283,7 +283,7 @@ def _prepare_jax(workdir: epath.Path) -> None:
     """Before the first compilation: is the run complete, and where do compiled programs stay for the next run."""
     import jax
 
-    processes.check()
+    processes.check_initialized()
     if jax.config.jax_compilation_cache_dir is None and "://" not in str(workdir):
         jax.config.update("jax_compilation_cache_dir", str(workdir / ".jax_cache"))
 

@@ -25,7 +25,7 @@ from glore_jax.planning.measure import Program, chip_bytes
 from glore_jax.sampling import decode, scoring
 from glore_jax.stages import generation, models, training
 from glore_jax.stages.context import Context
-from glore_jax.training import batches, loop, losses, metrics
+from glore_jax.training import batches, losses, metrics, update
 
 TRAINING = ("student", "reward", "refiner")
 NAMES = (*TRAINING, "rollout", "prefill", "score")
@@ -115,7 +115,7 @@ def _training(
     asked: dict | None = None,
 ) -> Program:
     model = _model(ctx, shape, module, True, asked)
-    setup = loop.setup(model, loss_fn, section, STEPS, ctx.mesh)
+    setup = update.setup(model, loss_fn, section, STEPS, ctx.mesh)
     multiple = training.row_multiple_of(ctx, section)
     length = training.row_length_of(section, shape)
     rows = -(-section.batch_size * tokens // length // multiple) * multiple
@@ -123,11 +123,11 @@ def _training(
     example = batches.Example(np.zeros(1, np.int32), np.ones(1, np.float32), labels, int(prefix))
     batch = batches.assemble([example], [], rows, length)
     whole = NamedSharding(ctx.mesh, meshes.BATCH)
-    batch = meshes.placed(batch, dict.fromkeys(batch, whole))
+    batch = meshes.placed(batch, jax.tree.map(lambda _: whole, batch))
     return Program(
-        setup.step,
-        (model.params, setup.opt_state, batch),
-        (0, 1),
+        setup.update,
+        (setup.state, batch),
+        (0,),
         model.params,
         metrics.training_flops(model.num_params, shape, rows * length, length),
         ctx.mesh,
