@@ -21,7 +21,7 @@ process says what it wants, and all do the largest of what was wanted:
 * The last update is special. There is no later one to learn the result at, so all wait for it.
   And the clock plays no part: the caller exports the result at once, which serves as the save. A
   signal does: the run saves its last state and ends, and the next one only exports it. What was
-  wanted an update before still counts, as other processes may have learned of it.
+  wanted an update before is due now, and counts too.
 """
 
 import dataclasses

@@ -141,7 +141,7 @@ def test_all_do_the_largest_of_what_is_wanted_one_update_late(each, actions):
     [
         ([NOTHING, {"signals": 4}], [CONTINUE, STOP]),  # wanted before the last update
         ([NOTHING, {"signals": 5}], [CONTINUE, STOP]),  # and at it: not one update late
-        ([{"ticks": (4,)}, NOTHING], [CONTINUE, SAVE]),  # others may know of it already
+        ([{"ticks": (4,)}, NOTHING], [CONTINUE, SAVE]),  # so does the clock, one update late
         ([{"ticks": (5,)}, NOTHING], [CONTINUE, CONTINUE]),  # the export serves as the save
     ],
 )
