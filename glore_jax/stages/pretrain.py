@@ -128,7 +128,7 @@ class CorpusBatches:
         wrong = rng.random() < self.config.wrong[kind]
         return corpus.of_draft(kind, rng, rng.choice(self.wrong if wrong else self.right))
 
-    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+    def __getitem__(self, step: int) -> batching.Batch:
         c, rng = self.config, random.Random(f"corpus {self.config.seed} {step}")
         shares, judging = next(phase[1:] for phase in c.phases if step <= phase[0] * c.steps)
         name, judging = _draw(rng, shares), c.judging[judging]
@@ -143,11 +143,12 @@ class CorpusBatches:
         written, judged = map(list, zip(*documents, strict=True))
         layout = batching.pack_into(written, batch.rows, batch.row_length)
         values = batching.assemble(judged, layout, batch.rows, batch.row_length)
-        return batching.assemble(written, layout, batch.rows, batch.row_length) | {
-            "labels": values["labels"],
-            "label_weights": values["weights"],
-            "judging": np.full(batch.rows, judging.weight, np.float32),
-        }
+        return dataclasses.replace(
+            batching.assemble(written, layout, batch.rows, batch.row_length),
+            labels=values.labels,
+            label_weights=values.weights,
+            judging=np.full(batch.rows, judging.weight, np.float32),
+        )
 
 
 def _draw(rng: random.Random, shares) -> str:
@@ -211,7 +212,7 @@ def read(ctx, name: str, model: Model, drafts) -> dict:
         if step % section.export_every == 0:
             export(f"hf-{step:06d}", params)
 
-    trained = training.fit(ctx, folder, model, batches, loss, section, on_step=snapshot)
+    trained = training.fit(ctx, folder, model, batches, loss, section, on_update=snapshot)
     export("hf", trained.model.params)
     training.drop_checkpoints(ctx, folder)
     dev = generation.greedy(
@@ -220,7 +221,7 @@ def read(ctx, name: str, model: Model, drafts) -> dict:
     ctx.say(
         f"pretrain: {generation.accuracy(dev):.3f} greedy accuracy on {len(dev)} dev questions after {name}"
     )
-    return {"steps": trained.steps, "dev_acc": generation.accuracy(dev), **trained.metrics}
+    return {"steps": trained.updates, "dev_acc": generation.accuracy(dev), **trained.metrics}
 
 
 def write_drafts(ctx, name: str, writer: str) -> list[corpus.Draft]:
