@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 import sys
 
-from glore_jax import storage
+from glore_jax import parquet
 
 ROOT = pathlib.Path(__file__).parent.parent  # the checkout
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile
@@ -82,7 +82,7 @@ def assert_same_records(one: pathlib.Path, other: pathlib.Path) -> None:
     names = parts(one)
     assert parts(other) == names and len(names) > 20
     for name in names:
-        part = [storage.read_part((w / name).parent, int(name[-13:-8])) for w in (one, other)]
+        part = [parquet.read_part((w / name).parent, int(name[-13:-8])) for w in (one, other)]
         assert part[0] and same(*part), name
 
 
