@@ -75,10 +75,15 @@ def test_a_schema_follows_the_annotations():
 
 
 def test_a_field_without_a_type_for_it_is_named():
-    Wrong = TypedDict("Wrong", {"fine": int, "place": dict[str, int]})
+    class Wrong(TypedDict):
+        fine: int
+        place: dict[str, int]
+
+    class Either(TypedDict):
+        place: int | str
+
     with pytest.raises(TypeError, match="Wrong.place: no Arrow type for dict"):
         schema_of(Wrong)
-    Either = TypedDict("Either", {"place": int | str})
     with pytest.raises(TypeError, match="Either.place: a column has one type"):
         schema_of(Either)
 
