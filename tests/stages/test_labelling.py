@@ -244,10 +244,9 @@ def test_nothing_is_forked_for_drafts_without_steps(monkeypatch):
 def test_drafts_of_most_steps_come_first():
     from glore_jax.stages import labelling
 
-    ctx = SimpleNamespace(
-        task=TASK,
-        config=SimpleNamespace(rollout=SimpleNamespace(consistency=True, schedule="backward")),
-    )
+    section = SimpleNamespace(consistency=True, schedule="backward")
+    config = SimpleNamespace(rollout=section)
+    ctx = SimpleNamespace(task=TASK, config=config, prompts=lambda model: PROMPTS)
     drafts = [draft(steps=["2+3=5"] * n + ["#### 5"]) for n in (1, 3, 2, 3)]
-    jobs = labelling.make_jobs(ctx, SimpleNamespace(prompts=PROMPTS), drafts, 3, "backward")
+    jobs = labelling.make_jobs(ctx, None, drafts, 3, "backward")
     assert [job.draft for job in jobs] == [drafts[1], drafts[3], drafts[2], drafts[0]]
