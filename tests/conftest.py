@@ -3,9 +3,8 @@
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ.setdefault(
-    "NPROC", "16"
-)  # fewer threads than fake devices deadlock jax 0.10 on a small machine
+# Fewer threads than fake devices deadlock jax 0.10 on a small machine.
+os.environ.setdefault("NPROC", "16")
 os.environ["XLA_FLAGS"] = " ".join(
     (
         os.environ.get("XLA_FLAGS", ""),
@@ -15,13 +14,28 @@ os.environ["XLA_FLAGS"] = " ".join(
     )
 )
 
+import jaxtyping  # noqa: E402
+
+# Rooms whose functions check the types and shapes in their signatures, in the tests only.
+SHAPES_CHECKED = ("glore_jax.models",)
+jaxtyping.install_import_hook(SHAPES_CHECKED, "beartype.beartype")
+
 import finished_run  # noqa: E402
 import pytest  # noqa: E402
 
 
+def pytest_configure(config):
+    # Beartype means types inside Flax that it finds in our signatures.
+    quiet = "ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning"
+    config.addinivalue_line("filterwarnings", quiet)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """The work directory of a miniature run of all stages; `compiled` beside it holds its programs. Tests only read it."""
+    """The work directory of a miniature run of all stages, which tests only read.
+
+    `compiled` beside it holds its programs.
+    """
     folder = tmp_path_factory.mktemp("finished")
     with open(folder / "log.txt", "w") as log:
         code = finished_run.start_run(folder / "work", folder / "compiled", log).wait(timeout=600)
