@@ -3,9 +3,8 @@
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ.setdefault(
-    "NPROC", "16"
-)  # fewer threads than fake devices deadlock jax 0.10 on a small machine
+# Fewer threads than fake devices deadlock jax 0.10 on a small machine.
+os.environ.setdefault("NPROC", "16")
 os.environ["XLA_FLAGS"] = " ".join(
     (
         os.environ.get("XLA_FLAGS", ""),
@@ -30,7 +29,10 @@ import pytest  # noqa: E402
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """The work directory of a miniature run of all stages; `compiled` beside it holds its programs. Tests only read it."""
+    """The work directory of a miniature run of all stages, which tests only read.
+
+    `compiled` beside it holds its programs.
+    """
     folder = tmp_path_factory.mktemp("finished")
     with open(folder / "log.txt", "w") as log:
         code = finished_run.start_run(folder / "work", folder / "compiled", log).wait(timeout=600)
