@@ -40,9 +40,9 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """The work directory of a miniature run of all stages; `compiled` beside it holds its programs.
+    """The work directory of a miniature run of all stages, which tests only read.
 
-    Tests only read it.
+    `compiled` beside it holds its programs.
     """
     folder = tmp_path_factory.mktemp("finished")
     with open(folder / "log.txt", "w") as log:
