@@ -6,8 +6,10 @@ import pathlib
 import jsonschema
 import pytest
 
+from glore_jax import storage
+from glore_jax.errors import UserError
 from glore_jax.report import figures
-from glore_jax.stages.report import telling, total_cost, unseen_templates
+from glore_jax.stages.report import measured_splits, telling, total_cost, unseen_templates
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 
@@ -89,6 +91,13 @@ def test_templates_are_shown_by_three_figures_of_their_split():
         "rerank": 0.5,
         "oracle": 0.75,
     }
+
+
+def test_figures_that_another_version_wrote_are_a_clear_error(ctx):
+    file = ctx.folder("evaluate", "results.json")
+    storage.write_json(file, {"test": {"draft": {"accuracy": 0.5}}})
+    with pytest.raises(UserError, match=r"results.json: .*draft.accuracy is not declared"):
+        measured_splits(ctx)
 
 
 @pytest.fixture(scope="module")
