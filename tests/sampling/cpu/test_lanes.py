@@ -3,7 +3,6 @@
 import threading
 
 import pytest
-from glore_jax.sampling.lanes import Lanes
 from tiny_llama import CONFIG, Characters, fresh
 
 from glore_jax.models.model import Model
