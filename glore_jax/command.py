@@ -58,7 +58,7 @@ def _reason(e: Exception, argv: list[str]) -> str:
 
 
 def _unknown_field(text: str, argv: list[str]) -> str:
-    """`text` has the unknown key, quoted once for each level that it passed, perhaps with a hint."""
+    """`text`: the unknown key, quoted once for each level that it passed, perhaps with a hint."""
     word = re.search(r"\w+", text)
     key = word[0] if word else text
     hint = re.search(r"Did you mean [^?]*\?", text)

@@ -252,6 +252,7 @@ def _readings(config: ConfigDict) -> None:
 
 
 _RULES: tuple[Callable[[ConfigDict], None], ...] = (
+    _readings,
     _prompt,
     _worked_example,
     _largest_amount,
@@ -260,5 +261,4 @@ _RULES: tuple[Callable[[ConfigDict], None], ...] = (
     _evaluated_splits,
     _balanced_orm,
     _kept_steps,
-    _readings,
 )
