@@ -160,6 +160,15 @@ def test_one_number_is_a_pair_of_equal_ones():
     assert config.orm.train.profile_steps is None
 
 
+def test_a_config_file_may_write_one_name_or_number():
+    config = tiny.get_config()
+    config.evaluate = config.evaluate.to_dict() | {"splits": "test,test_templates"}
+    config.task = config.task.to_dict() | {"steps": 4}
+    config.lock()
+    validate(config)
+    assert config.evaluate.splits == ("test", "test_templates") and config.task.steps == (4, 4)
+
+
 @pytest.mark.parametrize("pair", [(), (6, 3), (1, 2, 3), ("a",), (True, 2)])
 def test_what_is_no_pair(pair):
     said = mistake(tiny.get_config(), task__steps=pair)
