@@ -114,7 +114,7 @@ def write_model(
     """A LLaMA of random weights in Hugging Face form; its tokens are numbers."""
     import tokenizers
 
-    from glore_jax.models import hf, llama
+    from glore_jax.models import hf_export, llama
     from glore_jax.models.config import LlamaConfig
     from glore_jax.models.model import Model
     from glore_jax.models.tokenizer import Tokenizer
@@ -134,35 +134,26 @@ def write_model(
     tokenizer = Tokenizer(tokenizers.Tokenizer(words), bos_id=1, eos_id=2)
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     graphdef, params = llama.init(config, seed)
-    hf.save_policy(folder, Model(graphdef, params, config, tokenizer), "float32")
+    hf_export.save_policy(folder, Model(graphdef, params, config, tokenizer), "float32")
 
 
 def read_policy(folder: str, dtype: str, unroll: bool) -> Model:
-    """The model in `folder`, weights and products in `dtype`, without its tokenizer."""
-    from glore_jax.models import hf, llama
-    from glore_jax.models.model import Model
+    """The model in `folder`, parameters and products in `dtype`, without its tokenizer."""
+    from glore_jax.models import hf_import
 
-    config = hf.read_config(folder)
-    graphdef, _ = llama.abstract(config, dtype=dtype, unroll=unroll)
-    params = hf.load_policy_params(folder, config, dtype=dtype)
-    return Model(graphdef, params, config, NoTokenizer(config.vocab_size))
+    model = hf_import.read_policy(folder, param_dtype=dtype, dtype=dtype, unroll=unroll)
+    return dataclasses.replace(model, tokenizer=NoTokenizer(model.config.vocab_size))
 
 
 def make_engine(
     model: Model, job: RolloutJob, *, groups: int, slots: int, shelves: int = 1, round_steps: int
 ) -> Engine:
     """An engine of this package with room for `job`."""
+    from glore_jax.sampling.budget import Capacity
     from glore_jax.sampling.engine import Engine
 
-    return Engine(
-        model,
-        groups=groups,
-        slots=slots,
-        shelves=shelves,
-        max_trunk=job.cuts[-1],
-        max_new=job.new,
-        round_steps=round_steps,
-    )
+    capacity = Capacity(groups, slots, shelves, max_trunk=job.cuts[-1], max_new=job.new)
+    return Engine(model, capacity, round_steps=round_steps)
 
 
 def engine_jobs(job: RolloutJob, rows: np.ndarray) -> list[Job]:

@@ -31,7 +31,7 @@ def glore(job: jobs.RolloutJob, flags: argparse.Namespace) -> Run:
     """Runs `job` with this package's engine: one trunk a row, its cuts as forks."""
     import jax
 
-    from glore_jax.sampling.lanes import Lanes
+    from glore_jax.sampling.cpu.lanes import Lanes
     from glore_jax.sampling.tokens import Sampling
 
     compiled: list[float] = []

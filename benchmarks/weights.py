@@ -89,7 +89,7 @@ def write_random(folder: pathlib.Path, config) -> None:
     import ml_dtypes
     import safetensors.numpy
 
-    from glore_jax.models import hf
+    from glore_jax.models import hf_names
 
     rng = np.random.default_rng(0)
     groups = grouped(tensor_shapes(config))
@@ -102,16 +102,16 @@ def write_random(folder: pathlib.Path, config) -> None:
         }
         safetensors.numpy.save_file(content, folder / file)
         files |= dict.fromkeys(group, file)
-    (folder / hf.INDEX).write_text(json.dumps({"weight_map": files}))
+    (folder / hf_names.INDEX).write_text(json.dumps({"weight_map": files}))
     (folder / "config.json").write_text(json.dumps(config.to_hf()))
 
 
 def tensor_shapes(config) -> dict[str, tuple[int, ...]]:
     """The tensors of a checkpoint of `config` in Hugging Face form, by name."""
-    from glore_jax.models import hf, llama
+    from glore_jax.models import hf_names, llama
 
-    _, abstract = llama.abstract(config)
-    return {name: tensor.shape for name, tensor in hf.expected(abstract).items()}
+    _, shapes = llama.abstract(config)
+    return {name: tensor.shape for name, tensor in hf_names.tensors_of(shapes).items()}
 
 
 def grouped(shapes: dict[str, tuple[int, ...]]) -> list[dict[str, tuple[int, ...]]]:
@@ -134,7 +134,7 @@ def worker(folder: str, rank: int, port: int, again: str) -> None:
 
     if port:
         jax.distributed.initialize(f"127.0.0.1:{port}", 2, rank)
-    from glore_jax.models import hf
+    from glore_jax.models import hf_export
 
     described = describe(folder)
     # Modules and devices take memory when they are first used; that is not of reading.
@@ -155,7 +155,7 @@ def worker(folder: str, rank: int, port: int, again: str) -> None:
     }
     if again:
         with Peak(before) as peak, harness.Clock() as clock:
-            hf.save_policy(again, described.with_params(params))
+            hf_export.save_policy(again, described.with_params(params))
         line["write"] = {
             "beyond": (peak.own - sum(shards)) // MIB,
             "seconds": round(clock.wall, 1),
@@ -167,12 +167,12 @@ def describe(folder: str) -> Model:
     """The model in `folder` before it is read: float32 shapes, divided over all devices."""
     import tokenizers
 
-    from glore_jax.models import hf, llama
+    from glore_jax.models import hf_import, llama
     from glore_jax.models.model import Model
     from glore_jax.models.tokenizer import Tokenizer
     from glore_jax.parallel import mesh as meshes
 
-    config = hf.read_config(folder)
+    config = hf_import.read_config(folder)
     graphdef, abstract = llama.abstract(config)
     shapes = meshes.placed(abstract, meshes.param_shardings(abstract, meshes.make_mesh()))
     words = tokenizers.models.WordLevel({"a": 0}, "a")
@@ -184,10 +184,10 @@ def read_params(folder: str, described: Model):
     """The parameters in `folder`, each where `described` says."""
     import jax
 
-    from glore_jax.models import hf
+    from glore_jax.models import hf_import
 
     shardings = jax.tree.map(lambda x: x.sharding, described.params)
-    return hf.load_policy_params(folder, described.config, shardings=shardings)
+    return hf_import.read_weights(folder, described.params, shardings)
 
 
 def start(folder, devices: int, rank: int = 0, port: int = 0, again="") -> subprocess.Popen:
@@ -222,7 +222,7 @@ def differing(folder: pathlib.Path, again: pathlib.Path) -> list[str]:
     """Names of the tensors that are not the same, bit for bit, in both folders."""
     import safetensors
 
-    from glore_jax.models import hf
+    from glore_jax.models import hf_import
 
     def names(folder: pathlib.Path) -> dict[str, pathlib.Path]:
         found: dict[str, pathlib.Path] = {}
@@ -237,7 +237,7 @@ def differing(folder: pathlib.Path, again: pathlib.Path) -> list[str]:
 
     first = names(folder)
     second = names(again)
-    assert hf.read_config(folder) == hf.read_config(again)
+    assert hf_import.read_config(folder) == hf_import.read_config(again)
     return [
         name
         for name in first.keys() | second.keys()

@@ -15,6 +15,15 @@ os.environ["XLA_FLAGS"] = " ".join(
     )
 )
 
+import jaxtyping  # noqa: E402
+
+# Rooms whose functions are held to the shapes in their signatures, whenever a test calls them.
+SHAPES_CHECKED = (
+    # one room a line
+    "glore_jax.sampling",
+)
+jaxtyping.install_import_hook(SHAPES_CHECKED, "beartype.beartype")  # before they are imported
+
 import finished_run  # noqa: E402
 import pytest  # noqa: E402
 

@@ -10,7 +10,7 @@ from tokenizers import decoders, pre_tokenizers
 
 from glore_jax import pipeline, storage
 from glore_jax.errors import UserError
-from glore_jax.models import hf, llama
+from glore_jax.models import hf_export, llama
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
@@ -38,7 +38,8 @@ def llama_folder(tmp_path_factory):
     tokenizer = Tokenizer(backend, bos_id=0, eos_id=1)
     config = LlamaConfig(tokenizer.vocab_size, 32, 64, 2, 4, 2, 8, max_positions=1024)
     folder = tmp_path_factory.mktemp("llama")
-    hf.save_policy(folder, Model(None, llama.init(config, 0)[1], config, tokenizer), "float32")
+    model = Model(*llama.init(config, 0), config, tokenizer)
+    hf_export.save_policy(folder, model, "float32")
     return folder
 
 

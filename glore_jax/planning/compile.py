@@ -22,7 +22,7 @@ from ml_collections import ConfigDict, config_flags
 from glore_jax import command, storage
 from glore_jax.config import validate
 from glore_jax.errors import UserError
-from glore_jax.models import hf, shapes
+from glore_jax.models import hf_import, shapes
 from glore_jax.models.config import LlamaConfig
 from glore_jax.parallel.chips import GIB
 from glore_jax.planning import measure, programs, slices
@@ -136,7 +136,7 @@ def shape_of(config: ConfigDict, model: str | None) -> tuple[LlamaConfig, str]:
         return shapes.named(model), model
     folder = models.base_folder(config)
     if (folder / "config.json").exists():
-        return hf.read_config(folder), str(config.model.base)
+        return hf_import.read_config(folder), str(config.model.base)
     name = shapes.guess(config.model.base)
     if name is None:
         raise UserError(

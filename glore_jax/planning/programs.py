@@ -30,6 +30,7 @@ from glore_jax.parallel import mesh as meshes
 from glore_jax.planning import slices
 from glore_jax.planning.measure import Program, chip_bytes
 from glore_jax.sampling import decode, scoring
+from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine
 from glore_jax.stages import generation, models, training
 from glore_jax.stages.context import Context
@@ -200,8 +201,9 @@ def _engine(planned: Planned) -> Engine:
 def _rollout_round(planned: Planned) -> Program:
     engine = _engine(planned)
     state = engine.state_shapes()
-    forks = engine.groups * engine.slots
-    columns = _columns(engine)
+    capacity = engine.capacity
+    forks = capacity.groups * capacity.slots
+    columns = _columns(capacity)
     return Program(
         function=decode.decode_round,
         arguments=_round_arguments(planned, engine, state),
@@ -209,9 +211,9 @@ def _rollout_round(planned: Planned) -> Program:
         weights=engine.model.params,
         model_flops=forks * _token_flops(engine.model, columns),
         mesh=engine.mesh,
-        layout=f"{forks} forks of {engine.groups} x {engine.shelves}"
-        f" trunks of {engine.max_trunk} tokens, {columns} columns",
-        least_bytes=chip_bytes(engine.model.params) + chip_bytes(_store_of(state)),
+        layout=f"{forks} forks of {capacity.groups} x {capacity.shelves}"
+        f" trunks of {capacity.max_trunk} tokens, {columns} columns",
+        least_bytes=chip_bytes(engine.model.params) + chip_bytes(state.store),
         turns=planned.ctx.config.engine.round_steps,
     )
 
@@ -220,17 +222,12 @@ def _round_arguments(planned: Planned, engine: Engine, state: Any) -> tuple[Any,
     """Those of `decode.decode_round` for a whole round with all blocks of the suffix in use."""
     sampling = generation.sampling_of(planned.ctx.config.rollout)
     steps = planned.ctx.config.engine.round_steps
-    return engine.round_arguments(state, sampling, engine.blocks, steps, 0)
+    return engine.round_arguments(state, sampling, engine.capacity.blocks, steps, 0)
 
 
-def _store_of(state: Any) -> Any:
-    """Keys and values in the state of a decode: all of them are read at every token."""
-    return state["cache"]
-
-
-def _columns(engine: Engine) -> int:
+def _columns(capacity: Capacity) -> int:
     """Columns of keys that a fork's token meets: all trunks of its group, and its suffix."""
-    return engine.shelves * engine.max_trunk + engine.blocks * engine.block
+    return capacity.trunk_columns + capacity.blocks * capacity.block
 
 
 def _token_flops(model: Model, columns: int) -> float:
@@ -242,8 +239,8 @@ def _token_flops(model: Model, columns: int) -> float:
 
 def _prefill(planned: Planned) -> Program:
     engine = _engine(planned)
-    rows = engine.prefill_rows
-    width = engine.max_trunk
+    rows = engine.capacity.prefill_rows
+    width = engine.capacity.max_trunk
     return Program(
         function=decode.prefill,
         arguments=_prefill_arguments(engine, rows, width),

@@ -12,19 +12,6 @@ from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, labelling, measures, models, parts, rewards
 
-NEEDS = ("student", "sample", "rollout", "orm", "sorm", "refiner")
-CONFIG = (
-    "seed",
-    "task",
-    "model",
-    "orm.balanced",
-    "rollout",
-    "evaluate",
-    "refiner.attention",
-    "refiner.max_new",
-    "sample.max_new",
-)
-
 GENERATED = ("drafts", "samples", "step_labels", "refinements")
 KINDS = ("global", "local_orm", "local_sorm")
 
@@ -33,7 +20,7 @@ def run(ctx) -> dict:
     c = ctx.config.evaluate
     results = {}
     for split in c.splits:
-        problems = ctx.task.load(split)
+        problems = ctx.problems(split)
         policy = models.load_policy(ctx, "student", "hf")
         drafts = generation.greedy(ctx, f"evaluate/{split}/drafts", policy, problems)
         samples, labelled = [], []
@@ -48,20 +35,21 @@ def run(ctx) -> dict:
         scored = score_all(ctx, split, drafts, samples)
         refined = refine(ctx, split, drafts, scored["drafts"])
         finals = score_refinements(ctx, split, refined)
-        results[split] = measures.measure(
-            ctx, problems, drafts, samples, labelled, scored, refined, finals
+        records = measures.SplitRecords(
+            problems, drafts, samples, labelled, scored, refined, finals
         )
-    figures = {s: r["figures"] for s, r in results.items()}
-    examples = [e for r in results.values() for e in r["examples"]]
+        results[split] = measures.measure(ctx, records)
+    figures = {s: r.figures.to_json() for s, r in results.items()}
+    examples = [e for r in results.values() for e in r.examples]
     processes.on_main(storage.write_json, ctx.folder("evaluate", "results.json"), figures)
     processes.on_main(storage.write_jsonl, ctx.folder("evaluate", "examples.jsonl"), examples)
     return {
         s: {
-            "draft": r["figures"]["draft"]["acc"],
-            "rerank": r["figures"]["pipeline"]["rerank"]["acc"],
+            "draft": figures[s]["draft"]["acc"],
+            "rerank": figures[s]["pipeline"]["rerank"]["acc"],
             "work": {k: w for k in GENERATED if (w := parts.work(ctx, f"evaluate/{s}/{k}"))},
         }
-        for s, r in results.items()
+        for s in results
     }
 
 

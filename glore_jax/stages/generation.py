@@ -1,17 +1,16 @@
 """Jobs of the rollout engine to records on disk."""
 
-import os
+import dataclasses
 from collections.abc import Callable, Sequence
 
-import jax
 from tqdm import tqdm
 
 from glore_jax import storage
 from glore_jax.models.model import Model
 from glore_jax.parallel import processes
 from glore_jax.sampling import budget, keys
+from glore_jax.sampling.cpu.lanes import Lanes, lanes_of
 from glore_jax.sampling.engine import Engine, Fork, Job
-from glore_jax.sampling.lanes import Lanes
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import parts as sharing
 from glore_jax.stages.context import Context
@@ -20,64 +19,60 @@ from glore_jax.stages.context import Context
 def make_engine(
     ctx: Context,
     model: Model,
-    trunks: Sequence[list[int]],
+    trunks: Sequence[Sequence[int]],
     max_new: int,
     per_trunk: int,
     lanes: int = 0,
     **options,
 ) -> Engine | Lanes:
-    """An engine with room for `trunks`, or several that share the groups (`lanes_of`).
+    """An engine with room for `trunks`, or on a CPU several that share the groups.
 
-    Each group has as many slots as a trunk has forks at a time. `options`: see `Engine`.
+    Args:
+      ctx: its `engine` section says how much is decoded at a time, and in how much memory.
+      model: the policy.
+      trunks: all that the engine will see; only their lengths and their number are read.
+      max_new: most tokens that a fork adds.
+      per_trunk: forks of a trunk.
+      lanes: engines side by side; 0 is what the config says.
+      options: of `Engine`.
 
     UserError if `engine.cache_bytes` is too small for a single fork.
     """
-    e, shape = ctx.config.engine, ctx.local_mesh.shape
-    slots = min(per_trunk, e.siblings)
-    longest = max((len(t) for t in trunks), default=1)
-    # Few shapes, so few programs, but only what the context holds.
-    rounded = min(-(-longest // 32) * 32, model.config.max_positions - max_new)
-    wanted = budget.Capacity(
-        groups=max(1, e.groups * e.siblings // slots),
-        slots=slots,
-        shelves=e.shelves if per_trunk > 1 else 1,
-        max_trunk=max(longest, rounded),
-        max_new=max_new,
-        rows=shape["data"] * shape["fsdp"],
-        tensor=shape["tensor"],
-    )
-    if e.cache_bytes:
+    config, mesh = ctx.config.engine, ctx.local_mesh
+    capacity = _wanted_capacity(config, model, trunks, max_new, per_trunk).on(mesh)
+    if config.cache_bytes:
         dtype = ctx.config.model.dtype
-        wanted = budget.derive(e.cache_bytes, wanted, model.config, dtype, len(trunks))
-    count = min(lanes or lanes_of(e.lanes, ctx.local_mesh), wanted.groups)
-    groups = wanted.groups // count if e.cache_bytes else -(-wanted.groups // count)
-    engines = [
-        Engine(
-            model,
-            groups=groups,
-            slots=wanted.slots,
-            shelves=wanted.shelves,
-            max_trunk=wanted.max_trunk,
-            max_new=max_new,
-            round_steps=e.round_steps,
-            mesh=ctx.local_mesh,
-            **{"seed": ctx.config.seed} | options,
+        capacity = budget.derive(
+            config.cache_bytes, capacity, model.config, dtype, most_groups=len(trunks)
         )
-        for _ in range(count)
-    ]
+    count = min(lanes or lanes_of(config.lanes, mesh), capacity.groups)
+    # Together the lanes hold no more than the budget, or if there is none, no less than was asked.
+    groups = capacity.groups // count if config.cache_bytes else -(-capacity.groups // count)
+    options = {"seed": ctx.config.seed, "round_steps": config.round_steps, "mesh": mesh} | options
+    each = dataclasses.replace(capacity, groups=groups)
+    engines = [Engine(model, each, **options) for _ in range(count)]
     return engines[0] if count == 1 else Lanes(engines)
 
 
-def lanes_of(asked: int, mesh: jax.sharding.Mesh) -> int:
-    """Engines side by side: as many as asked for; 0 is one a core of a CPU (at most 4).
+def _wanted_capacity(
+    config, model: Model, trunks: Sequence[Sequence[int]], max_new: int, per_trunk: int
+) -> budget.Capacity:
+    """Sizes as the `engine` section asks for them, whatever they take.
 
-    One on any other device, or on several, where two threads could start collectives in different
-    orders.
+    A group has as many slots as a trunk has forks, up to `siblings`; with fewer, there are more
+    groups.
     """
-    if mesh.size > 1 or mesh.devices.flat[0].platform != "cpu":
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return asked or min(cores or 1, 4)
+    slots = min(per_trunk, config.siblings)
+    longest = max((len(trunk) for trunk in trunks), default=1)
+    # Few shapes, so few programs, but only what the context holds.
+    rounded = min(-(-longest // 32) * 32, model.config.max_positions - max_new)
+    return budget.Capacity(
+        groups=max(1, config.groups * config.siblings // slots),
+        slots=slots,
+        shelves=config.shelves if per_trunk > 1 else 1,
+        max_trunk=max(longest, rounded),
+        max_new=max_new,
+    )
 
 
 def generate(

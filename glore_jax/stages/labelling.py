@@ -4,7 +4,10 @@ One job a draft: its trunk is question + draft, prefilled once; a cut keeps the 
 labeller decides which cuts are tried, from the last one backwards, and stops as soon as the labels are settled.
 """
 
+from collections.abc import Sequence
+
 from glore_jax.labels.stepwise import StepLabeller, verifies
+from glore_jax.records import LabelledDraft
 from glore_jax.sampling.engine import Completion, Fork, Job
 from glore_jax.stages import generation
 
@@ -103,7 +106,9 @@ def label(ctx, name: str, model, drafts: list[dict], k: int) -> list[dict]:
     )
 
 
-def label_truth(task, problems: dict, records: list[dict], strict: bool = False) -> dict | None:
+def label_truth(
+    task, problems: dict, records: Sequence[LabelledDraft], strict: bool = False
+) -> dict | None:
     """How well rollout labels agree with the known truth, per step before the last (its label is graded, not rolled out)."""
     agree = n = false_positive = bad = false_negative = good = 0
     for r in records:
@@ -124,7 +129,7 @@ def label_truth(task, problems: dict, records: list[dict], strict: bool = False)
     }
 
 
-def cost(records: list[dict], k: int) -> dict:
+def cost(records: Sequence[LabelledDraft], k: int) -> dict:
     """Rollouts made, what labelling every prefix of every draft would take, and tokens drawn (end-of-sequence counts)."""
     return {
         "rollouts": sum(sum(r["tries"]) for r in records),

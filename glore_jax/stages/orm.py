@@ -6,9 +6,6 @@ from glore_jax import storage
 from glore_jax.labels.outcome import orm_records
 from glore_jax.stages import rewards
 
-NEEDS = ("student", "sample")
-CONFIG = ("seed", "task.prompt", "model", "orm")
-
 
 def run(ctx) -> dict:
     variants = ("plain", "balanced") if ctx.config.orm.balanced else ("plain",)

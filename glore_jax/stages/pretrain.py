@@ -21,7 +21,7 @@ from tokenizers import decoders, pre_tokenizers, trainers
 from tokenizers import models as tokenizer_models
 
 from glore_jax.errors import UserError
-from glore_jax.models import hf, reward
+from glore_jax.models import hf_export, reward
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import BAD, Tokenizer
@@ -31,9 +31,6 @@ from glore_jax.tasks.chains import corpus, splits
 from glore_jax.tasks.chains.problem import difficulty_of, to_problem
 from glore_jax.training import batches as batching
 from glore_jax.training import losses
-
-NEEDS = ()
-CONFIG = ("seed", "task", "pretrain")
 
 # Digits, marks, newlines and single words (with the space before them) are kept apart; merges happen only inside a word.
 _SPLIT = r" ?<<|>>|####|\n|[0-9]| ?[A-Za-z]+|[^\sA-Za-z0-9]|\s"
@@ -179,10 +176,10 @@ def run(ctx) -> dict:
     model_config = LlamaConfig(vocab_size=size, **config.model.to_dict())
 
     def from_nothing() -> dict:
-        graphdef, params = models.init_sharded(
-            reward.init, model_config, config.seed, ctx.mesh, unroll=True
+        fresh = models.init_sharded(
+            reward, model_config, tokenizer, config.seed, ctx.mesh, unroll=True
         )
-        return read(ctx, "read", Model(graphdef, params, model_config, tokenizer), ())
+        return read(ctx, "read", fresh, ())
 
     def from_drafts(name: str, before: str) -> dict:
         drafts = write_drafts(ctx, name, before)
@@ -207,7 +204,7 @@ def read(ctx, name: str, model: Model, drafts) -> dict:
 
     def export(where: str, params):
         policy = model.with_params(params["backbone"])
-        hf.save_policy(ctx.folder(folder, where), policy, "bfloat16")
+        hf_export.save_policy(ctx.folder(folder, where), policy, "bfloat16")
 
     def snapshot(step, params):
         if step % section.export_every == 0:

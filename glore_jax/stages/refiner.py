@@ -3,14 +3,11 @@
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.labels.pairs import global_pairs, local_pairs
-from glore_jax.models import hf
+from glore_jax.models import hf_export
 from glore_jax.parallel import processes
 from glore_jax.stages import models, training
 from glore_jax.training import losses
 from glore_jax.training.batches import language_example
-
-NEEDS = ("sample", "rollout")
-CONFIG = ("seed", "task", "model", "refiner")
 
 
 def make_pairs(ctx) -> list[dict]:
@@ -46,7 +43,7 @@ def run(ctx) -> dict:
     examples = [pair_example(prompts, pair, prefix, c.turn) for pair in pairs]
     batches, too_long = training.make_batches(ctx, examples, c.train, base.config)
     trained = training.fit(ctx, "refiner/train", base, batches, losses.language_loss, c.train)
-    hf.save_policy(ctx.folder("refiner", "hf"), trained.model, ctx.config.model.dtype)
+    hf_export.save_policy(ctx.folder("refiner", "hf"), trained.model, ctx.config.model.dtype)
     training.drop_checkpoints(ctx, "refiner/train")
     kinds = {kind: sum(p["kind"] == kind for p in pairs) for kind in ("global", "local")}
     return {

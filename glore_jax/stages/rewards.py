@@ -1,12 +1,10 @@
 """Training and reading of reward models; ORM and SORM differ only in their labels."""
 
-import jax
 import numpy as np
 
 from glore_jax.errors import UserError
-from glore_jax.models import hf, reward
+from glore_jax.models import hf_export, reward
 from glore_jax.models.model import Model
-from glore_jax.parallel import mesh as meshes
 from glore_jax.sampling.scoring import score_steps
 from glore_jax.stages import models, training
 from glore_jax.training import losses
@@ -28,11 +26,7 @@ def reward_example(prompts, question: str, steps, labels, weights) -> Example:
 
 def fresh(ctx, policy: Model, likelihood: bool = False) -> Model:
     """A reward model that starts from `policy`, for training: every parameter over the global mesh."""
-    options = models.options(ctx, policy.config, True)
-    graphdef, shapes = reward.abstract(policy.config, likelihood=likelihood, **options)
-    params = reward.from_policy(policy.params, policy.config, likelihood=likelihood)
-    params = jax.device_put(params, meshes.param_shardings(shapes, ctx.mesh))
-    return Model(graphdef, params, policy.config, policy.tokenizer)
+    return reward.from_policy(policy, likelihood=likelihood).on(ctx.mesh)
 
 
 def train_reward(
@@ -50,7 +44,7 @@ def train_reward(
     start = fresh(ctx, policy, section.likelihood)
     batches, too_long = training.make_batches(ctx, examples, section.train, policy.config)
     trained = training.fit(ctx, name, start, batches, losses.reward_loss, section.train)
-    hf.save_reward(ctx.folder(*target.split("/")), trained.model, ctx.config.model.dtype)
+    hf_export.save_reward(ctx.folder(*target.split("/")), trained.model, ctx.config.model.dtype)
     training.drop_checkpoints(ctx, name)
     return {
         "solutions": len(examples),

@@ -6,9 +6,6 @@ from glore_jax.labels.balance import label_rates
 from glore_jax.labels.outcome import WORKED, distinct_samples, drawn_first
 from glore_jax.stages import generation, labelling, models, parts
 
-NEEDS = ("student", "sample")
-CONFIG = ("seed", "task", "rollout")
-
 
 def choose_drafts(samples: list[dict], per_question: int, seed: int) -> list[dict]:
     """Up to `per_question` distinct solutions of each question, right and wrong ones in turn."""
@@ -42,7 +39,7 @@ def drafts_of(samples: list[dict], config) -> tuple[list[dict], int]:
 def run(ctx) -> dict:
     c = ctx.config.rollout
     model = models.load_policy(ctx, "student", "hf")
-    problems = {p.id: p for p in generation.first(ctx.task.load("train"), c.questions)}
+    problems = {p.id: p for p in generation.first(ctx.problems("train"), c.questions)}
     samples = [
         s
         for s in storage.read_records(ctx.folder("sample", "records"))

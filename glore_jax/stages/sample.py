@@ -6,9 +6,6 @@ from glore_jax.labels.outcome import GREEDY, WORKED
 from glore_jax.parallel import processes
 from glore_jax.stages import generation, models, parts
 
-NEEDS = ("student",)
-CONFIG = ("seed", "task", "sample")
-
 
 def add_greedy(ctx, model, problems, sample_id: int) -> list[dict]:
     """The greedy draft of each problem as a further sample, in a part of their own."""
@@ -53,7 +50,7 @@ def _add_part(ctx, problems: int, number: int, rows: list[dict]) -> list[dict]:
 def run(ctx) -> dict:
     c = ctx.config.sample
     model = models.load_policy(ctx, "student", "hf")
-    problems = generation.first(ctx.task.load("train"), c.questions)
+    problems = generation.first(ctx.problems("train"), c.questions)
     rows = generation.sample(ctx, "sample/records", model, problems, generation.sampling_of(c), c.k)
     if c.include_greedy:
         rows += add_greedy(ctx, model, problems, c.k)

@@ -5,9 +5,6 @@ from glore_jax.errors import UserError
 from glore_jax.labels.balance import balance, balance_counts
 from glore_jax.stages import rewards
 
-NEEDS = ("student", "rollout")
-CONFIG = ("seed", "task.prompt", "model", "sorm")
-
 
 def run(ctx) -> dict:
     c, records = ctx.config.sorm, storage.read_records(ctx.folder("rollout", "records"))

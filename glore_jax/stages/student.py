@@ -9,19 +9,16 @@ Every round starts from the base again. Accuracy is greedy on the split `dev`; t
 
 from glore_jax import storage
 from glore_jax.errors import UserError
-from glore_jax.models import hf
+from glore_jax.models import hf_export
 from glore_jax.parallel import processes
 from glore_jax.stages import generation, models, training
 from glore_jax.training import losses
 from glore_jax.training.batches import language_example
 
-NEEDS = ()
-CONFIG = ("seed", "task", "model", "student")
-
 
 def run(ctx) -> dict:
     c = ctx.config.student
-    train, dev = ctx.task.load("train"), ctx.task.load("dev")
+    train, dev = ctx.problems("train"), ctx.problems("dev")
     data = first_set(ctx, train)
     rounds = [ctx.step("round-0", lambda: fine_tune(ctx, 0, data, dev))]
     while len(rounds) <= c.ei.rounds and not _stopped_rising(rounds, c.ei.patience):
@@ -144,7 +141,7 @@ def fine_tune(ctx, r: int, data: list[dict], dev) -> dict:
     batches, too_long = training.make_batches(ctx, examples, section, base.config)
     trained = training.fit(ctx, name, base, batches, losses.language_loss, section)
     folder = ctx.folder("student", f"round-{r}", "hf")
-    hf.save_policy(folder, trained.model, ctx.config.model.dtype)
+    hf_export.save_policy(folder, trained.model, ctx.config.model.dtype)
     training.drop_checkpoints(ctx, name)
     rows = generation.greedy(
         ctx, f"student/dev-{r}", models.load_policy(ctx, "student", f"round-{r}", "hf"), dev

@@ -14,7 +14,7 @@ import pytest
 from jax.sharding import AbstractMesh
 
 from benchmarks import pods
-from glore_jax.models import hf, llama, reward, shapes
+from glore_jax.models import hf_import, llama, reward, shapes
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.planning import slices
@@ -44,7 +44,8 @@ def sizes_of(model: str) -> list[dict[str, int]]:
 def states(model: str, sizes: dict[str, int]) -> dict:
     """{name: (parameters, optimizer state)}, as shapes with shardings, set up as the stages do."""
     config = pods.read_config(CONFIGS[model])
-    shape = hf.read_config(models.base_folder(config)) if model == "tiny" else shapes.named(model)
+    base = models.base_folder(config)
+    shape = hf_import.read_config(base) if model == "tiny" else shapes.named(model)
     shape = dataclasses.replace(shape, vocab_size=models.padded_vocab(config, shape.vocab_size + 1))
     mesh = AbstractMesh(tuple(sizes.get(a, 1) for a in meshes.AXES), meshes.AXES)
     found = {}

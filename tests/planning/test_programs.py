@@ -16,6 +16,7 @@ from glore_jax.models import attention, kernels
 from glore_jax.parallel import chips
 from glore_jax.planning import measure, programs, slices
 from glore_jax.sampling import decode, scoring
+from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine
 
 
@@ -110,9 +111,9 @@ def test_every_program_attends_by_the_kernel_of_its_devices(
 
 
 def test_the_engine_is_described_as_it_is_made():
-    made = Engine(model(), groups=3, slots=2, max_trunk=32, max_new=40)
+    made = Engine(model(), Capacity(3, 2, 1, max_trunk=32, max_new=40))
     described = jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), made.state_shapes())
-    assert described == jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), made._fresh_state())
+    assert described == jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), made.fresh_state())
 
 
 def test_parameters_have_the_dtype_they_are_loaded_in(fake_devices, config):

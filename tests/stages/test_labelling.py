@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from tiny_llama import Characters, model
 
+from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Completion, Engine, Fork
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation
@@ -175,13 +176,7 @@ def test_schedules_on_real_forks():
             made = draft(steps=steps, correct=rng.random() < 0.2) | {"question_id": f"q{i}"}
             jobs.append(LabelJob(Parity({}), PROMPTS, made, 3, schedule, False))
         engine = Engine(
-            policy,
-            groups=4,
-            slots=slots,
-            shelves=2,
-            max_trunk=64,
-            max_new=8,
-            round_steps=3,
+            policy, Capacity(4, slots, shelves=2, max_trunk=64, max_new=8), round_steps=3
         )
         done = [job.record() for job in engine.run(jobs, Sampling(1.0, max_new=8))]
         records[schedule] = {r["question_id"]: r for r in done}

@@ -79,7 +79,7 @@ def test_the_loss_lies_on_the_target_only(data, monkeypatch, attention):
     monkeypatch.setattr(models, "load_base", lambda ctx: base)
     monkeypatch.setattr(training, "make_batches", make_batches)
     monkeypatch.setattr(training, "fit", fit)
-    monkeypatch.setattr(refiner.hf, "save_policy", lambda *args: None)
+    monkeypatch.setattr(refiner.hf_export, "save_policy", lambda *args: None)
     counts = refiner.run(data)
     assert counts["pairs"] == {"global": 1, "local": 1} and counts["steps"] == 3
     pairs = storage.read_records(data.folder("refiner", "pairs"))

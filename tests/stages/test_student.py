@@ -88,7 +88,7 @@ def iterate(ctx, monkeypatch):
         monkeypatch.setattr(student, "fine_tune", fine_tune)
         monkeypatch.setattr(student, "explore", explore)
         monkeypatch.setattr(models, "load_policy", load_policy)
-        monkeypatch.setattr(student.hf, "save_policy", lambda *args: None)
+        monkeypatch.setattr(student.hf_export, "save_policy", lambda *args: None)
         result = student.run(ctx)
         return result, trained, exported[0][1], sizes
 
