@@ -39,19 +39,21 @@ Run = Callable[[range], list[float]]  # takes the steps of a range; their losses
 
 
 def glore(base, batches, section: ConfigDict, mesh) -> Run:
-    """Takes steps with this package's training step."""
+    """Takes the steps with this package's training update."""
     from glore_jax.parallel import mesh as meshes
-    from glore_jax.training import loop, losses
-    from glore_jax.training.batches import ahead
+    from glore_jax.training import losses, update
+    from glore_jax.training.prefetch import prefetch
 
-    setup = loop.setup(base, losses.language_loss, section, len(batches), mesh)
-    state = [base.params, setup.init(base.params)]
+    setup = update.setup(base, losses.language_loss, section, len(batches), mesh)
+    state = setup.init(base.params)
 
     def run(steps: range) -> list[float]:
+        nonlocal state  # the one before is donated
         found = []
-        with contextlib.closing(ahead(lambda n: meshes.feed(batches[n], mesh), steps)) as fed:
+        fed = prefetch(lambda n: meshes.shard_batch(batches[n], mesh), steps)
+        with contextlib.closing(fed):
             for batch in fed:
-                *state[:], metrics = setup.step(*state, batch)
+                state, metrics = setup.update(state, batch)
                 found.append(metrics["loss"])
         return [float(loss) for loss in found]
 
@@ -106,7 +108,8 @@ def to_torch(batch, device: str) -> dict[str, Any]:
     """The arrays of a batch as tensors; what is an index becomes 64 bits wide."""
     import torch
 
-    tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
+    arrays = {name: array for name, array in vars(batch).items() if array is not None}
+    tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
     return tensors | {k: tensors[k].long() for k in ("tokens", "positions", "targets")}
 
 

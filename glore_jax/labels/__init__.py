@@ -1,0 +1,1 @@
+"""From graded samples and rollouts to what is learned from and measured: pure functions, no JAX."""

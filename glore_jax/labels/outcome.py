@@ -1,35 +1,42 @@
-"""From graded samples to the training set of the outcome reward model (ORM; section 4.1 step 2 of the paper).
+"""From graded samples to the training set of the ORM (section 4.1 step 2 of the paper).
 
-The ORM learns at every step whether the whole solution will come out right, so each step carries the label of
-the final answer.
+The outcome reward model learns at every step whether the whole solution will come out right, so
+each step carries the label of the final answer.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from glore_jax.errors import UserError
 from glore_jax.labels.identity import identity_rank
+from glore_jax.records import LabelledDraft, Sample
 
-# `policy` of a sample that is the student's greedy draft, and of one that is the task's own solution.
-GREEDY, WORKED = "greedy", "worked"
+GREEDY = "greedy"  # `policy` of a sample that is the student's greedy draft
+WORKED = "worked"  # and of one that is the task's own solution
 
 
-def drawn_first(seed: int, sample: Mapping) -> tuple[bool, float]:
-    """Sort key of samples of which some are drawn: a greedy draft first, since greedy drafts are what will be judged and refined,
-    the others at random."""
+class OrmRecord(Sample):
+    """A sample with one label for each step: 1.0 if the whole solution is right, else 0.0."""
+
+    labels: list[float]
+
+
+def drawn_first(seed: int, sample: Sample | LabelledDraft) -> tuple[bool, float]:
+    """Sort key of samples of which some are drawn: a greedy draft first, the others at random.
+
+    Greedy drafts are what will be judged and refined. A record without `policy` is no greedy draft.
+    """
     rank = identity_rank(seed, sample["question_id"], sample["sample_id"])
     return sample.get("policy") != GREEDY, rank
 
 
-def _place(sample: Mapping) -> tuple[bool, int]:
-    return sample.get("policy") != GREEDY, sample["sample_id"]
+def distinct_samples(samples: Iterable[Sample], repeats: bool = False) -> dict[str, list[Sample]]:
+    """The different solutions of each question, by ascending question id.
 
-
-def distinct_samples(samples: Iterable[Mapping], repeats: bool = False) -> dict[str, list[Mapping]]:
-    """The different solutions of each question: question id -> samples by ascending sample id, a greedy draft in front.
-
-    Of identical solutions the first stays, so how often a text was sampled has no
-    say in later draws; with `repeats` all stay. Samples without any step are left out: there is no step to read or to correct.
+    The samples of a question come by ascending sample id, a greedy draft in front. Of identical
+    solutions the first stays, so how often a text was sampled has no say in later draws; with
+    `repeats` all stay. Samples without any step are left out: there is no step to read or to
+    correct.
     """
     by_question = defaultdict(list)
     for sample in samples:
@@ -37,28 +44,31 @@ def distinct_samples(samples: Iterable[Mapping], repeats: bool = False) -> dict[
             by_question[sample["question_id"]].append(sample)
     distinct = {}
     for question_id in sorted(by_question):
-        first = {}
+        first: dict[tuple, Sample] = {}
         for sample in sorted(by_question[question_id], key=_place):
-            first.setdefault(
-                (tuple(sample["steps"]), sample["sample_id"] if repeats else None), sample
-            )
+            own = sample["sample_id"] if repeats else None
+            first.setdefault((tuple(sample["steps"]), own), sample)
         distinct[question_id] = list(first.values())
     return distinct
 
 
+def _place(sample: Sample) -> tuple[bool, int]:
+    return sample.get("policy") != GREEDY, sample["sample_id"]
+
+
 def orm_records(
-    samples: Iterable[Mapping], balanced: bool, per_question: int, seed: int, repeats: bool = False
-) -> list[dict]:
+    samples: Iterable[Sample], balanced: bool, per_question: int, seed: int, repeats: bool = False
+) -> list[OrmRecord]:
     """Training records of the ORM, sorted by question id and sample id.
 
     Args:
       samples: graded samples with `question_id`, `sample_id`, `steps` and `correct`, in any order.
-      balanced: as many right as wrong solutions of each question (the "Balanced ORM" of the paper): the
-        larger side is subsampled, and a question that was always or never solved is dropped.
+      balanced: as many right as wrong solutions of each question (the "Balanced ORM" of the paper):
+        the larger side is subsampled, and a question that was always or never solved is dropped.
       per_question: at most that many solutions of a question; 0 takes all.
       seed: of the random choice among solutions.
-      repeats: keep identical solutions, so that a score is the chance of a *sample* to be right. Without them wrong
-        solutions, which are more varied, outweigh right ones.
+      repeats: keep identical solutions, so that a score is the chance of a *sample* to be right.
+        Without them wrong solutions, which are more varied, outweigh right ones.
 
     Returns:
       The chosen samples, each with `labels`: one float per step, all 1.0 or all 0.0.
@@ -66,28 +76,36 @@ def orm_records(
     Raises:
       UserError: `per_question` is negative, or too small to hold a right and a wrong solution.
     """
+    _check_cap(per_question, balanced)
+    records: list[OrmRecord] = []
+    for group in distinct_samples(samples, repeats).values():
+        if balanced:
+            right = [sample for sample in group if sample["correct"]]
+            wrong = [sample for sample in group if not sample["correct"]]
+            # An odd cap is rounded down: both sides are equal before the cap is full.
+            cap = per_question // 2 or len(group)
+            size = min(len(right), len(wrong), cap)
+            chosen = _draw(right, size, seed) + _draw(wrong, size, seed)
+        else:
+            chosen = _draw(group, per_question or len(group), seed)
+        for sample in sorted(chosen, key=lambda s: s["sample_id"]):
+            label = float(bool(sample["correct"]))
+            records.append({**sample, "labels": [label] * len(sample["steps"])})
+    return records
+
+
+def _check_cap(per_question: int, balanced: bool) -> None:
     if per_question < 0 or (balanced and per_question == 1):
         least = "2 with balanced labels" if balanced else "1"
         raise UserError(
             f"orm.per_question = {per_question}: must be 0 (all solutions) or at least {least}"
         )
 
-    def draw(group: Sequence[Mapping], size: int) -> list[Mapping]:
-        return sorted(group, key=lambda s: identity_rank(seed, s["question_id"], s["sample_id"]))[
-            :size
-        ]
 
-    records = []
-    for group in distinct_samples(samples, repeats).values():
-        if balanced:
-            right = [s for s in group if s["correct"]]
-            wrong = [s for s in group if not s["correct"]]
-            size = min(len(right), len(wrong), per_question // 2 or len(group))
-            chosen = draw(right, size) + draw(wrong, size)
-        else:
-            chosen = draw(group, per_question or len(group))
-        records += [
-            {**sample, "labels": [float(bool(sample["correct"]))] * len(sample["steps"])}
-            for sample in sorted(chosen, key=lambda s: s["sample_id"])
-        ]
-    return records
+def _draw(group: Sequence[Sample], size: int, seed: int) -> list[Sample]:
+    """`size` samples at random; a smaller draw is a part of a larger one."""
+
+    def rank(sample: Sample) -> float:
+        return identity_rank(seed, sample["question_id"], sample["sample_id"])
+
+    return sorted(group, key=rank)[:size]

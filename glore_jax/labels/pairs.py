@@ -1,17 +1,27 @@
 """Refinement pairs: a wrong draft, where it goes wrong, and a right solution (section 4.1 step 3).
 
-A pair is `{question_id, prompt, kind, draft, first_error, target}`: `draft` and `target` are lists of
-steps, `first_error` is the index of the draft's first bad step (`[BAD]` goes in front of it), `kind` is
-`global` or `local`. Global pairs have index 0, as the paper puts `[BAD]` in front of the whole draft.
+`first_error` is the index of the draft's first bad step; `[BAD]` goes in front of it. A global pair
+has index 0, since the paper puts `[BAD]` in front of the whole draft:
+
+    global   draft     [BAD] w1 | w2 | w3            a wrong sample
+             target          r1 | r2                 any right sample of the question
+
+A local pair shares its good steps. With first_error = e, the prefix of cut e (its first e steps) is
+the last good one, and that of cut e + 1 the first bad one. Here e = 1:
+
+    local    draft     s1 | [BAD] s2 | s3 | s4       a step-labelled wrong sample
+             target    s1 | t2 | t3                  a verified trace of cut e
+             further   s1 | [BAD] s2 | f3            a failed trace of cut e + 1, as another draft
 """
 
 import dataclasses
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from glore_jax.labels.identity import identity_rank
 from glore_jax.labels.outcome import distinct_samples, drawn_first
+from glore_jax.records import LabelledDraft, Pair, Sample
 
 Grade = Callable[[Sequence[str], str], bool]
 Steps = tuple[str, ...]
@@ -26,88 +36,131 @@ class _Draft:
     targets: Sequence[Steps]
 
 
-def _spread(drafts: Sequence[_Draft], limit: int) -> list[tuple[_Draft, Steps]]:
-    """Up to `limit` (0: all) pairs: every draft once before any draft twice, each time with another target.
-
-    Drafts that share their targets start at different ones, so that the targets are spread as well.
-    """
-    rounds = max((len(draft.targets) for draft in drafts), default=0)
-    pairs = (
-        (draft, draft.targets[(turn + place) % len(draft.targets)])
-        for turn in range(rounds)
-        for place, draft in enumerate(drafts)
-        if turn < len(draft.targets)
-    )
-    return list(itertools.islice(pairs, limit or None))
-
-
-def _records(
-    kind: str,
-    question_id: str,
-    question: str,
-    gold: str,
-    drafts: Sequence[_Draft],
-    limit: int,
-    grade: Grade,
-) -> list[dict]:
-    records = []
-    for draft, target in _spread(drafts, limit):
-        if not grade(target, gold):
-            raise ValueError(
-                f"{question_id}: target of a {kind} pair without the right answer {gold}"
-            )
-        if grade(draft.steps, gold):
-            raise ValueError(f"{question_id}: draft of a {kind} pair with the right answer {gold}")
-        records.append(
-            {
-                "question_id": question_id,
-                "prompt": question,
-                "kind": kind,
-                "draft": list(draft.steps),
-                "first_error": draft.first_error,
-                "target": list(target),
-            }
-        )
-    return records
-
-
-def _right_targets(group: Sequence[Mapping], *ids: int | str) -> list[Steps]:
-    right = [sample for sample in group if sample["correct"]]
-    right.sort(key=lambda s: identity_rank(*ids, s["sample_id"]))
-    return [tuple(sample["steps"]) for sample in right]
-
-
 def global_pairs(
-    samples: Iterable[Mapping], per_question: int, seed: int, grade: Grade
-) -> list[dict]:
+    samples: Iterable[Sample], per_question: int, seed: int, grade: Grade
+) -> list[Pair]:
     """Pairs of a wrong and a right sample of the same question, all different, by question id.
 
     Args:
-      samples: graded samples with `question_id`, `sample_id`, `question`, `gold`, `steps`, `correct`; any
-      order. per_question: at most that many pairs of a question, spread over its wrong samples; 0 takes every
-        combination.
+      samples: graded samples with `question_id`, `sample_id`, `question`, `gold`, `steps` and
+        `correct`; any order.
+      per_question: at most that many pairs of a question, spread over its wrong samples; 0 takes
+        every combination.
       seed: of the random choice among samples.
       grade: `task.grade`.
 
     Raises:
       ValueError: `grade` contradicts a chosen sample's `correct`.
     """
-    records = []
+    pairs: list[Pair] = []
     for question_id, group in distinct_samples(samples).items():
         targets = _right_targets(group, seed, question_id)
+        if not targets:
+            continue
         wrong = [sample for sample in group if not sample["correct"]]
-        wrong.sort(key=lambda s: drawn_first(seed, s))
-        drafts = [_Draft(tuple(sample["steps"]), 0, targets) for sample in wrong] if targets else []
-        question, gold = group[0]["question"], group[0]["gold"]
-        records += _records("global", question_id, question, gold, drafts, per_question, grade)
-    return records
+        wrong.sort(key=lambda sample: drawn_first(seed, sample))
+        drafts = [_Draft(tuple(sample["steps"]), 0, targets) for sample in wrong]
+        pairs += _pairs_of("global", group[0], drafts, per_question, grade)
+    return pairs
 
 
-def _first_error(record: Mapping) -> int:
+def local_pairs(
+    step_records: Iterable[LabelledDraft],
+    samples: Iterable[Sample],
+    per_question: int,
+    seed: int,
+    failed_continuations: bool,
+    grade: Grade,
+) -> list[Pair]:
+    """Pairs of a wrong draft with its first error and a right solution with the same good steps.
+
+    The target is the draft's good prefix and a verified continuation of it (a rollout of the
+    labelling). With an error in the first step there is no prefix, and any right sample of the
+    question serves.
+
+    Args:
+      step_records: labelled drafts with `question_id`, `sample_id`, `completions` (steps),
+        `labels`, `first_error`, `correct` and `traces`, each with `cut`, `steps` (of the
+        continuation alone) and `verified`; any order. Right drafts are passed over, and so are
+        wrong ones for which no target is known.
+      samples: graded samples of (at least) the same questions.
+      per_question: at most that many pairs of a question, spread over its drafts; 0 takes every
+        combination.
+      seed: of the random choice among drafts and targets.
+      failed_continuations: take as further drafts the steps up to and including the first bad one
+        with each wrong continuation of them (caption of figure 1). Continuations of the *good*
+        prefix do not serve: where they go wrong is not known.
+      grade: `task.grade`.
+
+    Raises:
+      ValueError: labels and `first_error` disagree, a question has no samples, or `grade`
+        contradicts a record.
+    """
+    by_question = distinct_samples(samples)
+    wrong = defaultdict(list)
+    for record in step_records:
+        if not record["correct"]:
+            wrong[record["question_id"]].append(record)
+    pairs: list[Pair] = []
+    for question_id in sorted(wrong):
+        group = by_question.get(question_id)
+        if group is None:
+            raise ValueError(
+                f"{question_id}: a step-labelled draft, but no samples of the question"
+            )
+        drafts = _local_drafts(wrong[question_id], group, seed, failed_continuations, grade)
+        pairs += _pairs_of("local", group[0], drafts, per_question, grade)
+    return pairs
+
+
+def _local_drafts(
+    records: Sequence[LabelledDraft],
+    group: Sequence[Sample],
+    seed: int,
+    failed_continuations: bool,
+    grade: Grade,
+) -> list[_Draft]:
+    """The different wrong drafts of one question that have a target; further drafts come last."""
+    question_id, gold = group[0]["question_id"], group[0]["gold"]
+    by_id = {sample["sample_id"]: sample for sample in group}
+
+    def order(record: LabelledDraft) -> tuple[bool, float]:
+        # Only the sample says which policy wrote the draft. It is missing if its text is a repeat.
+        return drawn_first(seed, by_id.get(record["sample_id"], record))
+
+    drafts: list[_Draft] = []
+    further: list[_Draft] = []
+    for record in sorted(records, key=order):
+        steps = tuple(record["completions"])
+        error = _first_error(record)
+        if error:
+            good_prefix = steps[:error]
+            targets = [good_prefix + trace for trace in _traces(record, error, True, seed)]
+        else:
+            targets = _right_targets(group, seed, question_id)
+        if not targets:
+            continue
+        drafts.append(_Draft(steps, error, targets))
+        if failed_continuations:
+            bad_prefix = steps[: error + 1]
+            for trace in _traces(record, error + 1, False, seed):
+                # One that failed the consistency test alone has the right answer: it is no draft.
+                if not grade(bad_prefix + trace, gold):
+                    further.append(_Draft(bad_prefix + trace, error, targets))
+    unique: dict[Steps, _Draft] = {}
+    for draft in drafts + further:
+        unique.setdefault(draft.steps, draft)
+    return list(unique.values())
+
+
+def _first_error(record: LabelledDraft) -> int:
     """The record's first error, checked against its labels; ValueError if they disagree."""
-    labels, error, name = record["labels"], record["first_error"], record["question_id"]
+    name = record["question_id"]
+    labels = record["labels"]
+    error = record["first_error"]
     if len(labels) != len(record["completions"]):
         raise ValueError(f"{name}: {len(labels)} labels of {len(record['completions'])} steps")
+    # All steps before the first error are good, and it and all later ones are bad.
     if not 0 <= error < len(labels) or any(labels[error:]) or not all(labels[:error]):
         raise ValueError(
             f"{name}: first_error = {error} does not fit the labels {labels} of a wrong draft"
@@ -115,83 +168,63 @@ def _first_error(record: Mapping) -> int:
     return error
 
 
-def _traces(record: Mapping, cut: int, verified: bool, seed: int) -> list[Steps]:
-    """The different continuations of the first `cut` steps that verified (or did not), in random order."""
-    found = {
-        tuple(t["steps"]) for t in record["traces"] if t["cut"] == cut and t["verified"] == verified
-    }
+def _traces(record: LabelledDraft, cut: int, verified: bool, seed: int) -> list[Steps]:
+    """The different continuations of the first `cut` steps that verified (or not), shuffled."""
+    found = set()
+    for trace in record["traces"]:
+        if trace["cut"] == cut and trace["verified"] == verified:
+            found.add(tuple(trace["steps"]))
     ids = (seed, record["question_id"], record["sample_id"], cut)
     return sorted(found, key=lambda steps: identity_rank(*ids, *steps))
 
 
-def local_pairs(
-    step_records: Iterable[Mapping],
-    samples: Iterable[Mapping],
-    per_question: int,
-    seed: int,
-    failed_continuations: bool,
-    grade: Grade,
-) -> list[dict]:
-    """Pairs of a wrong draft with its first error and a right solution that shares the steps before it.
+def _right_targets(group: Sequence[Sample], seed: int, question_id: str) -> list[Steps]:
+    """The right solutions of one question in random order."""
+    right = [sample for sample in group if sample["correct"]]
+    right.sort(key=lambda sample: identity_rank(seed, question_id, sample["sample_id"]))
+    return [tuple(sample["steps"]) for sample in right]
 
-    The target is the draft's good prefix and a verified continuation of it (a rollout of the labelling). With
-    an error in the first step there is no prefix, and any right sample of the question serves.
 
-    Args:
-      step_records: labelled drafts with `question_id`, `sample_id`, `completions` (steps), `labels`,
-        `first_error`, `correct` and `traces`, a list of `{cut, steps, verified}` (steps of the continuation
-        alone); any order. Right drafts are passed over, and so are wrong ones for which no target is known.
-      samples: graded samples of (at least) the same questions.
-      per_question: at most that many pairs of a question, spread over its drafts; 0 takes every combination.
-      seed: of the random choice among drafts and targets.
-      failed_continuations: take as further drafts the steps up to and including the first bad one with each
-        wrong continuation of them (caption of figure 1). Continuations of the *good* prefix do not serve:
-        where they go wrong is not known.
-      grade: `task.grade`.
-
-    Raises:
-      ValueError: labels and `first_error` disagree, a question has no samples, or `grade` contradicts a
-      record.
-    """
-    by_question = distinct_samples(samples)
-    wrong = defaultdict(list)
-    for record in step_records:
-        if not record["correct"]:
-            wrong[record["question_id"]].append(record)
-    records = []
-    for question_id in sorted(wrong):
-        group = by_question.get(question_id)
-        if group is None:
+def _pairs_of(
+    kind: str, sample: Sample, drafts: Sequence[_Draft], limit: int, grade: Grade
+) -> list[Pair]:
+    """The chosen pairs as records. `sample`: any one of the question, for its text and answer."""
+    question_id, gold = sample["question_id"], sample["gold"]
+    pairs: list[Pair] = []
+    for draft, target in _spread(drafts, limit):
+        if not grade(target, gold):
             raise ValueError(
-                f"{question_id}: a step-labelled draft, but no samples of the question"
+                f"{question_id}: target of a {kind} pair without the right answer {gold}"
             )
-        question, gold = group[0]["question"], group[0]["gold"]
-        drafts: list[_Draft] = []
-        further: list[_Draft] = []
-        sample = {s["sample_id"]: s for s in group}
-        wrong[question_id].sort(
-            key=lambda r: drawn_first(seed, {**r, **sample.get(r["sample_id"], {})})
+        if grade(draft.steps, gold):
+            raise ValueError(f"{question_id}: draft of a {kind} pair with the right answer {gold}")
+        pairs.append(
+            {
+                "question_id": question_id,
+                "prompt": sample["question"],
+                "kind": kind,
+                "draft": list(draft.steps),
+                "first_error": draft.first_error,
+                "target": list(target),
+            }
         )
-        for record in wrong[question_id]:
-            steps, error = tuple(record["completions"]), _first_error(record)
-            if error:
-                targets = [steps[:error] + trace for trace in _traces(record, error, True, seed)]
-            else:
-                targets = _right_targets(group, seed, question_id)
-            if not targets:
-                continue
-            drafts.append(_Draft(steps, error, targets))
-            if failed_continuations:
-                # A trace may fail the consistency test alone: then its answer is right and it is no draft.
-                bad_prefix = steps[: error + 1]
-                failed = [bad_prefix + trace for trace in _traces(record, error + 1, False, seed)]
-                further += [
-                    _Draft(draft, error, targets) for draft in failed if not grade(draft, gold)
-                ]
-        unique: dict[Steps, _Draft] = {}
-        for draft in drafts + further:
-            unique.setdefault(draft.steps, draft)
-        records += _records(
-            "local", question_id, question, gold, list(unique.values()), per_question, grade
-        )
-    return records
+    return pairs
+
+
+def _spread(drafts: Sequence[_Draft], limit: int) -> list[tuple[_Draft, Steps]]:
+    """Up to `limit` (0: all) pairs, every draft once before any twice, each time a new target.
+
+    Drafts that share their targets start at different ones, so that the targets are spread as well.
+    With three drafts of the targets A, B, C:
+
+        turn 0    draft 0: A    draft 1: B    draft 2: C
+        turn 1    draft 0: B    draft 1: C    draft 2: A
+    """
+    turns = max((len(draft.targets) for draft in drafts), default=0)
+    pairs = (
+        (draft, draft.targets[(turn + place) % len(draft.targets)])
+        for turn in range(turns)
+        for place, draft in enumerate(drafts)
+        if turn < len(draft.targets)
+    )
+    return list(itertools.islice(pairs, limit or None))

@@ -1,10 +1,16 @@
-"""Step labels from rollouts, for the stepwise outcome reward model (SORM; section 4.1 step 2 of the paper).
+"""Step labels from rollouts, for the stepwise ORM (SORM; section 4.1 step 2 of the paper).
 
-A step is good (1) if the student can still reach the right answer from the prefix that ends with it: at least
-one of K continuations of the prefix *verifies* it. Good steps make all earlier steps good, so the labels of a
-solution are 1...1 0...0 with one switch, the first error.
+A step is good (1) if the student can still reach the right answer from the prefix that ends with
+it: at least one of K continuations of the prefix *verifies* it. Good steps make all earlier steps
+good, so the labels of a solution are 1...1 0...0 with one switch, the first error.
 
-A *cut* is the number of steps that a prefix keeps; cut c decides the label of step index c - 1.
+A *cut* is the number of steps that a prefix keeps. Cut c decides the label of the step at index
+c - 1. The last step has no cut: its label is the grade of the whole solution.
+
+    steps       s0      s1      s2      s3
+    cut             1       2       3       -
+    K rollouts      hits    none    none    graded wrong
+    labels      1       0       0       0           first_error = 1
 """
 
 import dataclasses
@@ -24,14 +30,16 @@ def verifies(
 ) -> bool:
     """Whether a continuation shows that its prefix can still lead to the right answer.
 
-    The answer must come from the continuation and be right. With `consistency` the result of the prefix's
-    last step must occur in the continuation as a number token: else the trace may have ignored a wrong step
-    and solved the problem afresh. A last step without a result, and an empty prefix, leave nothing to be
-    used.
+    The answer must come from the continuation and be right. With `consistency` (the paper's second
+    rule of post-processing) the result of the prefix's last step must occur in the continuation as
+    a number token: else the trace may have ignored a wrong step and solved the problem afresh. A
+    last step without a result, and an empty prefix, leave nothing to be used.
     """
     if not task.grade(continuation_steps, gold):
         return False
-    result = task.step_result(prefix_steps[-1]) if consistency and prefix_steps else None
+    if not consistency or not prefix_steps:
+        return True
+    result = task.step_result(prefix_steps[-1])
     return result is None or task.is_used(result, continuation_steps)
 
 
@@ -41,10 +49,11 @@ class StepLabels:
 
     Attributes:
       labels: 1 good, 0 bad; never rises from one step to the next.
-      hits, tries: verified and all rollouts of the prefix that ends with the step; 0 of 0 where none were
-        run. With a schedule that stops early these are no rates: see `hit_rates`.
-      source: `graded` (the final step: its label is the graded answer), `rollout` (decided by the step's own
-        rollouts) or `propagated` (good because a later step is; with `bisect` also bad because an earlier one is).
+      hits, tries: verified and all rollouts of the prefix that ends with the step; 0 of 0 where
+        none were run. With a schedule that stops early these are no rates: see `hit_rates`.
+      source: `graded` (the final step: its label is the graded answer), `rollout` (decided by the
+        step's own rollouts) or `propagated` (good because a later step is; with `bisect` also bad
+        because an earlier one is).
       first_error: index of the first bad step, -1 if there is none.
     """
 
@@ -56,14 +65,14 @@ class StepLabels:
 
 
 class StepLabeller:
-    """Decides which prefixes of one solution need rollouts, and labels its steps from their outcomes.
+    """Decides which prefixes of a solution need rollouts, and labels its steps from their outcomes.
 
-    Schedule `full` tries every cut, as the paper does. `backward` gives the same labels from the same
-    outcomes with fewer rollouts: a right solution needs none, since its graded answer makes all its steps
-    good; a wrong one is scanned from its last cut down to the first cut with a hit, which makes all earlier
-    steps good. `bisect` halves the cuts between the last known hit and the first known failure instead: fewest
-    prefixes for long solutions, but where a failed cut comes before one that would have hit it labels later
-    steps bad that `full` labels good.
+    Schedule `full` tries every cut, as the paper does. `backward` gives the same labels from the
+    same outcomes with fewer rollouts: a right solution needs none, since its graded answer makes
+    all its steps good; a wrong one is scanned from its last cut down to the first cut with a hit,
+    which makes all earlier steps good. `bisect` halves the cuts between the last known hit and the
+    first known failure instead: fewest prefixes for long solutions, but where a failed cut comes
+    before one that would have hit it labels later steps bad that `full` labels good.
 
         labeller = StepLabeller(len(steps), correct, k=8, schedule="backward")
         while not labeller.done:
@@ -79,45 +88,51 @@ class StepLabeller:
             raise ValueError(f"num_steps = {num_steps}, k = {k}: both must be at least 1")
         if schedule not in SCHEDULES:
             raise ValueError(f"schedule '{schedule}': must be one of {', '.join(SCHEDULES)}")
-        self._num_steps, self._correct, self._k, self._schedule = (
-            num_steps,
-            bool(correct),
-            k,
-            schedule,
-        )
+        self._num_steps = num_steps
+        self._correct = bool(correct)
+        self._k = k
+        self._schedule = schedule
+        # Cuts still to try lie strictly between `low`, which was hit (0: none was), and `high`,
+        # which failed or was asked for. At first that is 1 .. num_steps - 1; of a right solution
+        # none, since its last step makes all others good.
         settled = correct and schedule != "full"
-        # Cuts still to try lie between `low`, which was hit (0: none was), and `high`.
-        self._low, self._high = 0, 1 if settled else num_steps
+        self._low = 0
+        self._high = 1 if settled else num_steps
         self._running: set[int] = set()
-        self._outcomes: dict[int, tuple[int, int]] = {}
+        self._outcomes: dict[int, tuple[int, int]] = {}  # cut -> (hits, tries)
 
     def next_cut(self) -> int | None:
-        """A cut in 1 .. num_steps - 1 to run rollouts for, each once; None if there is none at present."""
-        if self._high - self._low <= 1 or (self._running and self._schedule != "full"):
+        """A cut in 1 .. num_steps - 1 to run rollouts for, each once; None if none is due now."""
+        nothing_left = self._high - self._low <= 1
+        # All but `full` decide what to try next by the outcome of the cut before.
+        must_wait = self._running and self._schedule != "full"
+        if nothing_left or must_wait:
             return None
         if self._schedule == "bisect":
             cut = (self._low + self._high) // 2
-        else:
-            cut = self._high = self._high - 1
+        else:  # from the last cut backwards
+            cut = self._high - 1
+            self._high = cut
         self._running.add(cut)
         return cut
 
     def record(self, cut: int, hits: int, tries: int) -> None:
         """Takes the outcome of a cut from `next_cut`: `hits` verified of `tries` rollouts.
 
-        Rollouts may stop after the first hit, so tries may be less than k; but only k failures make a step
-        bad.
+        Rollouts may stop after the first hit, so tries may be less than k; but only k failures make
+        a step bad.
 
         Raises:
           ValueError: the cut is not running, or the counts cannot be.
         """
         if cut not in self._running:
             raise ValueError(f"cut {cut} is not running")
-        if not 0 <= hits <= tries <= self._k or (not hits and tries < self._k):
+        too_few_failures = hits == 0 and tries < self._k
+        if not 0 <= hits <= tries <= self._k or too_few_failures:
             raise ValueError(f"cut {cut}: {hits} hits of {tries} tries with k = {self._k}")
         self._running.remove(cut)
         self._outcomes[cut] = (hits, tries)
-        if self._schedule == "full":
+        if self._schedule == "full":  # goes on to cut 1, whatever comes
             return
         if hits:
             self._low = cut
@@ -133,19 +148,27 @@ class StepLabeller:
         """The labels; RuntimeError before `done`."""
         if not self.done:
             raise RuntimeError("rollouts are missing: the labels are not decided yet")
-        outcomes = [self._outcomes.get(cut, (0, 0)) for cut in range(1, self._num_steps)]
         last_hit = max((cut for cut, (hits, _) in self._outcomes.items() if hits), default=0)
+        # Propagation, the paper's first rule: whatever comes before a hit is good. As an index,
+        # `good` is that of the first bad step: cut c keeps the steps 0 .. c - 1.
         good = self._num_steps if self._correct else last_hit
-        # A good step without a hit of its own owes its label to a later one, a bad step without rollouts to an earlier one.
-        source = [
-            "rollout" if hits or (tries and index >= good) else "propagated"
-            for index, (hits, tries) in enumerate(outcomes)
-        ]
+        hits_of: list[int] = []
+        tries_of: list[int] = []
+        source: list[str] = []
+        for cut in range(1, self._num_steps):
+            hits, tries = self._outcomes.get(cut, (0, 0))
+            hits_of.append(hits)
+            tries_of.append(tries)
+            # A good step without a hit of its own owes its label to a later one, a bad step
+            # without rollouts to an earlier one.
+            is_bad = cut - 1 >= good
+            decided_here = hits > 0 or (tries > 0 and is_bad)
+            source.append("rollout" if decided_here else "propagated")
         return StepLabels(
             labels=[int(index < good) for index in range(self._num_steps)],
-            hits=[hits for hits, _ in outcomes] + [0],
-            tries=[tries for _, tries in outcomes] + [0],
-            source=source + ["graded"],
+            hits=[*hits_of, 0],
+            tries=[*tries_of, 0],
+            source=[*source, "graded"],
             first_error=-1 if self._correct else good,
         )
 

@@ -34,7 +34,7 @@ from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine
 from glore_jax.stages import generation, models, training
 from glore_jax.stages.context import Context
-from glore_jax.training import batches, loop, losses, metrics
+from glore_jax.training import batches, losses, metrics, update
 
 TOKENS = 256  # of a question with its solution, if nothing else is said
 QUESTIONS = 4096  # more than an engine holds at a time
@@ -162,16 +162,16 @@ def _training_step(
 ) -> Program:
     """A training step of a config section, on rows that are full of examples of `tokens` tokens."""
     ctx = planned.ctx
-    setup = loop.setup(model, loss_fn, section, UPDATES, ctx.mesh)
+    setup = update.setup(model, loss_fn, section, UPDATES, ctx.mesh)
     length = training.row_length_of(section, planned.shape)
     multiple = training.row_multiple_of(ctx, section)
     full = -(-section.batch_size * tokens // length)
     rows = -(-full // multiple) * multiple
     batch = _batch(ctx.mesh, example, rows, length)
     return Program(
-        function=cast(jax.stages.Wrapped, setup.step),
-        arguments=(model.params, setup.opt_state, batch),
-        donated=(0, 1),
+        function=cast(jax.stages.Wrapped, setup.update),
+        arguments=(setup.state, batch),
+        donated=(0,),
         weights=model.params,
         model_flops=metrics.training_flops(model.num_params, planned.shape, rows * length, length),
         mesh=ctx.mesh,
@@ -183,7 +183,7 @@ def _batch(mesh: jax.sharding.Mesh, example: batches.Example, rows: int, length:
     """Shapes of a batch [rows, length], rows divided over `data` and `fsdp`."""
     batch = batches.assemble([example], [], rows, length)
     by_rows = NamedSharding(mesh, meshes.BATCH)
-    return meshes.placed(batch, dict.fromkeys(batch, by_rows))
+    return meshes.placed(batch, jax.tree.map(lambda _: by_rows, batch))
 
 
 # Generation, on one host's chips.

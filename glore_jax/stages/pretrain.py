@@ -28,7 +28,8 @@ from glore_jax.models.tokenizer import BAD, Tokenizer
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, models, rewards, training
 from glore_jax.tasks.chains import corpus, splits
-from glore_jax.tasks.chains.problem import difficulty_of, to_problem
+from glore_jax.tasks.chains.chain import to_problem
+from glore_jax.tasks.chains.difficulty import difficulty_of
 from glore_jax.training import batches as batching
 from glore_jax.training import losses
 
@@ -127,7 +128,7 @@ class CorpusBatches:
         wrong = rng.random() < self.config.wrong[kind]
         return corpus.of_draft(kind, rng, rng.choice(self.wrong if wrong else self.right))
 
-    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+    def __getitem__(self, step: int) -> batching.Batch:
         c, rng = self.config, random.Random(f"corpus {self.config.seed} {step}")
         shares, judging = next(phase[1:] for phase in c.phases if step <= phase[0] * c.steps)
         name, judging = _draw(rng, shares), c.judging[judging]
@@ -142,11 +143,12 @@ class CorpusBatches:
         written, judged = map(list, zip(*documents, strict=True))
         layout = batching.pack_into(written, batch.rows, batch.row_length)
         values = batching.assemble(judged, layout, batch.rows, batch.row_length)
-        return batching.assemble(written, layout, batch.rows, batch.row_length) | {
-            "labels": values["labels"],
-            "label_weights": values["weights"],
-            "judging": np.full(batch.rows, judging.weight, np.float32),
-        }
+        return dataclasses.replace(
+            batching.assemble(written, layout, batch.rows, batch.row_length),
+            labels=values.labels,
+            label_weights=values.weights,
+            judging=np.full(batch.rows, judging.weight, np.float32),
+        )
 
 
 def _draw(rng: random.Random, shares) -> str:
@@ -210,7 +212,7 @@ def read(ctx, name: str, model: Model, drafts) -> dict:
         if step % section.export_every == 0:
             export(f"hf-{step:06d}", params)
 
-    trained = training.fit(ctx, folder, model, batches, loss, section, on_step=snapshot)
+    trained = training.fit(ctx, folder, model, batches, loss, section, on_update=snapshot)
     export("hf", trained.model.params)
     training.drop_checkpoints(ctx, folder)
     dev = generation.greedy(
@@ -219,7 +221,7 @@ def read(ctx, name: str, model: Model, drafts) -> dict:
     ctx.say(
         f"pretrain: {generation.accuracy(dev):.3f} greedy accuracy on {len(dev)} dev questions after {name}"
     )
-    return {"steps": trained.steps, "dev_acc": generation.accuracy(dev), **trained.metrics}
+    return {"steps": trained.updates, "dev_acc": generation.accuracy(dev), **trained.metrics}
 
 
 def write_drafts(ctx, name: str, writer: str) -> list[corpus.Draft]:

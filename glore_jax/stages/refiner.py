@@ -49,7 +49,7 @@ def run(ctx) -> dict:
     return {
         "pairs": kinds,
         "too_long": too_long,
-        "steps": trained.steps,
+        "steps": trained.updates,
         "fill": batches.plan.fill,
         **trained.metrics,
     }

@@ -49,7 +49,7 @@ def train_reward(
     return {
         "solutions": len(examples),
         "too_long": too_long,
-        "steps": trained.steps,
+        "steps": trained.updates,
         "fill": batches.plan.fill,
         **trained.metrics,
     }

@@ -151,7 +151,7 @@ def fine_tune(ctx, r: int, data: list[dict], dev) -> dict:
         f"student: round {r} has {acc:.3f} greedy accuracy on {len(rows)} dev questions ({len(examples)} solutions)"
     )
     processes.on_main(storage.write_jsonl, ctx.folder("student", f"round-{r}", "data.jsonl"), data)
-    show_drafts(ctx, name, rows, trained.steps)
+    show_drafts(ctx, name, rows, trained.updates)
     return {
         "round": r,
         "acc": acc,

@@ -1,1 +1,1 @@
-"""What a problem is: loading, steps, answers and grading."""
+"""What a problem is: loading, steps, answers, grading and token forms."""

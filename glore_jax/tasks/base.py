@@ -1,23 +1,28 @@
 """What a task is: problems, and how a worked solution in GSM8K's format is split, read and graded.
 
-A solution is a list of steps without newlines; its text is the steps joined by newlines (a step is a line,
-section 2 of the paper). A step may carry calculator marks, `<<48/2=24>>`, and the last step is `#### 24`. All
-tasks share this form, so its reading lives here; a task adds where its problems come from and, if it knows
-it, the truth about steps.
+A solution is a list of steps without newlines; its text is the steps joined by newlines (a step is
+a line, section 2 of the paper). A step may carry calculator marks, and the last step is the answer:
+
+    Half of 48 is 48/2 = <<48/2=24>>24 clips.
+    #### 24
+
+All tasks share this form, so its reading lives here; a task adds where its problems come from and,
+if it knows it, the truth about steps.
 """
 
 import abc
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
 
 from glore_jax.errors import UserError
 from glore_jax.tasks import grading
 
 ANSWER_MARK = "####"
 
-_MARK = re.compile(r"<<([^<>]*)>>")
+_MARK = re.compile(r"<<([^<>]*)>>")  # a calculator mark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +34,8 @@ class Problem:
       question: text shown to the model.
       gold: the right final answer, a text that `grading.parse_number` reads.
       solution: worked steps, the last one `#### gold`; empty if the data has none.
-      facts: what only the task needs to judge steps, as JSON values; None if it knows nothing more.
+      facts: what only the task needs to judge steps, as JSON values; None if it knows nothing
+        more.
     """
 
     id: str
@@ -40,13 +46,16 @@ class Problem:
 
 
 class Task(abc.ABC):
-    """A set of problems and the reading of their solutions. Everything but `load` is pure and cheap."""
+    """A set of problems and the reading of their solutions.
+
+    Everything but `load` is pure and cheap.
+    """
 
     name: str
     splits: tuple[str, ...]
 
-    def __init__(self, config: Mapping[str, Any]):
-        """`config` is the `task` part of the run's config (anything with a `get` method)."""
+    def __init__(self, config: ConfigDict):
+        """`config` is the `task` section of the run's config, or any mapping with its fields."""
         self.config = config
 
     @abc.abstractmethod
@@ -60,29 +69,38 @@ class Task(abc.ABC):
     def step_truth(
         self, problem: Problem, steps: Sequence[str], strict: bool = False
     ) -> list[bool] | None:
-        """For each step whether all steps up to and including it are right, or None where the task cannot tell.
+        """For each step whether all steps up to and including it are right; None if unknown.
 
-        `strict`: also in what does not decide whether the solution can still come out right, such as a name.
+        `strict`: right also in what does not decide whether the solution can still come out right,
+        such as a name.
         """
         del problem, steps, strict
         return None
 
     def split_steps(self, text: str) -> list[str]:
-        """The steps of a solution: its non-empty lines, stripped, up to its answer line; what follows an answer is not read."""
-        steps = [line.strip() for line in text.split("\n") if line.strip()]
-        end = next(
-            (i + 1 for i, step in enumerate(steps) if step.startswith(ANSWER_MARK)), len(steps)
-        )
-        return steps[:end]
+        """The steps of a solution: its non-empty lines, stripped, up to its answer line.
+
+        What follows an answer is not read.
+        """
+        steps: list[str] = []
+        # At "\n" alone: `splitlines` would cut at characters that a model may write inside a line.
+        for line in text.split("\n"):
+            step = line.strip()
+            if step:
+                steps.append(step)
+            if step.startswith(ANSWER_MARK):
+                break
+        return steps
 
     def answer(self, steps: Sequence[str]) -> str | None:
-        """The final answer: what stands behind `####` at the start of the last step, None if that is missing.
+        """The final answer: what stands behind `####` at the start of the last step, else None.
 
         Nothing else is searched: a number in some other step or place is not an answer.
         """
         if not steps or not steps[-1].startswith(ANSWER_MARK):
             return None
-        return steps[-1][len(ANSWER_MARK) :].strip() or None
+        answer = steps[-1].removeprefix(ANSWER_MARK).strip()
+        return answer or None
 
     def grade(self, steps: Sequence[str], gold: str) -> bool:
         """Whether the final answer of `steps` equals `gold` as an exact number."""
@@ -90,39 +108,41 @@ class Task(abc.ABC):
         return answer is not None and grading.equal(answer, gold)
 
     def step_result(self, step: str) -> str | None:
-        """The number that a step computes (R_i in section 4.1 of the paper), as written; None if it has none.
+        """The number that a step computes (R_i in section 4.1 of the paper), as written, or None.
 
-        The paper does not say how it is found. Here: the right-hand side of the last calculator mark, else
-        the first number behind the last `=` outside of marks, else the last number of the step; for `#### n`
-        it is n.
+        The paper does not say how it is found. Here: the right-hand side of the last calculator
+        mark, else the first number behind the last `=` outside of marks, else the last number of
+        the step; for `#### n` it is n.
         """
         if step.startswith(ANSWER_MARK):
             answer = self.answer([step])
-            return answer if answer and grading.parse_number(answer) is not None else None
+            return answer if answer and _is_number(answer) else None
         marks = _MARK.findall(step)
         if marks and "=" in marks[-1]:
             right = marks[-1].rpartition("=")[2].strip()
-            if grading.parse_number(right) is not None:
+            if _is_number(right):
                 return right
         plain = _MARK.sub(" ", step)
         if "=" in plain:
-            for number in grading.find_numbers(plain.rpartition("=")[2], fractions=True):
-                if grading.parse_number(number) is not None:
+            right = plain.rpartition("=")[2]
+            for number in grading.find_numbers(right, fractions=True):
+                if _is_number(number):
                     return number
-        numbers = [n for n in grading.find_numbers(plain) if grading.parse_number(n) is not None]
+        numbers = [number for number in grading.find_numbers(plain) if _is_number(number)]
         return numbers[-1] if numbers else None
 
     def is_used(self, result: str, later_steps: Sequence[str]) -> bool:
-        """Whether the number `result` occurs in `later_steps` (the paper's consistency rule, section 4.1).
+        """Whether the number `result` occurs in `later_steps` (consistency rule, section 4.1).
 
-        Values of whole number tokens are compared, never substrings: `12` does not use `2`, `.5` uses `0.50`.
+        Values of whole number tokens are compared, never substrings: `12` does not use `2`, `.5`
+        uses `0.50`.
         """
         value = grading.parse_number(result)
         if value is None:
             return False
-        readings = (
-            (False, True) if "/" in result else (False,)
-        )  # literal fractions matter only if it is one
+        # Read as one number, `48/2` would be a use of 24 in a text that never says 24: literal
+        # fractions count only for a result that is one itself.
+        readings = (False, True) if "/" in result else (False,)
         return any(
             grading.parse_number(number) == value
             for step in later_steps
@@ -131,7 +151,7 @@ class Task(abc.ABC):
         )
 
     def _take(self, problems: list[Problem], split: str) -> list[Problem]:
-        """The first `config.limit.<split>` problems (0 or absent: all); UserError if none are left."""
+        """The first `config.limit.<split>` problems (0 or absent: all); UserError if none."""
         limit = (self.config.get("limit") or {}).get(split, 0)
         if limit < 0:
             raise UserError(
@@ -148,7 +168,8 @@ class Task(abc.ABC):
         size = self.config.get("dev_size", default)
         if not 0 <= size < max(1, len(problems)):
             raise UserError(
-                f"task.dev_size = {size}: must be from 0 to less than the {len(problems)} training rows"
+                f"task.dev_size = {size}: "
+                f"must be from 0 to less than the {len(problems)} training rows"
             )
         cut = len(problems) - size
         return problems[:cut], problems[cut:]
@@ -158,3 +179,7 @@ class Task(abc.ABC):
             raise UserError(
                 f"task {self.name} has no split '{split}'; choose one of {', '.join(self.splits)}"
             )
+
+
+def _is_number(text: str) -> bool:
+    return grading.parse_number(text) is not None

@@ -1,28 +1,31 @@
 """Reading and comparing numbers, exactly.
 
-One grader serves labels and evaluation alike, so that neither is laxer than the other. A text either *is* a
-number, with a sign, a currency sign, a percent sign or a unit around it, or it is not one; a number somewhere
-inside a sentence never counts, so gold 2 is not "found" in 12, nor in "2 apples and 3 pears". Values are
-`fractions.Fraction`: no rounding.
+One grader serves labels and evaluation alike, so that neither is laxer than the other. A text
+either *is* a number, with a sign, a currency sign, a percent sign or a unit around it, or it is not
+one; a number somewhere inside a sentence never counts, so gold 2 is not "found" in 12, nor in
+"2 apples and 3 pears". Values are `fractions.Fraction`: no rounding.
 """
 
 import re
 from collections.abc import Iterator
 from fractions import Fraction
 
-MAX_CHARS = (
-    64  # longer texts are not numbers; this also bounds the arithmetic on what a model made up
-)
+# Longer texts are not numbers; this also bounds the arithmetic on what a model made up.
+MAX_CHARS = 64
 
+# Hyphens, dashes and minus signs of Unicode, all read as "-".
 _MINUS = str.maketrans({c: "-" for c in "\u2010\u2011\u2012\u2013\u2014\u2212\uff0d"})
+# With thousands commas where they belong; plain; or without a whole part.
 _UNSIGNED = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 _CURRENCY = r"[$€£¥₹]"
 
-# Sign, currency sign, sign; whole part of a mixed number ("1 1/2"); number; denominator; full stop; unit.
 _NUMBER = re.compile(
     rf"(?P<sign>[-+]?) *{_CURRENCY}? *(?P<sign2>[-+]?) *"
-    rf"(?:(?P<whole>[0-9]+) +(?=[0-9]+ */))?(?P<number>{_UNSIGNED})(?: */ *(?P<below>{_UNSIGNED}))?"
-    rf"\.? *(?P<unit>(?:{_CURRENCY}|%|°|[^\W\d_])[^\d]*)?"
+    r"(?:(?P<whole>[0-9]+) +(?=[0-9]+ */))?"  # of a mixed number: "1 1/2"
+    rf"(?P<number>{_UNSIGNED})"
+    rf"(?: */ *(?P<below>{_UNSIGNED}))?"  # denominator
+    r"\.? *"
+    rf"(?P<unit>(?:{_CURRENCY}|%|°|[^\W\d_])[^\d]*)?"  # it holds no digit: no second number
 )
 # Words that make a text more than one number with a unit: "3 and a half", "4 or more", "2 million".
 _NOT_A_UNIT = {
@@ -32,9 +35,12 @@ _NOT_A_UNIT = {
     *("million", "millions", "billion", "billions"),
 }
 
-# A number in running text. A minus is its sign if it cannot be a subtraction or a hyphen: "= -3", not "5-3".
+# A number in running text. A minus is its sign if it can be neither a subtraction nor a hyphen:
+# "= -3", not "5-3" nor "step-3". Whether it is one behind a space ("10 -3") `find_numbers` sees.
 _TOKEN = re.compile(
-    rf"(?P<minus>(?<![\w)%.>-])-{_CURRENCY}?)?(?P<number>{_UNSIGNED})(?P<below>/{_UNSIGNED})?"
+    rf"(?P<minus>(?<![\w)%.>-])-{_CURRENCY}?)?"
+    rf"(?P<number>{_UNSIGNED})"
+    rf"(?P<below>/{_UNSIGNED})?"
 )
 _OPERAND_ENDS = tuple("0123456789)%>")
 
@@ -46,10 +52,10 @@ def _fraction(number: str) -> Fraction:
 def parse_number(text: str) -> Fraction | None:
     """The exact value of `text` if it is one number, else None.
 
-    Understood: `-3`, `- 3`, `+3`, `1,234.50`, `$5`, `-$5`, `$-5`, `5$`, `.5`, `1/2`, `1 1/2`, Unicode minus
-    signs, a final full stop, and a unit behind the number (`12 apples`, `5 km/h`). A percent sign is a unit:
-    `50%` is 50. Thousands commas must be where they belong. None for anything else, for texts longer than
-    `MAX_CHARS`, and for division by 0.
+    Understood: `-3`, `- 3`, `+3`, `1,234.50`, `$5`, `-$5`, `$-5`, `5$`, `.5`, `1/2`, `1 1/2`,
+    Unicode minus signs, a final full stop, and a unit behind the number (`12 apples`, `5 km/h`). A
+    percent sign is a unit: `50%` is 50. Thousands commas must be where they belong. None for
+    anything else, for texts longer than `MAX_CHARS`, and for division by 0.
     """
     text = text.strip()
     if len(text) > MAX_CHARS:
@@ -58,7 +64,8 @@ def parse_number(text: str) -> Fraction | None:
     match = _NUMBER.fullmatch(text)
     if not match or (match["sign"] and match["sign2"]):
         return None
-    if not _NOT_A_UNIT.isdisjoint(re.findall(r"[^\W\d_]+", (match["unit"] or "").lower())):
+    words_of_unit = re.findall(r"[^\W\d_]+", (match["unit"] or "").lower())
+    if not _NOT_A_UNIT.isdisjoint(words_of_unit):
         return None
     value = _fraction(match["number"])
     if match["below"]:
@@ -76,20 +83,22 @@ def equal(a: str, b: str) -> bool:
 
 
 def find_numbers(text: str, fractions: bool = False) -> Iterator[str]:
-    """The number tokens of running text from left to right, as written, whole tokens only: `12` holds no `2`.
+    """The number tokens of running text from left to right, as written.
 
-    With `fractions` a literal fraction without spaces (`3/4`) is one token, else it is two. `parse_number`
-    reads every token that is not longer than `MAX_CHARS` and does not divide by zero.
+    Whole tokens only: `12` holds no `2`. With `fractions` a literal fraction without spaces (`3/4`)
+    is one token, else it is two. `parse_number` reads every token that is not longer than
+    `MAX_CHARS` and does not divide by zero.
     """
     text = text.translate(_MINUS)
     for match in _TOKEN.finditer(text):
-        minus = (
-            "-"
-            if match["minus"] and not text[: match.start()].rstrip().endswith(_OPERAND_ENDS)
-            else ""
-        )
-        if match["below"] and not fractions:
+        minus = ""
+        if match["minus"]:
+            # "10 -3" is a subtraction, "is -3" is not.
+            before = text[: match.start()].rstrip()
+            minus = "" if before.endswith(_OPERAND_ENDS) else "-"
+        below = match["below"] or ""  # with its "/"
+        if below and not fractions:
             yield minus + match["number"]
-            yield match["below"][1:]
+            yield below.removeprefix("/")
         else:
-            yield minus + match["number"] + (match["below"] or "")
+            yield minus + match["number"] + below

@@ -1,12 +1,13 @@
 """GSM8K, the paper's main task: 7473 training and 1319 test problems with worked solutions.
 
-The rows come from a folder with the published `train.jsonl` and `test.jsonl` (`config.data_dir`), or, without
-one, from the TFDS catalog's builder. Both give the same problems under the same ids. The published data have
-no development split, and the paper does not say what it used: the last `config.dev_size` training rows are
-held out.
+The rows come from a folder with the published `train.jsonl` and `test.jsonl` (`config.data_dir`),
+or, without one, from the TFDS catalog's builder. Both give the same problems under the same ids.
+The published data have no development split, and the paper does not say what it used: the last
+`config.dev_size` training rows are held out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.text.gsm8k import Gsm8k
@@ -22,9 +23,9 @@ _ADVICE = "pass a folder with the published train.jsonl and test.jsonl as --conf
 class Gsm8kInOrder(Gsm8k):
     """The catalog's builder, but with the rows in the order of the published files.
 
-    The catalog's own shuffles the rows by a hash of their keys and forgets the keys. Ids, the development
-    split and limits would then name other problems than they do when the published files are read from a
-    folder.
+    The catalog's own shuffles the rows by a hash of their keys and forgets the keys. Ids, the
+    development split and limits would then name other problems than they do when the published
+    files are read from a folder.
     """
 
     name = "gsm8k_in_order"  # a subclass must not take the name of a registered data set
@@ -36,11 +37,11 @@ class Gsm8kInOrder(Gsm8k):
 
 
 class Gsm8kTask(Task):
-    """GSM8K. Reads `config`'s `data_dir`, `tfds_dir`, `dev_size` (256) and `limit.<split>` (0 = all).
+    """GSM8K. Reads of `config` these fields.
 
-    `data_dir`: folder with the published files, or empty for TFDS. `tfds_dir`: where TFDS keeps its data, or
-    empty for its default, `~/tensorflow_datasets`. Ids are `gsm8k-<file>-<row, from 0>`, whatever the split
-    and the limits are.
+    `data_dir`: folder with the published files, or empty for TFDS. `tfds_dir`: where TFDS keeps its
+    data, or empty for its default, `~/tensorflow_datasets`. `dev_size` (256); `limit.<split>` (0 =
+    all). Ids are `gsm8k-<file>-<row, from 0>`, whatever the split and the limits are.
     """
 
     name = "gsm8k"
@@ -50,29 +51,33 @@ class Gsm8kTask(Task):
         """The problems of `split` in the order of the published file; errors as in `Task.load`."""
         self._check_split(split)
         file = "test" if split == "test" else "train"
-        rows = enumerate(self._rows(file))
-        problems = [self._problem(f"gsm8k-{file}-{i:05d}", row, where) for i, (where, row) in rows]
+        problems = []
+        for i, (where, row) in enumerate(self._rows(file)):
+            problems.append(self._problem(f"gsm8k-{file}-{i:05d}", row, where))
         if file == "train":
             train, dev = self._hold_out(problems, default=256)
             problems = train if split == "train" else dev
         return self._take(problems, split)
 
-    def _rows(self, file: str) -> Iterable[tuple[str, dict]]:
-        """(where it stands, row) for each row of the published `file`."""
+    def _rows(self, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(where it stands, row) for each row of the published `file`, "train" or "test"."""
         folder = self.config.get("data_dir")
         if folder:
             source = storage.path(folder) / f"{file}.jsonl"
-            return ((f"{source}:{line}", row) for line, row in storage.enumerate_jsonl(source))
+            for line, row in storage.enumerate_jsonl(source):
+                yield f"{source}:{line}", row
+            return
 
-        def make_builder():
+        def make_builder() -> Gsm8kInOrder:
             return Gsm8kInOrder(
                 data_dir=self.config.get("tfds_dir") or None, file_format=tfds_source.FILE_FORMAT
             )
 
-        rows = tfds_source.read(make_builder, file, _ADVICE)
-        return ((f"TFDS gsm8k {file} row {i}", row) for i, row in enumerate(rows))
+        for i, row in enumerate(tfds_source.read(make_builder, file, _ADVICE)):
+            yield f"TFDS gsm8k {file} row {i}", row
 
-    def _problem(self, id: str, row: dict, where: str) -> Problem:
+    def _problem(self, id: str, row: dict[str, Any], where: str) -> Problem:
+        """The row as a problem; UserError naming `where` and the field if it is malformed."""
         for field in ("question", "answer"):
             if not isinstance(row.get(field), str) or not row[field].strip():
                 raise UserError(f"{where}: the field '{field}' is missing or not a text")

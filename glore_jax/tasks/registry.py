@@ -1,13 +1,14 @@
 """From the name in a config to the task."""
 
 import importlib
-from collections.abc import Mapping
-from typing import Any
+
+from ml_collections import ConfigDict
 
 from glore_jax.errors import UserError
 from glore_jax.tasks.base import Task
 
-# Modules are imported on demand: a task's data libraries cost a second, and most runs use one task only.
+# Name -> (module, class). Modules are imported on demand: a task's data libraries cost a second,
+# and most runs use one task only.
 _TASKS = {
     "chains": ("glore_jax.tasks.chains.task", "ChainsTask"),
     "gsm8k": ("glore_jax.tasks.gsm8k", "Gsm8kTask"),
@@ -17,8 +18,8 @@ _TASKS = {
 TASK_NAMES = tuple(_TASKS)
 
 
-def make_task(config: Mapping[str, Any]) -> Task:
-    """The task that `config.name` names, made from `config` (the `task` part of the run's config).
+def make_task(config: ConfigDict) -> Task:
+    """The task that `config.name` names, made from `config` (the `task` section of the run's).
 
     No data are read yet; `Task.load` does that. UserError if the name is unknown.
     """

@@ -1,20 +1,17 @@
-"""SVAMP, the paper's second task: 1000 short word problems with a final answer and no worked solutions.
+"""SVAMP, the paper's second task: 1000 short word problems without worked solutions.
 
-The rows come from a folder with the published `SVAMP.json` (`config.data_dir`), or, without one, from a TFDS
-builder of ours (the catalog has none) that downloads the same file from `config.url`. Both give the same
-problems under the same ids.
+The rows come from a folder with the published `SVAMP.json` (`config.data_dir`), or, without one,
+from a TFDS builder of ours (the catalog has none) that downloads the same file from `config.url`.
+Both give the same problems under the same ids.
 
-The paper does not say how it splits SVAMP. Ours: rows ranked by a hash of their ID, the first 70 % train (700
-of the 1000 published rows) and the rest test (300); the last `config.dev_size` training rows of that ranking
-are held out as dev. Neighbouring rows of SVAMP are often variations of one story, so stories, though not
-problems, are shared by the splits.
+The paper does not say how it splits SVAMP. Ours: rows ranked by a hash of their ID, the first 70 %
+train (700 of the 1000 published rows) and the rest test (300); the last `config.dev_size` training
+rows of that ranking are held out as dev. Neighbouring rows of SVAMP are often variations of one
+story, so stories, though not problems, are shared by the splits.
 """
 
-import functools
 import hashlib
-import re
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -22,16 +19,14 @@ from etils import epath
 
 from glore_jax import storage
 from glore_jax.errors import UserError
-from glore_jax.tasks import grading, tfds_source
+from glore_jax.tasks import equations, grading, tfds_source
 from glore_jax.tasks.base import Problem, Task
 
 PUBLISHED_URL = "https://raw.githubusercontent.com/arkilpatel/SVAMP/main/SVAMP.json"
-TRAIN_SHARE = (7, 10)
+TRAIN_SHARE = (7, 10)  # 7 of 10
 
 _ADVICE = "pass a folder with the published SVAMP.json as --config.task.data_dir"
 _FIELDS = ("ID", "Body", "Question", "Equation", "Answer", "Type")
-_VALUE = re.compile(r"-?[0-9]+(?:[./][0-9]+)?")
-_OPERATION = re.compile(rf"\(\s*({_VALUE.pattern})\s*([-+*/])\s*({_VALUE.pattern})\s*\)")
 _NEEDED = ("ID", "Body", "Question", "Answer")
 
 
@@ -47,11 +42,9 @@ def read_rows(file: epath.PathLike) -> list[dict[str, str]]:
     for i, row in enumerate(rows):
         for field in _NEEDED:
             value = row.get(field) if isinstance(row, dict) else None
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, str | int | float)
-                or not str(value).strip()
-            ):
+            # A boolean is an `int` in Python, but none of these fields may be one.
+            is_value = isinstance(value, str | int | float) and not isinstance(value, bool)
+            if not is_value or not str(value).strip():
                 raise UserError(f"{file}: row {i}: the field '{field}' is missing or empty")
         if grading.parse_number(str(row["Answer"])) is None:
             raise UserError(
@@ -66,7 +59,8 @@ def read_rows(file: epath.PathLike) -> list[dict[str, str]]:
 class Svamp(tfds.core.GeneratorBasedBuilder):
     """TFDS builder of one `SVAMP.json` at a URL: one split, `problems`, every field a text.
 
-    The builder's config name stands for the URL: data prepared from one are never taken for those of another.
+    The builder's config name stands for the URL: data prepared from one are never taken for those
+    of another.
     """
 
     name = "svamp_glore"
@@ -74,15 +68,17 @@ class Svamp(tfds.core.GeneratorBasedBuilder):
 
     def __init__(self, *, url: str = PUBLISHED_URL, **kwargs: Any):
         self._url = url
-        name = f"url_{storage.fingerprint(url)}"
-        super().__init__(
-            config=tfds.core.BuilderConfig(name=name, description=f"SVAMP.json of {url}"), **kwargs
+        config = tfds.core.BuilderConfig(
+            name=f"url_{storage.fingerprint(url)}", description=f"SVAMP.json of {url}"
         )
+        super().__init__(config=config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
-            description="Simple Variations on Arithmetic Math word Problems (Patel et al., NAACL 2021).",
+            description=(
+                "Simple Variations on Arithmetic Math word Problems (Patel et al., NAACL 2021)."
+            ),
             features=tfds.features.FeaturesDict({field: tfds.features.Text() for field in _FIELDS}),
             homepage="https://github.com/arkilpatel/SVAMP",
         )
@@ -95,13 +91,12 @@ class Svamp(tfds.core.GeneratorBasedBuilder):
 
 
 class SvampTask(Task):
-    """SVAMP. Reads `config`'s `data_dir`, `url`, `tfds_dir`, `worked`, `dev_size` (50) and `limit.<split>` (0 = all).
+    """SVAMP. Reads of `config` these fields; ids are `svamp-<published ID>`.
 
+    `data_dir`: folder with the published file, or empty for TFDS. `url`: what TFDS downloads, or
+    empty for the authors' copy. `tfds_dir`: where TFDS keeps its data, or empty for its default.
     `worked`: "none", as the paper has it, or "equation": solutions made of the published equations.
-
-    `data_dir`: folder with the published file, or empty for TFDS. `url`: what TFDS downloads, or empty for
-    the authors' copy. `tfds_dir`: where TFDS keeps its data, or empty for its default. Ids are
-    `svamp-<published ID>`.
+    `dev_size` (50); `limit.<split>` (0 = all).
     """
 
     name = "svamp"
@@ -113,14 +108,12 @@ class SvampTask(Task):
         worked = self.config.get("worked") or "none"
         if worked not in ("none", "equation"):
             raise UserError(f"task.worked is {worked!r}: choose none or equation")
-        make = functools.partial(_problem, worked=worked == "equation")
-        problems = sorted(
-            map(make, self._rows()), key=lambda p: hashlib.sha256(p.id.encode()).digest()
-        )
-        cut = len(problems) * TRAIN_SHARE[0] // TRAIN_SHARE[1]
+        problems = [_problem(row, worked == "equation") for row in self._rows()]
+        problems.sort(key=lambda problem: hashlib.sha256(problem.id.encode()).digest())
+        first_test = len(problems) * TRAIN_SHARE[0] // TRAIN_SHARE[1]
         if split == "test":
-            return self._take(problems[cut:], split)
-        train, dev = self._hold_out(problems[:cut], default=50)
+            return self._take(problems[first_test:], split)
+        train, dev = self._hold_out(problems[:first_test], default=50)
         return self._take(train if split == "train" else dev, split)
 
     def _rows(self) -> list[dict[str, str]]:
@@ -128,7 +121,7 @@ class SvampTask(Task):
         if folder:
             return read_rows(storage.path(folder) / "SVAMP.json")
 
-        def make_builder():
+        def make_builder() -> Svamp:
             return Svamp(
                 url=self.config.get("url") or PUBLISHED_URL,
                 data_dir=self.config.get("tfds_dir") or None,
@@ -138,39 +131,13 @@ class SvampTask(Task):
         return tfds_source.read(make_builder, "problems", _ADVICE)
 
 
-def solution_of(equation: str, gold: str) -> tuple[str, ...]:
-    """A worked solution from a published equation such as `( ( 8.0 - 2.0 ) * 3.0 )`: one line an operation, `#### n` last.
-
-    Empty if the equation is of another form or does not come to `gold`.
-    """
-    lines, rest = [], equation
-    while match := _OPERATION.search(rest):
-        left, op, right = match.groups()
-        a, b = Fraction(left), Fraction(right)
-        if op == "/" and not b:
-            return ()
-        result = {"+": a + b, "-": a - b, "*": a * b}[op] if op != "/" else a / b
-        a, b, shown = map(_number, (a, b, result))
-        lines.append(f"{a} {op} {b} = <<{a}{op}{b}={shown}>>{shown}")
-        rest = f"{rest[: match.start()]}{result}{rest[match.end() :]}"
-    if (
-        not lines
-        or not _VALUE.fullmatch(rest.strip())
-        or not grading.equal(_number(Fraction(rest.strip())), gold)
-    ):
-        return ()
-    return (*lines, f"#### {gold}")
-
-
-def _number(x: Fraction) -> str:
-    return str(x.numerator) if x.denominator == 1 else repr(round(float(x), 4))
-
-
-def _problem(row: dict[str, str], worked: bool = False) -> Problem:
-    body = row["Body"] if row["Body"][-1] in ".?!" else row["Body"] + "."
-    value = grading.parse_number(row["Answer"])
-    gold = (
-        str(value.numerator) if value.denominator == 1 else row["Answer"]
-    )  # the file has 51.0 where 51 is meant
-    solution = solution_of(row["Equation"], gold) if worked else ()
+def _problem(row: dict[str, str], worked: bool) -> Problem:
+    body = row["Body"]
+    if body[-1] not in ".?!":
+        body += "."
+    gold = row["Answer"]
+    value = grading.parse_number(gold)
+    if value is not None and value.denominator == 1:
+        gold = str(value.numerator)  # the file has 51.0 where 51 is meant
+    solution = equations.solution_of(row["Equation"], gold) if worked else ()
     return Problem(f"svamp-{row['ID']}", f"{body} {row['Question']}", gold, solution)

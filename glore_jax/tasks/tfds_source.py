@@ -1,12 +1,13 @@
-"""Rows of a TFDS builder without TensorFlow: prepared once as ArrayRecord files, then read from there.
+"""Rows of a TFDS builder without TensorFlow: prepared once as ArrayRecord files, then read.
 
-TFDS's own default, TFRecord, needs TensorFlow to be written and read; ArrayRecord does not. Every task that
-has a builder goes through `read`, so that the peculiarities of TFDS are known in one place.
+TFDS's own default, TFRecord, needs TensorFlow to be written and read; ArrayRecord does not. Every
+task that has a builder goes through `read`, so that the peculiarities of TFDS are known in one
+place.
 """
 
 import contextlib
 import logging as std_logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -17,9 +18,10 @@ from glore_jax.errors import UserError
 FILE_FORMAT = "array_record"
 
 
-def prepare(
-    make_builder: Callable[[], tfds.core.DatasetBuilder], advice: str
-) -> tfds.core.DatasetBuilder:
+MakeBuilder = Callable[[], tfds.core.DatasetBuilder]
+
+
+def prepare(make_builder: MakeBuilder, advice: str) -> tfds.core.DatasetBuilder:
     """A builder whose data lie on disk; downloads and writes them if they are not there yet.
 
     Args:
@@ -27,7 +29,8 @@ def prepare(
       advice: what the user can do instead, for the message if the preparation fails.
 
     Raises:
-      UserError: the data cannot be downloaded or written, or the builder itself raised one (a malformed row).
+      UserError: the data cannot be downloaded or written, or the builder itself raised one (a
+        malformed row).
     """
     builder = make_builder()
     try:
@@ -44,8 +47,8 @@ def prepare(
     except UserError:
         raise
     except Exception as e:  # TFDS lets through whatever its network and file libraries raise
-        # Another process may have prepared the same data meanwhile: then ours could not be renamed into
-        # place, and the data are there all the same.
+        # Another process may have prepared the same data meanwhile: then ours could not be renamed
+        # into place, and the data are there all the same.
         builder = make_builder()
         if builder.is_prepared():
             return builder
@@ -56,8 +59,8 @@ def prepare(
 
 
 @contextlib.contextmanager
-def _quiet():
-    """Without the warnings of every retry: what went wrong in the end is said once, by the error."""
+def _quiet() -> Iterator[None]:
+    """Without the warnings of every retry: the error in the end says what went wrong."""
     std_logging.disable(std_logging.WARNING)
     try:
         yield
@@ -65,14 +68,12 @@ def _quiet():
         std_logging.disable(std_logging.NOTSET)
 
 
-def read(
-    make_builder: Callable[[], tfds.core.DatasetBuilder], split: str, advice: str
-) -> list[dict[str, Any]]:
-    """The rows of `split` in stored order, texts as `str` (TFDS gives bytes); prepares the data if need be.
+def read(make_builder: MakeBuilder, split: str, advice: str) -> list[dict[str, Any]]:
+    """The rows of `split` in stored order; prepares the data if need be.
 
-    Stored order is the order of the keys only if the builder's info says `disable_shuffling=True`; otherwise
-    TFDS shuffles by a hash of the keys. Arguments and errors as in `prepare`, and UserError for a split it
-    does not have.
+    Texts are `str` (TFDS gives bytes). Stored order is the order of the keys only if the builder's
+    info says `disable_shuffling=True`; otherwise TFDS shuffles by a hash of the keys. Arguments and
+    errors as in `prepare`, and UserError for a split it does not have.
     """
     builder = prepare(make_builder, advice)
     if split not in builder.info.splits:

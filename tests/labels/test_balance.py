@@ -26,9 +26,8 @@ def test_balance(records, seed, shuffler):
     assert [len(w) for w in weights] == [len(r["labels"]) for r in records]
     counts, rates = balance_counts(records, weights), label_rates(records)
     longest = max((len(r["labels"]) for r in records), default=0)
-    assert (
-        [c["length"] for c in counts] == [r["length"] for r in rates] == list(range(1, longest + 1))
-    )
+    lengths = list(range(1, longest + 1))
+    assert [c["length"] for c in counts] == [r["length"] for r in rates] == lengths
     for step in range(longest):
         pairs = [
             (r["labels"][step], w[step])

@@ -27,15 +27,13 @@ def test_where_one_id_ends_matters():
 
 
 def test_numpy_integers_count_as_integers():
-    assert (
-        identity_rank(np.int64(3), np.int32(-2)) == identity_rank(3, -2) != identity_rank("3", -2)
-    )
+    rank = identity_rank(np.int64(3), np.int32(-2))
+    assert rank == identity_rank(3, -2) != identity_rank("3", -2)
 
 
 def test_ranks_are_uniform():
-    ranks = [
-        identity_rank(0, f"gsm8k-train-{i:05d}", sample) for i in range(1000) for sample in range(4)
-    ]
+    names = [f"gsm8k-train-{i:05d}" for i in range(1000)]
+    ranks = [identity_rank(0, name, sample) for name in names for sample in range(4)]
     counts = collections.Counter(int(10 * r) for r in ranks)
     assert [counts[i] for i in range(10)] == pytest.approx([400] * 10, abs=100)
     assert abs(np.corrcoef(ranks[:-1], ranks[1:])[0, 1]) < 0.08

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from glore_jax.errors import UserError
 from glore_jax.labels.identity import identity_rank
-from glore_jax.labels.outcome import distinct_samples, orm_records
+from glore_jax.labels.outcome import GREEDY, distinct_samples, drawn_first, orm_records
 
 
 def sample(question, index, text, correct):
@@ -40,10 +40,8 @@ def test_identity_rank():
     counts = np.bincount((np.array(ranks) * 10).astype(int), minlength=10)
     assert counts.min() > 150 and counts.max() < 250  # uniform: 200 +- 13
     assert identity_rank(7, "q1", 2) == identity_rank(np.int64(7), "q1", np.int32(2))
-    assert (
-        len({identity_rank(1, "2"), identity_rank(12), identity_rank("12"), identity_rank(1, 2)})
-        == 4
-    )
+    several = [(1, "2"), (12,), ("12",), (1, 2)]
+    assert len({identity_rank(*ids) for ids in several}) == 4
     # The same on any machine and in any version: sha256 of the text [0, "q", 1].
     assert identity_rank(0, "q", 1) == 0.2710223531205862
 
@@ -69,6 +67,44 @@ def test_orm_records(samples, balanced, per_question, seed, shuffler):
             assert chosen[question_id, True] == chosen[question_id, False] == side
         else:
             assert total[question_id] == min(len(group), per_question or len(group))
+
+
+@given(sample_sets(), st.sets(st.integers(0, 39), max_size=5), st.booleans(), st.randoms())
+def test_distinct_samples(samples, greedy, repeats, shuffler):
+    """Per question one of each text, or all; by ascending id, but greedy drafts in front."""
+    for row in samples:
+        row["policy"] = GREEDY if row["sample_id"] in greedy else "student"
+    shuffled = list(samples)
+    shuffler.shuffle(shuffled)
+    distinct = distinct_samples(shuffled, repeats)
+    assert list(distinct) == sorted({s["question_id"] for s in samples})
+    for question_id, group in distinct.items():
+        of_question = [s for s in samples if s["question_id"] == question_id]
+        in_order = sorted(of_question, key=lambda s: (s["policy"] != GREEDY, s["sample_id"]))
+        first = {}
+        for row in in_order:
+            first.setdefault(tuple(row["steps"]), row)
+        assert group == (in_order if repeats else list(first.values()))
+
+
+@given(st.sets(st.integers(0, 20), min_size=1), st.integers(0, 20), st.integers(0, 3))
+def test_a_greedy_draft_is_drawn_first(ids, greedy, seed):
+    """And the others in an order that has nothing to do with it."""
+    rows = [sample(0, i, i, True) | {"policy": "student"} for i in sorted(ids)]
+    without = sorted(rows, key=lambda s: drawn_first(seed, s))
+    for row in rows:
+        row["policy"] = GREEDY if row["sample_id"] == greedy else "student"
+    drawn = sorted(rows, key=lambda s: drawn_first(seed, s))
+    if greedy in ids:
+        assert drawn[0]["sample_id"] == greedy
+    others = [s for s in without if s["sample_id"] != greedy]
+    assert [s for s in drawn if s["sample_id"] != greedy] == others
+
+
+@given(sample_sets(), st.booleans(), st.integers(1, 4), st.integers(0, 3))
+def test_a_smaller_draw_is_a_part_of_a_larger_one(samples, balanced, cap, seed):
+    few, many = (orm_records(samples, balanced, size, seed) for size in (2 * cap, 2 * cap + 2))
+    assert all(record in many for record in few)
 
 
 def test_draws_depend_on_the_seed_and_not_on_other_questions():

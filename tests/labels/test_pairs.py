@@ -14,7 +14,7 @@ def grade(steps, gold):
 
 
 def sample(question, index, text, correct):
-    steps = [f"{text} {line}" for line in range(1 + text % 4)] + [f"#### {'1' if correct else '0'}"]
+    steps = [f"{text} {line}" for line in range(1 + text % 4)] + [f"#### {int(correct)}"]
     return dict(
         question_id=f"q{question}",
         sample_id=index,
@@ -35,7 +35,7 @@ def sample_sets(draw):
 
 @st.composite
 def labelled_sets(draw):
-    """Samples, and step records of some with the traces at the switch, as a backward scan leaves them."""
+    """Samples, and step records of some with the traces at the switch of the labels."""
     samples = draw(sample_sets())
     records = []
     for s in samples:
@@ -108,11 +108,8 @@ def test_targets_are_spread_like_drafts():
     samples = [sample(0, i, i, i < 6) for i in range(12)]
     for count in (1, 3, 6):
         pairs = global_pairs(samples, count, 0, grade)
-        assert (
-            len({tuple(p["target"]) for p in pairs})
-            == len({tuple(p["draft"]) for p in pairs})
-            == count
-        )
+        for side in ("target", "draft"):
+            assert len({tuple(p[side]) for p in pairs}) == count
 
 
 @given(labelled_sets(), st.sampled_from([0, 1, 3]), st.integers(0, 3), st.booleans(), st.randoms())
@@ -189,6 +186,22 @@ def test_failed_continuations_of_the_bad_prefix_become_drafts():
         (["a", "b", "c", "#### 0"], 0, ["r", "#### 1"]),
         (["a", "v"], 0, ["r", "#### 1"]),
     ]
+
+
+@given(st.integers(1, 6), st.integers(0, 3))
+def test_greedy_drafts_are_paired_first(greedy, seed):
+    samples = [sample(0, i, i, correct=i == 0) for i in range(7)]
+    samples[greedy]["policy"] = "greedy"
+    records = [
+        record(sample_id=i, completions=samples[i]["steps"], labels=labels, first_error=0)
+        for i in range(1, 7)
+        for labels in [[0] * len(samples[i]["steps"])]
+    ]
+    for pairs in (
+        global_pairs(samples, 1, seed, grade),
+        local_pairs(records, samples, 1, seed, False, grade),
+    ):
+        assert [p["draft"] for p in pairs] == [samples[greedy]["steps"]]
 
 
 def test_drafts_without_a_known_target_and_right_drafts_give_no_pairs():

@@ -1,4 +1,4 @@
-"""pass@k, votes and curves over the number of samples."""
+"""Votes, and curves over the number of samples."""
 
 import collections
 import itertools
@@ -9,21 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glore_jax.labels.selection import majority_vote, pass_at_k, rerank_curves, weighted_vote
-
-
-@pytest.mark.parametrize("n", range(1, 8))
-def test_pass_at_k_against_all_subsets(n):
-    for c, k in itertools.product(range(n + 1), range(1, n + 1)):
-        subsets = list(itertools.combinations([True] * c + [False] * (n - c), k))
-        assert pass_at_k(n, c, k) == pytest.approx(np.mean([any(s) for s in subsets]))
-
-
-def test_pass_at_k_of_many_samples_and_misuse():
-    assert pass_at_k(10000, 1, 5000) == pytest.approx(0.5)
-    for args in [(4, 1, 5), (4, 1, 0), (4, 5, 1), (4, -1, 1)]:
-        with pytest.raises(ValueError):
-            pass_at_k(*args)
+from glore_jax.labels.selection import majority_vote, rerank_curves, weighted_vote
 
 
 def test_votes():
@@ -35,7 +21,7 @@ def test_votes():
     assert majority_vote(["b", "a", "a"], canonical=str) == "a"
     assert weighted_vote(["3", "4", "4"], [0.9, 0.4, 0.4]) == "3"
     assert weighted_vote(["3", "4", "4.0"], [0.7, 0.4, 0.4]) == "4"
-    # 0.1 ten times is as much as 1.0: sums have no rounding error that depends on the order of the terms.
+    # 0.1 ten times is as much as 1.0: no rounding error depends on the order of the terms.
     assert weighted_vote([*["3"] * 10, "2"], [*[0.1] * 10, 1.0]) == "3"
     for weights in ([0.5], [0.5, float("nan")]):
         with pytest.raises(ValueError):
@@ -44,15 +30,12 @@ def test_votes():
 
 @given(st.lists(st.sampled_from(["1", "2", "2.0", "3", "x", None]), max_size=12))
 def test_majority_is_a_most_frequent_number(answers):
-    votes = collections.Counter(float(a) for a in answers if a not in ("x", None))
+    numbers = [float(a) for a in answers if a not in ("x", None)]
+    votes = collections.Counter(numbers)
     winner = majority_vote(answers)
     assert (winner is None) == (not votes)
     if votes:
-        ties = [
-            float(a)
-            for a in answers
-            if a not in ("x", None) and votes[float(a)] == max(votes.values())
-        ]
+        ties = [number for number in numbers if votes[number] == max(votes.values())]
         assert float(winner) == ties[0]
 
 

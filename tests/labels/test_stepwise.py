@@ -23,35 +23,29 @@ class AnyTask(Task):
 TASK = AnyTask({})
 
 
+SUM = ["2+3 = <<2+3=5>>5"]
+
+
 @pytest.mark.parametrize(
     "prefix, continuation, plain, consistent",
     [
-        (["2+3 = <<2+3=5>>5"], ["5*2 = <<5*2=10>>10", "#### 10"], True, True),
-        (
-            ["2+3 = <<2+3=6>>6"],
-            ["2+3 = 5, 5*2 = <<5*2=10>>10", "#### 10"],
-            True,
-            False,
-        ),  # solved afresh
-        (
-            ["1+1 = <<1+1=2>>2"],
-            ["12-2.5 = 9.5, 9.5+0.5 = 10", "#### 10"],
-            True,
-            False,
-        ),  # 2 in 12 is no use
-        (
-            ["2+3 = <<2+3=5>>5.0"],
-            ["$5.00*2 = 10", "#### 10"],
-            True,
-            True,
-        ),  # equal numbers, other texts
+        (SUM, ["5*2 = <<5*2=10>>10", "#### 10"], True, True),
+        # Solved afresh: the wrong 6 is not used.
+        (["2+3 = <<2+3=6>>6"], ["2+3 = 5, 5*2 = <<5*2=10>>10", "#### 10"], True, False),
+        # The 2 in 12 is no use of 2.
+        (["1+1 = <<1+1=2>>2"], ["12-2.5 = 9.5, 9.5+0.5 = 10", "#### 10"], True, False),
+        # Equal numbers, other texts.
+        (["2+3 = <<2+3=5>>5.0"], ["$5.00*2 = 10", "#### 10"], True, True),
         (["5*2 = <<5*2=10>>10"], ["#### 10"], True, True),
         (["4*2 = <<4*2=8>>8"], ["#### 10"], True, False),
-        (["Let us think."], ["#### 10"], True, True),  # no result that could be used
+        # No result that could be used.
+        (["Let us think."], ["#### 10"], True, True),
         ([], ["#### 10"], True, True),
-        (["2+3 = <<2+3=5>>5"], ["5*2 = <<5*2=10>>10", "#### 11"], False, False),
-        (["2+3 = <<2+3=5>>5"], ["5*2 = <<5*2=10>>10"], False, False),  # cut off before the answer
-        (["#### 10"], [], False, False),  # the prefix's own answer proves nothing
+        (SUM, ["5*2 = <<5*2=10>>10", "#### 11"], False, False),
+        # Cut off before the answer.
+        (SUM, ["5*2 = <<5*2=10>>10"], False, False),
+        # The prefix's own answer proves nothing.
+        (["#### 10"], [], False, False),
         (["#### 10"], ["So it is 10."], False, False),
     ],
 )
@@ -61,7 +55,7 @@ def test_verifies(prefix, continuation, plain, consistent):
 
 
 def label(schedule, correct, hits, rng=None):
-    """Labels of a draft whose cut c has hits[c - 1] of K; outcomes arrive in the order that `rng` likes."""
+    """Labels of a draft whose cut c has hits[c - 1] of K; `rng` chooses the order of outcomes."""
     labeller = StepLabeller(len(hits) + 1, correct, K, schedule)
     tried, running = [], []
     while not labeller.done:
@@ -90,7 +84,8 @@ def test_backward_labels_equal_full_labels(draft, seed):
     last_hit = max((c for c in range(1, len(hits) + 1) if hits[c - 1]), default=0)
     assert tried_back == ([] if correct else list(range(len(hits), max(last_hit, 1) - 1, -1)))
 
-    # From the definition: good if a rollout of this prefix or of a later one, or the draft itself, succeeds.
+    # From the definition: good if a rollout of this prefix or of a later one, or the draft itself,
+    # succeeds.
     raw = [h > 0 for h in hits] + [correct]
     assert full.labels == [int(any(raw[i:])) for i in range(len(raw))]
     assert full.first_error == (full.labels.index(0) if 0 in full.labels else -1)
@@ -114,7 +109,7 @@ def test_evidence_and_sources(draft, schedule):
 
 @given(drafts)
 def test_bisect(draft):
-    """Few prefixes; the labels of `full` wherever no prefix fails before one that hits, and never better ones."""
+    """Few prefixes; never better labels than `full`, and its own if no failure precedes a hit."""
     correct, hits = draft
     full, _ = label("full", correct, hits)
     half, tried = label("bisect", correct, hits)
@@ -162,13 +157,8 @@ def test_backward_waits_for_an_outcome_and_then_stops():
     assert result.labels == [1, 1, 1, 0, 0] and result.first_error == 3
     assert result.tries == [0, 0, 2, 8, 0]
     assert result.source == ["propagated", "propagated", "rollout", "rollout", "graded"]
-    assert hit_rates(result.hits, result.tries, 8) == [
-        None,
-        None,
-        None,
-        0.0,
-        None,
-    ]  # 1 of 2 is no rate
+    # 1 of 2 is no rate.
+    assert hit_rates(result.hits, result.tries, 8) == [None, None, None, 0.0, None]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -187,13 +177,8 @@ def test_misuse_is_refused():
     with pytest.raises(ValueError, match="not running"):
         labeller.record(2, 0, 8)
     assert [labeller.next_cut(), labeller.next_cut(), labeller.next_cut()] == [2, 1, None]
-    for hits, tries in [
-        (0, 7),
-        (3, 2),
-        (-1, 8),
-        (9, 9),
-        (0, 0),
-    ]:  # (0, 7): a bad label needs all 8 failures
+    # (0, 7): a bad label needs all 8 failures.
+    for hits, tries in [(0, 7), (3, 2), (-1, 8), (9, 9), (0, 0)]:
         with pytest.raises(ValueError, match="hits of"):
             labeller.record(2, hits, tries)
     labeller.record(2, 0, 8)

@@ -4,6 +4,7 @@ import random
 from types import SimpleNamespace
 
 import hypothesis
+import jax
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 from glore_jax.errors import UserError
 from glore_jax.stages import pretrain
 from glore_jax.tasks.chains import corpus, splits
-from glore_jax.tasks.chains.problem import difficulty_of
+from glore_jax.tasks.chains.difficulty import difficulty_of
 from glore_jax.tasks.chains.slips import slip
 
 DIFFICULTY = ConfigDict(
@@ -99,7 +100,8 @@ def batches(tokenizer):
 
 
 def same(a, b) -> bool:
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(np.array_equal(x, y) for x, y in pairs)
 
 
 def test_a_batch_is_a_function_of_its_number(batches, tokenizer):
@@ -117,7 +119,7 @@ def test_another_seed_gives_other_batches(batches, tokenizer):
 
 def test_phases_say_which_batches_are_drawn_when(batches):
     kinds = [
-        {(3, 64): "short", (2, 256): "long"}[batches[n]["tokens"].shape]
+        {(3, 64): "short", (2, 256): "long"}[batches[n].tokens.shape]
         for n in range(len(batches))
     ]
     assert len(kinds) == 40
@@ -130,39 +132,40 @@ def test_phases_say_which_batches_are_drawn_when(batches):
 
 def test_rows_hold_whole_documents(batches, tokenizer):
     batch = batches[30]
-    for tokens, segments in zip(batch["tokens"], batch["segments"]):
+    for tokens, segments in zip(batch.tokens, batch.segments):
         for segment in range(1, segments.max() + 1):
             document = tokens[segments == segment].tolist()
             assert document[0] == tokenizer.bos_id and document[-1] == tokenizer.eos_id
             text = tokenizer.decode(document)
             assert text.count("Correction:\n") == 1 and text.count("####") == 2
-    assert (batch["segments"] > 0).mean() > 0.5
+    assert (batch.segments > 0).mean() > 0.5
 
 
 def test_the_end_of_a_document_has_its_whole_weight(batches, tokenizer):
     for n in (3, 30):
         batch = batches[n]
-        ends = batch["targets"] == tokenizer.eos_id
-        assert ends.any() and (batch["weights"][ends] == 1.0).all()
-        at = batch["segments"] > 0
-        assert (batch["weights"][~at] == 0).all() and len(
-            np.unique(batch["weights"][at])
+        ends = batch.targets == tokenizer.eos_id
+        assert ends.any() and (batch.weights[ends] == 1.0).all()
+        at = batch.segments > 0
+        assert (batch.weights[~at] == 0).all() and len(
+            np.unique(batch.weights[at])
         ) > 2  # 0, faint, whole
 
 
 def documents_of(batch):
     """Each document's slice of (tokens, labels, label weights)."""
-    for row, segments in enumerate(batch["segments"]):
+    for row, segments in enumerate(batch.segments):
         for segment in range(1, segments.max() + 1):
             at = segments == segment
-            yield tuple(batch[k][row][at] for k in ("tokens", "labels", "label_weights"))
+            arrays = (batch.tokens, batch.labels, batch.label_weights)
+            yield tuple(array[row][at] for array in arrays)
 
 
 def test_labels_lie_on_judged_tokens_alone(batches, tokenizer):
     """Right up to a slip and wrong after it; nothing on questions, corrections and padding."""
     batch = batches[30]
-    assert not batch["label_weights"][batch["segments"] == 0].any()
-    assert not batch["labels"][batch["label_weights"] == 0].any()
+    assert not batch.label_weights[batch.segments == 0].any()
+    assert not batch.labels[batch.label_weights == 0].any()
     for tokens, labels, weights in documents_of(batch):
         judged = weights > 0
         text, draft = tokenizer.decode(tokens.tolist()), tokenizer.decode(tokens[judged].tolist())
@@ -182,7 +185,7 @@ def test_a_slip_and_the_ends_of_lines_count_more(batches, tokenizer):
         assert np.array_equal(weights, expected)
         slips += len(wrong) > 0
     assert slips
-    assert batches[30]["judging"].tolist() == [0.5, 0.5] and not batches[3]["judging"].any()
+    assert batches[30].judging.tolist() == [0.5, 0.5] and not batches[3].judging.any()
 
 
 def test_own_drafts_are_read_in_the_wanted_shares(tokenizer):

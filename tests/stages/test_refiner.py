@@ -74,7 +74,7 @@ def test_the_loss_lies_on_the_target_only(data, monkeypatch, attention):
         return SimpleNamespace(plan=SimpleNamespace(fill=0.5)), 0
 
     def fit(ctx, name, model, batches, loss, section):
-        return SimpleNamespace(model=model, steps=3, metrics={"loss": 1.0})
+        return SimpleNamespace(model=model, updates=3, metrics={"loss": 1.0})
 
     monkeypatch.setattr(models, "load_base", lambda ctx: base)
     monkeypatch.setattr(training, "make_batches", make_batches)

@@ -14,9 +14,8 @@ class FiveProblems(Task):
 
     def load(self, split):
         self._check_split(split)
-        train, dev = self._hold_out(
-            [Problem(f"five-{i}", "?", str(i)) for i in range(5)], default=2
-        )
+        five = [Problem(f"five-{i}", "?", str(i)) for i in range(5)]
+        train, dev = self._hold_out(five, default=2)
         return self._take({"train": train, "dev": dev, "nothing": []}[split], split)
 
 
@@ -35,10 +34,16 @@ def test_split_steps():
         "#### 2",
     ]
     assert TASK.split_steps(" \n") == []
-    assert TASK.split_steps("a\n#### 3\nand so on\n#### 4") == [
-        "a",
-        "#### 3",
-    ]  # nothing is read after the answer
+    # Nothing is read after the answer.
+    assert TASK.split_steps("a\n#### 3\nand so on\n#### 4") == ["a", "#### 3"]
+
+
+@given(st.text(st.sampled_from("ab1 #\t\n\r\u2028") | st.characters(), max_size=40))
+def test_steps_read_again_are_the_same(text):
+    steps = TASK.split_steps(text)
+    assert TASK.split_steps("\n".join(steps)) == steps
+    assert all(step and step == step.strip() and "\n" not in step for step in steps)
+    assert not any(step.startswith("####") for step in steps[:-1])
 
 
 @pytest.mark.parametrize(
@@ -161,10 +166,8 @@ def test_hold_out_and_limit():
     assert ids("dev", dev_size=1) == ["five-4"]
     assert len(ids("train", dev_size=0)) == 5
     limit = {"train": 2, "dev": 0}
-    assert ids("train", limit=limit) == ["five-0", "five-1"] and ids("dev", limit=limit) == [
-        "five-3",
-        "five-4",
-    ]
+    assert ids("train", limit=limit) == ["five-0", "five-1"]
+    assert ids("dev", limit=limit) == ["five-3", "five-4"]
     assert len(ids("dev", limit={"dev": 99})) == 2
 
 

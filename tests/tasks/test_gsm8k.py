@@ -35,6 +35,10 @@ def folder(tmp_path):
     return folder
 
 
+def urls(site):
+    return {file: f"{site}/{file}.jsonl" for file in ("train", "test")}
+
+
 def load(split, folder, **config):
     return Gsm8kTask({"data_dir": str(folder), "dev_size": 10, **config}).load(split)
 
@@ -78,18 +82,18 @@ def test_default_dev_size_needs_enough_rows(folder):
         Gsm8kTask({"data_dir": folder}).load("train")
 
 
+NO_ANSWER_LINE = "does not end with a line '#### NUMBER'"
+
+
 @pytest.mark.parametrize(
     "line, message",
     [
         ('{"question": "Why?"}', "the field 'answer' is missing"),
         ('{"question": " ", "answer": "#### 1"}', "the field 'question' is missing"),
         ('{"question": "Why?", "answer": 5}', "the field 'answer' is missing or not a text"),
-        ('{"question": "Why?", "answer": "It is 5."}', "does not end with a line '#### NUMBER'"),
-        (
-            '{"question": "Why?", "answer": "#### 5\\nDone."}',
-            "does not end with a line '#### NUMBER'",
-        ),
-        ('{"question": "Why?", "answer": "#### five"}', "does not end with a line '#### NUMBER'"),
+        ('{"question": "Why?", "answer": "It is 5."}', NO_ANSWER_LINE),
+        ('{"question": "Why?", "answer": "#### 5\\nDone."}', NO_ANSWER_LINE),
+        ('{"question": "Why?", "answer": "#### five"}', NO_ANSWER_LINE),
         ('{"question": "Why?"', "not valid JSON"),
         ('["Why?"]', "expected a JSON object"),
     ],
@@ -114,23 +118,16 @@ def test_missing_file_empty_file_unknown_split(folder):
 
 
 def test_tfds_gives_the_same_problems_in_the_same_order(folder, tmp_path, serve, monkeypatch):
-    url = serve(folder)
-    monkeypatch.setattr(
-        catalog, "_URLS", {file: f"{url}/{file}.jsonl" for file in ("train", "test")}
-    )
+    monkeypatch.setattr(catalog, "_URLS", urls(serve(folder)))
     for split in Gsm8kTask.splits:
         through_tfds = load(split, "", tfds_dir=tmp_path / "tfds")
         assert through_tfds == load(split, folder)
 
 
 def test_tfds_names_a_malformed_row(folder, tmp_path, serve, monkeypatch):
-    (folder / "train.jsonl").write_text(
-        json.dumps(TRAIN[0]) + '\n{"question": "Why?", "answer": "#### x"}\n'
-    )
-    url = serve(folder)
-    monkeypatch.setattr(
-        catalog, "_URLS", {file: f"{url}/{file}.jsonl" for file in ("train", "test")}
-    )
+    bad = '{"question": "Why?", "answer": "#### x"}'
+    (folder / "train.jsonl").write_text(f"{json.dumps(TRAIN[0])}\n{bad}\n")
+    monkeypatch.setattr(catalog, "_URLS", urls(serve(folder)))
     with pytest.raises(UserError, match="TFDS gsm8k train row 1: the field 'answer'"):
         load("train", "", tfds_dir=tmp_path / "tfds")
 
@@ -138,7 +135,6 @@ def test_tfds_names_a_malformed_row(folder, tmp_path, serve, monkeypatch):
 def test_failed_download_says_to_pass_a_folder(tmp_path, serve, no_retries, monkeypatch):
     url = serve(tmp_path)
     monkeypatch.setattr(catalog, "_URLS", {"train": f"{url}/none.jsonl"})
-    with pytest.raises(
-        UserError, match=r"gsm8k_in_order: .*; pass a folder .* --config\.task\.data_dir"
-    ):
+    message = r"gsm8k_in_order: .*; pass a folder .* --config\.task\.data_dir"
+    with pytest.raises(UserError, match=message):
         load("train", "", tfds_dir=tmp_path / "tfds")

@@ -15,7 +15,7 @@ a_step = st.text("0123456789+-*/= abc", min_size=1, max_size=8)
 
 
 class Merging(Characters):
-    """Has tokens for pairs: what a text becomes depends on what it is joined to, as with any real vocabulary."""
+    """Has tokens for pairs: what a text becomes depends on what it is joined to, as anywhere."""
 
     pairs = ("5\n", "\n5", "=5", "10")
 
@@ -47,10 +47,9 @@ def test_solution(tokenizer, steps, ended):
     if ended:
         assert tokens[-1] == tokenizer.eos_id
     for i, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
-        inner = i < len(steps) - 1 or not ended
-        assert tokens[start:end] == (
-            prompts.step(steps[i]) if inner else [*tokenizer.encode(steps[i]), tokenizer.eos_id]
-        )
+        closing = ended and i == len(steps) - 1
+        last_step = [*tokenizer.encode(steps[i]), tokenizer.eos_id]
+        assert tokens[start:end] == (last_step if closing else prompts.step(steps[i]))
     # A prefix of a solution, and the trunk of a rollout, are exactly its first tokens.
     for keep in range(len(steps)):
         assert prompts.solution(steps[:keep], ended=False)[0] == tokens[: ([0, *ends])[keep]]
@@ -109,9 +108,8 @@ def test_refine(bad):
     assert tokens.count(TOKENIZER.bad_id) == (bad is not None)
     # But for the mark, a draft has the tokens it has as a prefix of a solution.
     unmarked = [t for t in tokens if t != TOKENIZER.bad_id]
-    assert unmarked == PROMPTS.question("2+3?") + PROMPTS.solution(draft, ended=False)[
-        0
-    ] + TOKENIZER.encode(SEPARATOR)
+    question, (solution, _) = PROMPTS.question("2+3?"), PROMPTS.solution(draft, ended=False)
+    assert unmarked == question + solution + TOKENIZER.encode(SEPARATOR)
 
 
 def test_refine_from_steps_that_stand_already():

@@ -59,19 +59,29 @@ def test_rows_become_problems(tmp_path):
     assert {(p.solution, p.facts) for p in problems.values()} == {((), None)}
 
 
+def test_worked_solutions_from_equations(tmp_path):
+    """Rows whose equation does not come to their answer stay without one."""
+    odd = row(3, Equation="( 1.0 + 1.0 )")
+    folder = write(tmp_path / "svamp", [*ROWS[:3], odd, *ROWS[4:]])
+    problems = all_problems(folder, worked="equation")
+    assert problems["svamp-made-2"].solution == ("2 + 2 = <<2+2=4>>4", "#### 4")
+    assert problems["svamp-made-3"].solution == ()
+    with pytest.raises(UserError, match="task.worked is 'all': choose none or equation"):
+        load("train", folder, worked="all")
+
+
 def test_splits_are_disjoint_and_complete(folder):
     parts = {split: [p.id for p in load(split, folder)] for split in SvampTask.splits}
     assert {split: len(ids) for split, ids in parts.items()} == {"train": 50, "dev": 20, "test": 30}
-    assert sorted(id for ids in parts.values() for id in ids) == sorted(
-        f"svamp-made-{i}" for i in range(100)
-    )
+    everyone = sorted(f"svamp-made-{i}" for i in range(100))
+    assert sorted(id for ids in parts.values() for id in ids) == everyone
 
 
 def test_splits_depend_on_ids_alone(folder, tmp_path):
     other = write(tmp_path / "other", [row(i, Body="Else", Answer=1) for i in reversed(range(100))])
     for split in SvampTask.splits:
         assert [p.id for p in load(split, folder)] == [p.id for p in load(split, other)]
-    # Fixed by value, because runs made with different versions must agree on what a test problem is.
+    # Fixed by value: runs of different versions must agree on what a test problem is.
     first = ["svamp-made-61", "svamp-made-78", "svamp-made-15"]
     assert [p.id for p in load("test", folder, limit={"test": 3})] == first
 
@@ -101,9 +111,8 @@ def test_malformed_rows_are_named(tmp_path, serve, bad, message):
 
 
 def test_not_a_list_of_rows(tmp_path):
-    with pytest.raises(
-        UserError, match=r"SVAMP\.json: expected a JSON list of problems, found dict"
-    ):
+    message = r"SVAMP\.json: expected a JSON list of problems, found dict"
+    with pytest.raises(UserError, match=message):
         load("train", write(tmp_path / "svamp", {"rows": ROWS}))
     with pytest.raises(UserError, match="row 0: the field 'ID' is missing"):
         load("train", write(tmp_path / "svamp", ["text"]))
@@ -140,17 +149,19 @@ def test_tfds_names_a_malformed_row(tmp_path, serve):
 
 
 def test_failed_download_says_to_pass_a_folder(tmp_path, serve, no_retries):
-    with pytest.raises(
-        UserError, match=r"svamp_glore: .*404.*; pass a folder .* --config\.task\.data_dir"
-    ):
+    message = r"svamp_glore: .*404.*; pass a folder .* --config\.task\.data_dir"
+    with pytest.raises(UserError, match=message):
         load("train", "", url=serve(tmp_path) + "/SVAMP.json", tfds_dir=tmp_path / "tfds")
 
 
 def test_published_url_is_the_default(monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        svamp.tfds_source, "read", lambda make, split, advice: asked.append(make()) or []
-    )
+
+    def read(make_builder, split, advice):
+        asked.append(make_builder())
+        return []
+
+    monkeypatch.setattr(svamp.tfds_source, "read", read)
     with pytest.raises(UserError):
         SvampTask({}).load("train")
     assert asked[0]._url == svamp.PUBLISHED_URL

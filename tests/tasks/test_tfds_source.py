@@ -51,9 +51,9 @@ def test_data_are_prepared_once(make, monkeypatch):
 
 def test_files_are_array_records(make):
     folder = tfds_source.prepare(make, "").data_path
-    assert {f.name.split(".")[1].split("-")[0] for f in folder.glob("glore_test_rows-*")} == {
-        "array_record"
-    }
+    # Such as glore_test_rows-train.array_record-00000-of-00001.
+    kinds = {f.name.split(".")[1].split("-")[0] for f in folder.glob("glore_test_rows-*")}
+    assert kinds == {"array_record"}
 
 
 def test_failure_is_one_line_with_advice_and_leaves_nothing_prepared(make, monkeypatch):
@@ -64,10 +64,8 @@ def test_failure_is_one_line_with_advice_and_leaves_nothing_prepared(make, monke
         patch.setattr(Made, "before", fail)
         with pytest.raises(UserError) as e:
             read(make)
-    assert (
-        str(e.value)
-        == "cannot prepare the TFDS data set glore_test_rows: no network; pass a folder"
-    )
+    message = "cannot prepare the TFDS data set glore_test_rows: no network; pass a folder"
+    assert str(e.value) == message
     assert read(make) == ROWS  # the next run starts afresh
 
 

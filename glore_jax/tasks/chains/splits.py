@@ -1,11 +1,21 @@
-"""Which problems belong to which split: decided by the text of the question, so that no two splits can share one."""
+"""Which problems belong to which split.
+
+The text of the question decides, so that no two splits can share one. Its hash falls into a bucket:
+
+    bucket    0 ..... 9    10 11 12    13     14 15
+    split     corpus       train       dev    test
+
+The corpus is what pretrains the packaged base. `test_templates` takes all buckets: its templates
+occur in no other split.
+"""
 
 import hashlib
 import random
 
-from glore_jax.tasks.chains.generate import Chain, Difficulty, draw_chain
+from glore_jax.tasks.chains.chain import Chain
+from glore_jax.tasks.chains.difficulty import Difficulty
+from glore_jax.tasks.chains.generate import draw_chain
 
-# Of 16 buckets of the question's hash: the corpus that pretrains the base has 10, the task's splits share the rest.
 BUCKETS = {
     "corpus": range(0, 10),
     "train": range(10, 13),
@@ -17,11 +27,15 @@ SPLITS = ("train", "dev", "test", "test_templates")
 
 
 def bucket(question: str) -> int:
+    """0 to 15, from the question's text alone."""
     return hashlib.sha256(question.encode()).digest()[0] % 16
 
 
 def draw_for(split: str, rng: random.Random, difficulty: Difficulty) -> Chain:
-    """One problem of `split`. `test_templates` has only held-out templates, every other split only the rest."""
+    """One problem of `split`, or of "corpus".
+
+    `test_templates` has only held-out templates, every other split only the rest.
+    """
     while True:
         chain = draw_chain(rng, difficulty, held_out=split == "test_templates")
         if bucket(chain.question) in BUCKETS[split]:
@@ -29,8 +43,14 @@ def draw_for(split: str, rng: random.Random, difficulty: Difficulty) -> Chain:
 
 
 def draw_split(split: str, count: int, seed: int, difficulty: Difficulty) -> list[Chain]:
-    """`count` different problems; problem i depends only on (split, seed, difficulty, the problems before it)."""
-    chains, seen, index = [], set(), 0
+    """`count` different problems.
+
+    Problem i depends only on (split, seed, difficulty, the problems before it), so that a larger
+    split begins with a smaller one. ValueError if there are not that many.
+    """
+    chains: list[Chain] = []
+    seen: set[str] = set()
+    index = 0
     while len(chains) < count:
         chain = draw_for(split, random.Random(f"chains {split} {seed} {index}"), difficulty)
         index += 1

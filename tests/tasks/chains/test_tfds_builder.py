@@ -4,7 +4,7 @@ import pytest
 
 from configs import tiny
 from glore_jax.errors import UserError
-from glore_jax.tasks.chains import builder, splits
+from glore_jax.tasks.chains import splits, tfds_builder
 from glore_jax.tasks.chains.task import ChainsTask
 
 
@@ -23,35 +23,33 @@ def test_prepared_problems_equal_drawn_ones(tmp_path):
 
 
 def test_data_are_drawn_once(tmp_path, monkeypatch):
-    first = builder.load(make_config(tmp_path), "dev")
+    first = tfds_builder.load(make_config(tmp_path), "dev")
     monkeypatch.setattr(splits, "draw_split", lambda *_: pytest.fail("drawn again"))
-    assert builder.load(make_config(tmp_path), "dev") == first
-    assert (
-        len(ChainsTask(make_config(tmp_path, limit=dict(dev=5))).load("dev")) == 5
-    )  # a limit is no other dataset
+    assert tfds_builder.load(make_config(tmp_path), "dev") == first
+    # A limit is no other dataset.
+    limited = ChainsTask(make_config(tmp_path, limit=dict(dev=5)))
+    assert len(limited.load("dev")) == 5
 
 
 @pytest.mark.parametrize(
     "change", [dict(seed=2), dict(steps=(2, 3)), dict(distractors=0.0), dict(size=dict(dev=9))]
 )
 def test_other_knobs_are_another_dataset_beside_the_first(tmp_path, change):
-    first = builder.load(make_config(tmp_path), "dev")
-    other = builder.load(make_config(tmp_path, **change), "dev")
+    first = tfds_builder.load(make_config(tmp_path), "dev")
+    other = tfds_builder.load(make_config(tmp_path, **change), "dev")
     assert other == ChainsTask(make_config(**change)).load("dev") != first
     assert len(list((tmp_path / "chains_glore").iterdir())) == 2
 
 
 def test_empty_split_is_left_out(tmp_path):
     config = make_config(tmp_path, size=dict(test=0))
-    assert len(builder.load(config, "dev")) == 12
+    assert len(tfds_builder.load(config, "dev")) == 12
     with pytest.raises(UserError, match="split 'test' is empty"):
         ChainsTask(config).load("test")
 
 
 def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(
-        UserError,
-        match="cannot prepare the TFDS data set chains_glore: .*leave --config.task.data_dir empty",
-    ):
-        builder.load(make_config(tmp_path / "file"), "dev")
+    message = "cannot prepare the TFDS data set chains_glore: .*leave --config.task.data_dir empty"
+    with pytest.raises(UserError, match=message):
+        tfds_builder.load(make_config(tmp_path / "file"), "dev")
