@@ -10,7 +10,7 @@ help:
 	@echo "make quickstart   train and evaluate the whole system on the embedded task, in $(RUN)"
 	@echo "make smoke        every stage once, very small, in runs/smoke"
 	@echo "make test         all tests; PYTEST_ARGS='tests/tasks -k chains' for some"
-	@echo "make lint         ruff, check only; make format: let it rewrite"
+	@echo "make lint         ruff and mypy, check only; make format: let ruff rewrite"
 	@echo "make clean        remove the environment and what tools left behind; runs/ stays"
 
 quickstart: $(VENV)/.installed
@@ -25,6 +25,7 @@ test: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check --quiet .
+	$(VENV)/bin/python -m mypy
 
 format: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check --fix .
@@ -43,5 +44,5 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

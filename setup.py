@@ -12,7 +12,10 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["glore_jax", "glore_jax.*"]),
-    package_data={"glore_jax": ["assets/tiny_base/*"]},
+    package_data={
+        "glore_jax": ["assets/tiny_base/*", "py.typed"],
+        "glore_jax.report": ["static/*", "templates/*"],
+    },
     entry_points={"console_scripts": ["glore = glore_jax.main:cli"]},
     install_requires=[
         "jax>=0.10",

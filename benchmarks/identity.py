@@ -11,8 +11,9 @@ import json
 
 from benchmarks import jobs
 from benchmarks.rollouts import NoTokenizer
-from glore_jax.models import hf, llama
+from glore_jax.models import hf_import, llama
 from glore_jax.models.model import Model
+from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine, Fork, Job
 from glore_jax.sampling.tokens import Sampling
 
@@ -25,17 +26,17 @@ def main() -> None:
     parser.add_argument("--job", required=True)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     flags = parser.parse_args()
-    job, config = jobs.read(flags.job), hf.read_config(flags.model)
-    graphdef, _ = llama.abstract(config, dtype=flags.dtype, unroll=True)
-    params = hf.load_policy_params(flags.model, config, dtype=flags.dtype)
+    job, config = jobs.read(flags.job), hf_import.read_config(flags.model)
+    graphdef, shapes = llama.abstract(
+        config, dtype=flags.dtype, param_dtype=flags.dtype, unroll=True
+    )
+    params = hf_import.read_weights(flags.model, shapes)
 
-    def texts(backwards: bool, **shape) -> dict:
-        engine = Engine(
-            Model(graphdef, params, config, NoTokenizer(config.vocab_size)),
-            max_trunk=job.cuts[-1],
-            max_new=job.new,
-            **shape,
-        )
+    policy = Model(graphdef, params, config, NoTokenizer(config.vocab_size))
+
+    def texts(backwards: bool, groups: int, slots: int, shelves: int, round_steps: int) -> dict:
+        capacity = Capacity(groups, slots, shelves, max_trunk=job.cuts[-1], max_new=job.new)
+        engine = Engine(policy, capacity, round_steps=round_steps)
         work = []
         for i, row in enumerate(job.rows):
             forks = [Fork(c, cut=c, rollout=j) for c in job.cuts for j in range(job.k)]
@@ -47,7 +48,7 @@ def main() -> None:
         )
         return {(j.question_id, f): c.tokens for j in done for f, c in j.completions.items()}
 
-    first = texts(False, groups=16, slots=32, round_steps=16)
+    first = texts(False, groups=16, slots=32, shelves=1, round_steps=16)
     second = texts(True, groups=6, slots=10, shelves=2, round_steps=7)
     pairs = [(first[k], second[k]) for k in first]
     same = [

@@ -18,7 +18,7 @@ import time
 
 from benchmarks.pods import read_config
 from benchmarks.schedules import by_draft, compare, read_drafts
-from glore_jax import storage
+from glore_jax import parquet, records
 from glore_jax.labels.stepwise import SCHEDULES
 from glore_jax.sampling.engine import Completion, Stats
 from glore_jax.stages import generation, labelling, models
@@ -123,17 +123,16 @@ def main() -> None:
     list(engine.run(first[:64], sampling))
 
     before, start, cpu = dataclasses.replace(engine.stats), time.perf_counter(), time.process_time()
-    records = [job.record() for job in engine.run(read_jobs(), sampling)]
-    storage.write_part(
-        flags.out, 0, sorted(records, key=lambda r: (r["question_id"], r["sample_id"]))
-    )
+    labelled = [job.record() for job in engine.run(read_jobs(), sampling)]
+    labelled.sort(key=lambda r: (r["question_id"], r["sample_id"]))
+    records.write_part(flags.out, 0, labelled, records.LabelledDraft)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
 
     line = {
         "engine": flags.engine,
         "dtype": config.model.dtype,
         "schedule": schedule,
-        "drafts": len(records),
+        "drafts": len(labelled),
         "k": c.k,
         "rollouts": engine.stats.forks - before.forks,
         "tokens": engine.stats.tokens - before.tokens,
@@ -142,7 +141,7 @@ def main() -> None:
     }
     if flags.against:
         one, other = (
-            by_draft(storage.read_records(folder)) for folder in (flags.out, flags.against)
+            by_draft(parquet.read_records(folder)) for folder in (flags.out, flags.against)
         )
         line["disagreement"] = round(compare(one, other)["disagreement"], 4)
     print(json.dumps(line), flush=True)

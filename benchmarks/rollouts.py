@@ -36,31 +36,27 @@ def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
     """Runs `job` with this package's engine: one trunk a row, its cuts as forks."""
     import jax
 
-    from glore_jax.models import hf, llama
+    from glore_jax.models import hf_import, llama
     from glore_jax.models.model import Model
-    from glore_jax.sampling.budget import token_bytes
+    from glore_jax.sampling.budget import Capacity, token_bytes
+    from glore_jax.sampling.cpu.lanes import Lanes
     from glore_jax.sampling.engine import Engine, Fork, Job
-    from glore_jax.sampling.lanes import Lanes
     from glore_jax.sampling.tokens import Sampling
 
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda name, seconds, **_: compiled.append(seconds) if "compile" in name else None
     )
-    config = hf.read_config(model)
-    graphdef, _ = llama.abstract(config, dtype=dtype, unroll=not flags.scanned)
-    params = hf.load_policy_params(model, config, dtype=dtype)
+    config = hf_import.read_config(model)
+    graphdef, shapes = llama.abstract(
+        config, dtype=dtype, param_dtype=dtype, unroll=not flags.scanned
+    )
+    params = hf_import.read_weights(model, shapes)
     longest, groups = job.cuts[-1], -(-flags.groups // flags.lanes)
+    policy = Model(graphdef, params, config, NoTokenizer(config.vocab_size))
+    capacity = Capacity(groups, flags.slots, shelves=1, max_trunk=longest, max_new=job.new)
     engine = Lanes(
-        Engine(
-            Model(graphdef, params, config, NoTokenizer(config.vocab_size)),
-            groups=groups,
-            slots=flags.slots,
-            max_trunk=longest,
-            max_new=job.new,
-            round_steps=flags.round_steps,
-        )
-        for _ in range(flags.lanes)
+        Engine(policy, capacity, round_steps=flags.round_steps) for _ in range(flags.lanes)
     )
     sampling = Sampling(jobs.TEMPERATURE, max_new=job.new)
 

@@ -12,7 +12,7 @@ import json
 import time
 
 from benchmarks.pods import read_config
-from glore_jax import storage
+from glore_jax import parquet
 from glore_jax.labels.stepwise import SCHEDULES
 from glore_jax.stages import generation, labelling, models, rollout
 from glore_jax.stages.context import Context
@@ -20,7 +20,7 @@ from glore_jax.stages.context import Context
 
 def read_drafts(ctx: Context, count: int) -> list[dict]:
     """The first `count` drafts with a step that stage `rollout` would label, read from the work directory."""
-    samples = storage.read_records(ctx.folder("sample", "records"))
+    samples = parquet.read_records(ctx.folder("sample", "records"))
     drafts, _ = rollout.drafts_of(samples, ctx.config)
     return [d for d in drafts if d["steps"]][:count]
 

@@ -1,20 +1,25 @@
-"""Tokens a second of a student's training step, here and in PyTorch, taken in turns; prints one line of JSON.
+"""Tokens a second of a student's training step, here and in PyTorch, taken in turns.
 
-    python -m benchmarks.training --config=configs/tiny.py [--rounds=5] [--steps=4] [--microbatches=8]
-    python -m benchmarks.training --config=configs/gsm8k_llama2_7b.py --model=b1 --rows=8 --row_length=2048 [--remat=none] [--kernel=xla]
+    python -m benchmarks.training --config=configs/tiny.py [--rounds=5] [--steps=4]
+        [--microbatches=8]
+    python -m benchmarks.training --config=configs/gsm8k_llama2_7b.py --model=b1 --rows=8
+        --row_length=2048 [--remat=none] [--kernel=xla]
 
-Both start from the weights of `config.model.base` and take the same steps on the same packed batches of `config.student.sft`, with
-AdamW, clipping and the same learning rates: the losses that the line holds show it. Each round times `steps` steps of one, then as
-many of the other, after a round that is not counted (XLA compiles in it); `ratio` is the median over the rounds, and `cpu_ratio` that
-of the processor time of a step, which says more on a shared machine.
+Prints one line of JSON. Both start from the weights of `config.model.base` and take the same steps
+on the same packed batches of `config.student.sft`, with AdamW, clipping and the same learning
+rates: the losses that the line holds show it. Each round times `steps` steps of one, then as many
+of the other, after a round that is not counted (XLA compiles in it); `ratio` is the median over the
+rounds, and `cpu_ratio` that of the processor time of a step, which says more on a shared machine.
 
-The first line is the quickstart's student in float32. The second is for one accelerator: a model of `benchmarks.jobs` and rows of
-random texts of it, three a row, of which the second half is the target; parameters are float32 and products bfloat16, by autocast in
-PyTorch. `utilisation` is the share of the chip's published bfloat16 FLOP/s that the model's FLOPs take, what is computed again not
-counted.
+The first command is the quickstart's student in float32. The second is for one accelerator: a model
+of `benchmarks.jobs` and rows of random texts of it, three a row, of which the second half is the
+target; parameters are float32 and products bfloat16, by autocast in PyTorch. `utilisation` is the
+share of the chip's published bfloat16 FLOP/s that the model's FLOPs take, what is computed again
+not counted.
 
-In PyTorch it is `LlamaForCausalLM` of transformers, run eagerly, with `scaled_dot_product_attention` and the fused AdamW; its
-batches are made before the clock starts. Here they are made as the training loop makes them.
+In PyTorch it is `LlamaForCausalLM` of transformers, run eagerly, with
+`scaled_dot_product_attention` and the fused AdamW; its batches are made before the clock starts.
+Here they are made as the training loop makes them.
 """
 
 import argparse
@@ -31,19 +36,21 @@ from benchmarks.pods import read_config
 
 
 def glore(base, batches, section, mesh) -> Callable[[range], list[float]]:
-    """Takes the steps of a range with this package's training step and gives back their losses."""
+    """Takes the steps of a range with this package's training update; gives back their losses."""
     from glore_jax.parallel import mesh as meshes
-    from glore_jax.training import loop, losses
-    from glore_jax.training.batches import ahead
+    from glore_jax.training import losses, update
+    from glore_jax.training.prefetch import prefetch
 
-    setup = loop.setup(base, losses.language_loss, section, len(batches), mesh)
-    state = [base.params, setup.init(base.params)]
+    setup = update.setup(base, losses.language_loss, section, len(batches), mesh)
+    state = setup.init(base.params)
 
     def run(steps: range) -> list[float]:
+        nonlocal state  # the one before is donated
         found = []
-        with contextlib.closing(ahead(lambda n: meshes.feed(batches[n], mesh), steps)) as fed:
+        fed = prefetch(lambda n: meshes.shard_batch(batches[n], mesh), steps)
+        with contextlib.closing(fed):
             for batch in fed:
-                *state[:], metrics = setup.step(*state, batch)
+                state, metrics = setup.update(state, batch)
                 found.append(metrics["loss"])
         return [float(loss) for loss in found]
 
@@ -72,12 +79,13 @@ def pytorch(
     optimizer = torch.optim.AdamW(
         model.parameters(), betas=(0.9, 0.95), weight_decay=section.weight_decay, fused=True
     )
-    made = [
-        {k: torch.from_numpy(v).to(device) for k, v in batches[n].items()}
-        for n in range(len(batches))
-    ]
-    for batch in made:
-        batch.update({k: batch[k].long() for k in ("tokens", "positions", "targets")})
+
+    def on_device(batch) -> dict[str, torch.Tensor]:
+        arrays = {name: array for name, array in vars(batch).items() if array is not None}
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        return tensors | {k: tensors[k].long() for k in ("tokens", "positions", "targets")}
+
+    made = [on_device(batches[n]) for n in range(len(batches))]
 
     def step(n: int) -> float:
         batch = made[n]
@@ -168,12 +176,15 @@ def examples_for(ctx, base, flags, steps: int) -> list:
     prompts = ctx.prompts(base)
     return [
         language_example(prompts.question(d["question"]), prompts.solution(d["steps"])[0])
-        for d in student.first_set(ctx, ctx.task.load("train"))
+        for d in student.first_solutions(ctx, ctx.task.load("train"))
     ]
 
 
 def measure(runs: dict[str, Callable], rounds: int, steps: int) -> tuple[dict, dict, dict]:
-    """Wall seconds and processor seconds of each round, and the losses of all steps, by the names of `runs`."""
+    """Wall seconds and processor seconds of each round, and the losses of all steps.
+
+    Each by the names of `runs`.
+    """
     wall, cpu, loss = ({name: [] for name in runs} for _ in range(3))
     for number in range(rounds + 1):
         for name, run in runs.items():
@@ -192,8 +203,8 @@ def ratios(seconds: dict[str, list[float]]) -> list[float]:
 
 def main() -> None:
     flags = read_flags()
-    # Before anything loads OpenMP: PyTorch's idle threads would spin, and on a machine with other work take the time of those that
-    # have something to do.
+    # Before anything loads OpenMP: PyTorch's idle threads would spin, and on a machine with other
+    # work take the time of those that have something to do.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU both need room
     import jax

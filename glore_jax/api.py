@@ -12,6 +12,7 @@ from glore_jax.models import attention, hf, llama, reward
 from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.parallel import mesh as meshes
+from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine, Fork, Job
 from glore_jax.sampling.scoring import score_steps
 from glore_jax.sampling.tokens import Sampling
@@ -58,14 +59,14 @@ class Policy:
         bos = [] if self.tokenizer.bos_id is None else [self.tokenizer.bos_id]
         trunks = [bos + self.tokenizer.encode(p) for p in prompts]
         slots = min(samples, 8)
-        engine = Engine(
-            self.model,
+        capacity = Capacity(
             groups=max(1, min(len(trunks), 64 // slots)),
             slots=slots,
+            shelves=1,
             max_trunk=max(map(len, trunks)),
             max_new=max_new,
-            seed=seed,
         )
+        engine = Engine(self.model, capacity, seed=seed)
         jobs = [
             Job(p, t, [Fork(len(t), sample=i) for i in range(samples)])
             for p, t in zip(prompts, trunks, strict=True)

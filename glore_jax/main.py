@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         code, reason = 0, ""
         run(argv)
     except Exception as e:
-        processes.may_be_an_echo()
+        processes.wait_for_peer_loss()
         code, reason = _verdict(e)
         if code == 1:
             traceback.print_exc()
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
         code, reason = 130, "interrupted; the same command goes on from here"
     if code > 1:
         command.end(reason, code)
-    processes.leave(
+    processes.announce_exit(
         code, reason.partition(";")[0]
     )  # what went wrong; what to do about it is said here
     return code

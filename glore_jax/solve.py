@@ -43,7 +43,7 @@ def solve(workdir, text: str) -> dict:
     from glore_jax.labels.metrics import first_error
     from glore_jax.sampling.engine import Fork, Job
     from glore_jax.sampling.tokens import Sampling
-    from glore_jax.stages import evaluate, generation, models, rewards
+    from glore_jax.stages import generation, models, refinements, rewards
     from glore_jax.stages.context import Context
 
     file = storage.path(workdir) / "config.json"
@@ -77,7 +77,7 @@ def solve(workdir, text: str) -> dict:
     refiner = models.load_policy(ctx, "refiner", "hf")
 
     def refine(at):
-        begun = evaluate.kept(ctx.config, draft, at)
+        begun = refinements.kept_prefix(ctx.config, draft, at)
         trunk = ctx.prompts(refiner).refine(text, draft, at, begun)
         return begun + write(refiner, trunk, ctx.config.refiner.max_new, both_ways)
 

@@ -1,11 +1,13 @@
-"""Every test runs on the CPU, with eight fake devices for meshes. Set before JAX is imported."""
+"""Every test runs on the CPU, with eight fake devices for meshes, and with shapes checked.
+
+Set before JAX is imported, and before the package is.
+"""
 
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ.setdefault(
-    "NPROC", "16"
-)  # fewer threads than fake devices deadlock jax 0.10 on a small machine
+# Fewer threads than fake devices deadlock jax 0.10 on a small machine.
+os.environ.setdefault("NPROC", "16")
 os.environ["XLA_FLAGS"] = " ".join(
     (
         os.environ.get("XLA_FLAGS", ""),
@@ -15,13 +17,27 @@ os.environ["XLA_FLAGS"] = " ".join(
     )
 )
 
+import jaxtyping  # noqa: E402
+
+# Rooms whose functions are held to the shapes in their signatures, whenever a test calls them.
+SHAPES_CHECKED = (
+    # one room a line
+    "glore_jax.models",
+    "glore_jax.sampling",
+    "glore_jax.training",
+)
+jaxtyping.install_import_hook(SHAPES_CHECKED, "beartype.beartype")  # before they are imported
+
 import finished_run  # noqa: E402
 import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """The work directory of a miniature run of all stages; `compiled` beside it holds its programs. Tests only read it."""
+    """The work directory of a miniature run of all stages; `compiled` beside it holds its programs.
+
+    Tests only read it.
+    """
     folder = tmp_path_factory.mktemp("finished")
     with open(folder / "log.txt", "w") as log:
         code = finished_run.start_run(folder / "work", folder / "compiled", log).wait(timeout=600)

@@ -27,20 +27,24 @@ def environment(devices: int = 1) -> dict[str, str]:
 def together(
     count: int, arguments, devices: int = 1, log: pathlib.Path | None = None, **variables: str
 ):
-    """Starts `python *arguments(address, index)` `count` times and yields the processes, text pipes for what they print; a pipe
-    holds only so much, so with `log` the output of process N goes to the end of the file `log`/N.txt instead. Whatever happens
-    inside, all are gone afterwards."""
-    address, processes = free_address(), []
+    """Starts `python *arguments(address, index)` `count` times and yields the processes.
+
+    They have text pipes for what they print. A pipe holds only so much, so with `log` the output of
+    process N goes to the end of the file `log`/N.txt instead. Whatever happens inside, all are gone
+    afterwards.
+    """
+    address = free_address()
+    processes = []
     for index in range(count):
-        with (
-            open(log / f"{index}.txt", "a")
-            if log
-            else contextlib.nullcontext(subprocess.PIPE) as out
-        ):
-            command = [sys.executable, *map(str, arguments(address, index))]
-            errors = subprocess.STDOUT if log else subprocess.PIPE
-            options = {"env": environment(devices) | variables, "cwd": ROOT, "text": True}
-            processes.append(subprocess.Popen(command, stdout=out, stderr=errors, **options))
+        command = [sys.executable, *map(str, arguments(address, index))]
+        options = {"env": environment(devices) | variables, "cwd": ROOT, "text": True}
+        if log is None:
+            pipe = subprocess.PIPE
+            processes.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, **options))
+            continue
+        with open(log / f"{index}.txt", "a") as file:
+            both = {"stdout": file, "stderr": subprocess.STDOUT}
+            processes.append(subprocess.Popen(command, **both, **options))
     try:
         yield processes
     finally:

@@ -6,7 +6,7 @@ import pytest
 from tiny_llama import forward
 
 import glore_jax
-from glore_jax import api, storage
+from glore_jax import api, parquet
 from glore_jax.errors import UserError
 from glore_jax.models import hf, llama
 
@@ -19,7 +19,7 @@ def policy(finished):
 @pytest.fixture(scope="module")
 def prompts(finished):
     """Three questions of the test split, the longest one first, so that any two with it make an engine of one shape."""
-    rows = storage.read_records(finished / "evaluate" / "test" / "drafts")
+    rows = parquet.read_records(finished / "evaluate" / "test" / "drafts")
     return sorted((r["question"] + "\n" for r in rows[:3]), key=len, reverse=True)
 
 
@@ -85,8 +85,8 @@ def test_a_text_beyond_the_context_is_refused(policy, prompts):
 
 @pytest.mark.parametrize("kind", ["orm", "sorm"])
 def test_step_scores_are_those_of_the_evaluation(finished, kind):
-    drafts = storage.read_records(finished / "evaluate" / "test" / "drafts")
-    stored = storage.read_records(finished / "evaluate" / "test" / "scores" / kind)[: len(drafts)]
+    drafts = parquet.read_records(finished / "evaluate" / "test" / "drafts")
+    stored = parquet.read_records(finished / "evaluate" / "test" / "scores" / kind)[: len(drafts)]
     model = glore_jax.load_reward_model(finished / kind / "hf")
     for draft, row in list(zip(drafts, stored, strict=True))[:3]:
         scores = model.step_scores(draft["question"], draft["steps"])

@@ -7,9 +7,10 @@ import sys
 import fake_stages
 import pytest
 
+from configs import tiny
 from glore_jax import pipeline, stages
-from glore_jax.config import default
 from glore_jax.errors import UserError
+from glore_jax.pipeline import execution
 
 ALL = ["student", "sample", "rollout", "report"]
 
@@ -18,8 +19,8 @@ ALL = ["student", "sample", "rollout", "report"]
 def run(tmp_path, monkeypatch, capsys):
     """run(only, **overrides) -> (names that ran, lines printed). `run.write` replaces the bodies of stages, `run.config` is the config."""
     monkeypatch.setattr(stages, "__path__", list(stages.__path__))
-    monkeypatch.setattr(stages, "NAMES", stages.NAMES)
-    monkeypatch.setattr(pipeline, "_prepare_jax", lambda workdir: None)
+    monkeypatch.setattr(stages, "STAGES", stages.STAGES)
+    monkeypatch.setattr(execution, "prepare_jax", lambda workdir: None)
 
     def write(**bodies):
         fake_stages.write(tmp_path / "stages", **bodies)
@@ -187,7 +188,7 @@ def test_goes_on_in_the_same_folder_after_a_failure(run):
 
 def test_seconds_add_up_over_restarts(run, monkeypatch):
     clock = iter(range(0, 10_000, 100))  # every look at it is 100 s later
-    monkeypatch.setattr(pipeline.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(execution.time, "monotonic", lambda: next(clock))
     run.write(student="if not ctx.folder('go').exists():\n    raise RuntimeError\nreturn {}")
     with pytest.raises(RuntimeError):
         run(("student",))
@@ -275,8 +276,7 @@ def test_unknown_stage(run):
 def test_pretrain_runs_alone_and_only_if_the_config_has_it(run):
     with pytest.raises(UserError, match="the config has no pretrain, which stage pretrain needs"):
         run(("pretrain",))
-    config = default()
-    config.name, config.pretrain = "base", {"steps": 3}
+    config = tiny.get_config("base")
     assert pipeline.run(config, run.workdir) == ["pretrain"]
 
 

@@ -1,5 +1,7 @@
-"""A run of two processes, one of which is told to end and later killed, goes on with four and ends with the files of a run of one that
-was left alone."""
+"""A run of two processes, one of which is told to end and later killed, goes on with four.
+
+It ends with the files of a run of one process that was left alone.
+"""
 
 import functools
 import json
@@ -14,14 +16,17 @@ from finished_run import figures, same
 from glore_jax import storage
 from glore_jax.parallel import processes
 
-FIRST, MIDDLE = "student/round-0", "orm/plain"  # trainings
+# Trainings.
+FIRST = "student/round-0"
+MIDDLE = "orm/plain"
 
 
 @pytest.fixture(scope="module")
 def several_run(finished, tmp_path_factory):
     """The work directory of the run; what process N printed is in `N.txt` beside it."""
     folder = tmp_path_factory.mktemp("several")
-    flags = ["--config=configs/tiny.py:smoke", f"--workdir={folder / 'work'}", *finished_run.FLAGS]
+    work = folder / "work"
+    flags = ["--config=configs/tiny.py:smoke", f"--workdir={work}", *finished_run.FLAGS]
     cache = finished_run.keeping(finished.parent / "compiled")
 
     def arguments(count, address, index):
@@ -29,7 +34,10 @@ def several_run(finished, tmp_path_factory):
         return "-m", "glore_jax.main", *flags, *joining
 
     def signalled(training, number):
-        """Exit codes and outputs of two processes, the second of which gets the signal once it shows the bar of `training`."""
+        """Exit codes and outputs of two processes.
+
+        The second gets the signal once it shows the bar of `training`.
+        """
         logs = [folder / f"{i}.txt" for i in range(2)]
         with several.together(2, functools.partial(arguments, 2), log=folder, **cache) as run:
             while all(p.poll() is None for p in run) and f"{training}:" not in logs[1].read_text():
@@ -38,16 +46,18 @@ def several_run(finished, tmp_path_factory):
             return [p.wait() for p in run], [log.read_text() for log in logs]
 
     codes, texts = signalled(FIRST, signal.SIGTERM)
-    assert codes == [130, 130] and all("the same command goes on" in text for text in texts), texts
-    assert len(list((folder / "work" / FIRST / "checkpoints").glob("[0-9]*"))) == 1
+    assert codes == [130, 130], texts
+    assert all("the same command goes on" in text for text in texts), texts
+    assert len(list((work / FIRST / "checkpoints").glob("[0-9]*"))) == 1
     codes, (text, _) = signalled(MIDDLE, signal.SIGKILL)
-    assert codes == [processes.LOST, -signal.SIGKILL] and "Traceback" not in text, text
+    assert codes == [processes.EXIT_PEER_LOST, -signal.SIGKILL], text
+    assert "Traceback" not in text, text
     line = "glore: process 1 is gone: killed, or its machine is down; this process ends too. "
     assert text.splitlines()[-1].startswith(line), text
     with several.together(4, functools.partial(arguments, 4), log=folder, **cache) as run:
         codes = [p.wait() for p in run]
     assert codes == [0] * 4, "".join((folder / f"{i}.txt").read_text() for i in range(4))
-    return folder / "work"
+    return work
 
 
 def test_records_are_those_of_one_process(finished, several_run):
@@ -55,16 +65,14 @@ def test_records_are_those_of_one_process(finished, several_run):
 
 
 def losses(workdir):
-    counts = {
-        s: json.loads((workdir / s / "manifest.json").read_text())["counts"]
-        for s in ("student", "orm", "sorm", "refiner")
-    }
-    trained = [
-        *counts["student"]["rounds"],
-        *counts["orm"].values(),
-        counts["sorm"],
-        counts["refiner"],
-    ]
+    """Of every training, in the order of the stages."""
+
+    def counts(stage):
+        return json.loads((workdir / stage / "manifest.json").read_text())["counts"]
+
+    student = counts("student")["rounds"]
+    orm = counts("orm").values()
+    trained = [*student, *orm, counts("sorm"), counts("refiner")]
     return [t["loss"] for t in trained]
 
 
@@ -75,5 +83,5 @@ def test_losses_and_figures_are_those_of_one_process(finished, several_run):
 
 def test_the_processes_shared_what_was_generated(several_run):
     """A part each, as far as there are some; process 0 says how many questions it had."""
-    work = storage.read_json(several_run / "evaluate" / "test" / "samples" / "work.json")
+    work = storage.read_json(several_run / "evaluate" / "work" / "test" / "samples.json")
     assert work["items"] == 4  # of 6, in parts of 4

@@ -7,7 +7,7 @@ import shutil
 import finished_run
 import pytest
 
-from glore_jax import solve, storage
+from glore_jax import parquet, solve, storage
 
 
 @dataclasses.dataclass
@@ -24,7 +24,7 @@ class Case:
 @pytest.fixture(scope="module")
 def case(finished, tmp_path_factory) -> Case:
     def records(name):
-        return storage.read_records(finished / "evaluate" / "test" / name)
+        return parquet.read_records(finished / "evaluate" / "test" / name)
 
     drafts, scores = records("drafts"), [r["scores"] for r in records("scores/sorm")]
     mark = storage.read_json(finished / "config.json")["config"]["evaluate"]["mark"]

@@ -1,8 +1,9 @@
-"""A training run of twelve steps of the tiny LLaMA, on any mesh. As a program, one process of it:
+"""A training run of twelve updates of the tiny LLaMA, on any mesh. As a program, one process of it:
 
     python tiny_run.py FOLDER DATA,FSDP,TENSOR ADDRESS COUNT INDEX
 
-Process 1 gets SIGTERM after step 5, and only process 0's clock says that it is time to save. Ends with exit code 130.
+Process 1 gets SIGTERM after update 5, and only process 0's clock says that it is time to save.
+Ends with exit code 130.
 """
 
 import os
@@ -11,16 +12,17 @@ import signal
 import sys
 
 from glore_jax.parallel import processes
+from glore_jax.training.metrics import Writer
 
-STEPS, SIGNALLED = 12, 5
+UPDATES = 12
+SIGNALLED = 5
 
 
-class Events:
-    """In place of the TensorBoard writer: `rows`, what was written by step."""
-
-    events = None
+class Events(Writer):
+    """In place of the TensorBoard writer: `rows`, what was written by update."""
 
     def __init__(self):
+        self.events = None
         self.rows = {}
 
     def scalars(self, values, step):
@@ -29,7 +31,7 @@ class Events:
 
     @property
     def losses(self):
-        return {step: values["loss"] for step, values in self.rows.items()}
+        return {update: values["loss"] for update, values in self.rows.items()}
 
 
 def counting():
@@ -40,9 +42,10 @@ def counting():
 
 
 def train(folder, sizes, devices=None, stop_after=None, save_seconds=600.0):
-    """(parameters, losses by step) of what was missing of the run in `folder`, on a mesh of those sizes.
+    """(parameters, losses by update) of what was missing of the run in `folder`.
 
-    This process gets SIGTERM after `stop_after` steps; KeyboardInterrupt then has the losses as its argument.
+    It trains on a mesh of those sizes. This process gets SIGTERM after `stop_after` updates;
+    KeyboardInterrupt then has the losses as its argument.
     """
     import jax
     from tiny_llama import model
@@ -54,16 +57,16 @@ def train(folder, sizes, devices=None, stop_after=None, save_seconds=600.0):
 
     start = model(seed=1)
     mesh = meshes.make_mesh(*sizes, devices)
-    params = jax.device_put(
-        jax.tree.map(lambda x: x * 0.2, start.params), meshes.param_shardings(start.params, mesh)
-    )
-    config, writer = training(1e-2, 1e-3, 8, 6), Events()
+    small = jax.tree.map(lambda x: x * 0.2, start.params)
+    params = jax.device_put(small, meshes.param_shardings(start.params, mesh))
+    config = training(1e-2, 1e-3, 8, 6)
     config.save_seconds = save_seconds
+    writer = Events()
     batches = Batches(counting(), batch_size=8, row_length=16, epochs=6, seed=0, row_multiple=8)
-    assert len(batches) == STEPS
+    assert len(batches) == UPDATES
 
-    def on_step(step, params):
-        if step == stop_after:
+    def on_update(update, params):
+        if update == stop_after:
             os.kill(os.getpid(), signal.SIGTERM)
 
     try:
@@ -76,7 +79,7 @@ def train(folder, sizes, devices=None, stop_after=None, save_seconds=600.0):
             folder=pathlib.Path(folder),
             name="tiny",
             writer=writer,
-            on_step=on_step,
+            on_update=on_update,
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(writer.losses) from None
@@ -95,4 +98,4 @@ if __name__ == "__main__":
             save_seconds=0.0 if first else 1e9,
         )
     except KeyboardInterrupt:
-        processes.leave(130, "interrupted")
+        processes.announce_exit(130, "interrupted")

@@ -1,7 +1,6 @@
 """Text to tokens and back, by a `tokenizers` tokenizer in a Hugging Face folder."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from typing import Any
 
 import tokenizers
@@ -12,6 +11,8 @@ from glore_jax.errors import UserError
 from glore_jax.tasks.prompts import BAD
 
 _ROLES = ("bos", "eos", "pad")
+# Which files say what begins, ends and pads a text; the first that says so is believed.
+_SOURCES = ("tokenizer_config.json", "special_tokens_map.json", "config.json")
 
 
 class Tokenizer:
@@ -36,86 +37,96 @@ class Tokenizer:
         backend.no_truncation()  # some tokenizer.json files cut at 512 tokens, or pad
         backend.no_padding()
         self._backend = backend
+        # Ids may have gaps, so the largest counts, not how many there are.
         self.vocab_size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
-        self.bos_id, self.eos_id = bos_id, eos_id
+        self.bos_id = bos_id
+        self.eos_id = eos_id
         self.pad_id = eos_id if pad_id is None else pad_id
-        self.bad_id = backend.token_to_id(BAD)
+        self.bad_id: int | None = backend.token_to_id(BAD)
 
     @classmethod
-    def load(cls, folder: epath.PathLike) -> Tokenizer:
-        """Reads `tokenizer.json`, and which tokens begin, end and pad a text from the first that says so:
-        `tokenizer_config.json`, `special_tokens_map.json`, `config.json`.
+    def load(cls, folder: epath.PathLike) -> "Tokenizer":
+        """Reads `tokenizer.json`, and which tokens begin, end and pad a text.
+
+        The first of `tokenizer_config.json`, `special_tokens_map.json` and `config.json` that
+        names such a token decides.
 
         Raises:
-          UserError: no `tokenizer.json`, a malformed file, no end of text, or an unknown special token.
+          UserError: no `tokenizer.json`, a malformed file, no end of text, or an unknown special
+            token.
         """
         folder = storage.path(folder)
-        file = folder / "tokenizer.json"
-        if not file.exists():
-            if (folder / "tokenizer.model").exists():
-                raise UserError(
-                    f"{folder}: has tokenizer.model but no tokenizer.json; convert it with transformers: "
-                    "AutoTokenizer.from_pretrained(FOLDER, use_fast=True).save_pretrained(FOLDER)"
-                )
-            raise UserError(f"{file}: no such file; a model folder needs its tokenizer.json")
-        text = storage.read_text(file)
-        try:
-            backend = tokenizers.Tokenizer.from_str(text)
-        except Exception as error:  # the library raises plain Exception
-            raise UserError(f"{file}: not a tokenizer: {error}") from error
-
-        names = ("tokenizer_config.json", "special_tokens_map.json", "config.json")
-        said = [
-            (folder / name, _object(folder / name)) for name in names if (folder / name).exists()
-        ]
+        backend = _read_backend(folder)
+        files = [folder / name for name in _SOURCES]
+        said = [(file, _read_object(file)) for file in files if file.exists()]
         ids = {role: _find(backend, role, said) for role in _ROLES}
-        if ids["eos"] is None:
+        eos_id = ids["eos"]
+        if eos_id is None:
             raise UserError(
                 f"{folder}: no end-of-text token; set eos_token in its tokenizer_config.json"
             )
-        return cls(backend, bos_id=ids["bos"], eos_id=ids["eos"], pad_id=ids["pad"])
+        return cls(backend, bos_id=ids["bos"], eos_id=eos_id, pad_id=ids["pad"])
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`. Nothing is added around it; special tokens written in it become their ids."""
+        """Token ids of `text`, with nothing around it; special tokens in it become their ids."""
         return self._backend.encode(text, add_special_tokens=False).ids
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: Iterable[int]) -> str:
         """Text of `ids`, without the marks of begin, end and padding; `[BAD]` stays."""
         silent = (self.bos_id, self.eos_id, self.pad_id)
-        return self._backend.decode([i for i in ids if i not in silent], skip_special_tokens=False)
+        heard = [i for i in ids if i not in silent]
+        return self._backend.decode(heard, skip_special_tokens=False)
 
-    def with_token(self, token: str) -> Tokenizer:
-        """A tokenizer that also knows the special `token`, under the next free id; `self` stays as it is."""
+    def with_token(self, token: str) -> "Tokenizer":
+        """A tokenizer that also knows the special `token`, under the next free id.
+
+        `self` stays as it is.
+        """
         backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
         backend.add_special_tokens([tokenizers.AddedToken(token, special=True, normalized=False)])
         return Tokenizer(backend, bos_id=self.bos_id, eos_id=self.eos_id, pad_id=self.pad_id)
 
     def save(self, folder: epath.PathLike) -> None:
-        """Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json` for transformers."""
+        """Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`."""
         folder = storage.path(folder)
         ids = {"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id}
-        named = {
-            f"{role}_token": self._backend.id_to_token(i)
-            for role, i in ids.items()
-            if i is not None
+        special: dict[str, Any] = {
+            f"{role}_token": self._backend.id_to_token(token_id)
+            for role, token_id in ids.items()
+            if token_id is not None
         }
-        special: dict[str, Any] = dict(named)
         if self.bad_id is not None:
             special["additional_special_tokens"] = [BAD]
+        config = {
+            # The class of transformers that takes tokenizer.json as it is; LlamaTokenizer rebuilds
+            # it by its own rules.
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            **special,
+        }
         storage.write_text(folder / "tokenizer.json", self._backend.to_str(pretty=True))
         storage.write_json(folder / "special_tokens_map.json", special)
-        storage.write_json(
-            folder / "tokenizer_config.json",
-            {
-                # The class that takes tokenizer.json as it is; LlamaTokenizer rebuilds it by its own rules.
-                "tokenizer_class": "PreTrainedTokenizerFast",
-                "clean_up_tokenization_spaces": False,
-                **special,
-            },
-        )
+        storage.write_json(folder / "tokenizer_config.json", config)
 
 
-def _object(file: epath.Path) -> dict[str, Any]:
+def _read_backend(folder: epath.Path) -> tokenizers.Tokenizer:
+    file = folder / "tokenizer.json"
+    if not file.exists():
+        if (folder / "tokenizer.model").exists():
+            raise UserError(
+                f"{folder}: has tokenizer.model but no tokenizer.json; convert it with "
+                "transformers: AutoTokenizer.from_pretrained(FOLDER, use_fast=True)"
+                ".save_pretrained(FOLDER)"
+            )
+        raise UserError(f"{file}: no such file; a model folder needs its tokenizer.json")
+    text = storage.read_text(file)
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises plain Exception
+        raise UserError(f"{file}: not a tokenizer: {error}") from error
+
+
+def _read_object(file: epath.Path) -> dict[str, Any]:
     value = storage.read_json(file)
     if not isinstance(value, dict):
         raise UserError(f"{file}: expected a JSON object, found {type(value).__name__}")
@@ -125,25 +136,29 @@ def _object(file: epath.Path) -> dict[str, Any]:
 def _find(
     backend: tokenizers.Tokenizer, role: str, said: list[tuple[epath.Path, dict[str, Any]]]
 ) -> int | None:
-    """Id of the token in `role`, by the first file that names it, or None."""
-    for source, content in said:
-        token = content.get(f"{role}_token")
+    """Id of the token in `role` ("eos"), by the first file that names it, or None.
+
+    A file names it by text (`eos_token`) or by id (`eos_token_id`).
+    """
+    by_text, by_id = f"{role}_token", f"{role}_token_id"
+    for file, content in said:
+        token = content.get(by_text)
         if isinstance(token, dict):  # an AddedToken in full
             token = token.get("content")
         if token is not None:
             token_id = backend.token_to_id(token)
             if token_id is None:
-                raise UserError(
-                    f"{source}: {role}_token {token!r} is not in the vocabulary of tokenizer.json"
-                )
+                raise _unknown(file, by_text, token)
             return token_id
-        token_id = content.get(f"{role}_token_id")
+        token_id = content.get(by_id)
         if isinstance(token_id, list):  # several ends of text: the first is the plain one
             token_id = token_id[0] if token_id else None
         if token_id is not None:
             if backend.id_to_token(token_id) is None:
-                raise UserError(
-                    f"{source}: {role}_token_id {token_id} is not in the vocabulary of tokenizer.json"
-                )
+                raise _unknown(file, by_id, token_id)
             return token_id
     return None
+
+
+def _unknown(file: epath.Path, key: str, value: Any) -> UserError:
+    return UserError(f"{file}: {key} {value!r} is not in the vocabulary of tokenizer.json")

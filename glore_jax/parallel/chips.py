@@ -9,9 +9,15 @@ GIB = 2**30
 class Chip:
     """Published peaks of one chip, and what the compiler leaves a program of its memory.
 
-    flops: dense bfloat16 FLOP/s. bandwidth: bytes/s of HBM. links: bytes/s over all links to its neighbours. memory: bytes.
-    host: shape of the chips of one VM of a large slice. accelerator: how such a VM calls itself. alone: the most chips of a slice that is one VM.
-    options: what the description of a slice needs beside its name.
+    Attributes:
+      flops: dense bfloat16 FLOP/s.
+      bandwidth: bytes/s of HBM.
+      links: bytes/s over all links to its neighbours.
+      memory: bytes that a program can use.
+      host: shape of the chips of one VM of a large slice.
+      accelerator: how such a VM calls itself.
+      alone: the most chips of a slice that is one VM.
+      options: what the description of a slice needs beside its name.
     """
 
     flops: float
@@ -21,14 +27,45 @@ class Chip:
     host: str
     accelerator: str
     alone: int
-    options: dict = dataclasses.field(default_factory=dict)
+    options: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 CHIPS = {
     "v4": Chip(
-        275e12, 1228e9, 300e9, 30.75 * GIB, "2x2x1", "v4-8", 4, {"chip_config_name": "megacore"}
+        flops=275e12,
+        bandwidth=1228e9,
+        links=300e9,
+        memory=30.75 * GIB,
+        host="2x2x1",
+        accelerator="v4-8",
+        alone=4,
+        options={"chip_config_name": "megacore"},
     ),
-    "v5e": Chip(197e12, 819e9, 200e9, 15.75 * GIB, "2x2", "v5litepod-4", 8),
-    "v5p": Chip(459e12, 2765e9, 600e9, 95.74 * GIB, "2x2x1", "v5p-8", 4),
-    "v6e": Chip(918e12, 1640e9, 448e9, 31.25 * GIB, "2x2", "v6e-4", 8),
+    "v5e": Chip(
+        flops=197e12,
+        bandwidth=819e9,
+        links=200e9,
+        memory=15.75 * GIB,
+        host="2x2",
+        accelerator="v5litepod-4",
+        alone=8,
+    ),
+    "v5p": Chip(
+        flops=459e12,
+        bandwidth=2765e9,
+        links=600e9,
+        memory=95.74 * GIB,
+        host="2x2x1",
+        accelerator="v5p-8",
+        alone=4,
+    ),
+    "v6e": Chip(
+        flops=918e12,
+        bandwidth=1640e9,
+        links=448e9,
+        memory=31.25 * GIB,
+        host="2x2",
+        accelerator="v6e-4",
+        alone=8,
+    ),
 }

@@ -1,10 +1,17 @@
-"""Several processes as one run: start, who am I, wait for the others.
+"""Several processes as one run: join, who am I, wait for the others, agree, end together.
 
-One process needs none of this, and then JAX is not even imported here: a run that has nothing to do ends in a second.
+One process needs none of this, and then JAX is not even imported here: a run that has nothing to
+do ends in a second.
 
-Invariants of a run of several processes. All start the same command. All read the same work directory. Process 0 alone writes
-what all share (manifests, reports, exports); everyone waits at a barrier before it reads what process 0 wrote. What depends on a
-clock, a signal or a disk is never decided by one process for itself: `Agreed`, `all_agree`. If one ends before its time, all end.
+Invariants of a run of several processes:
+
+* All start the same command, and all read the same work directory.
+* Process 0 alone writes what all share (manifests, reports, exports); everyone waits at a barrier
+  before it reads what process 0 wrote.
+* What depends on a clock, a signal or a disk is never decided by one process for itself, but with
+  `DelayedMaximum`, `maximum` or `all_agree`: collectives match by their order, so all processes
+  have to take the same way.
+* If one ends before its time, all end (`lifeline.py`).
 """
 
 import functools
@@ -12,43 +19,52 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any, SupportsInt
 
 from glore_jax.errors import UserError
-from glore_jax.parallel.lifeline import Lifeline, free_port, roll_call
+from glore_jax.parallel.lifeline import Lifeline, free_port, rendezvous
 
-TIMEOUT = 300  # seconds; a slice whose hosts boot together is complete well before
-LOST = 3  # exit code of a process that ends because another did
-ECHO = 3.0  # seconds in which the end of a process on any machine is known on all
+JOIN_SECONDS = 300  # a slice whose hosts boot together is complete well before
+EXIT_PEER_LOST = 3  # exit code of a process that ends because another did
+PEER_LOSS_SECONDS = 3.0  # by then the end of a process on any machine is known on all
 
 _several = False
 _lifeline: Lifeline | None = None
+
+
+# Joining.
 
 
 def initialize(
     coordinator: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
-    timeout: int = TIMEOUT,
+    timeout: int = JOIN_SECONDS,
 ) -> bool:
-    """Joins the other processes, if there are any to join; True if it did. Call it before any other use of JAX.
+    """Joins the other processes, if there are any to join; True if it did.
+
+    Call it before any other use of JAX.
 
     Args:
-      coordinator: `host:port` of process 0, default `$JAX_COORDINATOR_ADDRESS`. Without it, and without a TPU environment
-        that lists several hosts (`$TPU_WORKER_HOSTNAMES`), the run has one process.
-      num_processes, process_id: default `$JAX_NUM_PROCESSES`, `$JAX_PROCESS_ID`; what is still missing JAX asks its
-        environment for (Cloud TPU, Slurm, Open MPI, Kubernetes).
+      coordinator: `host:port` of process 0, default `$JAX_COORDINATOR_ADDRESS`. Without it, and
+        without a TPU environment that lists several hosts (`$TPU_WORKER_HOSTNAMES`), the run has
+        one process.
+      num_processes, process_id: default `$JAX_NUM_PROCESSES`, `$JAX_PROCESS_ID`; what is still
+        missing JAX asks its environment for (Cloud TPU, Slurm, Open MPI, Kubernetes).
       timeout: seconds to wait for the others.
 
     Raises:
-      UserError: the address is malformed, the numbers do not fit, or somebody does not come in time.
+      UserError: the address is malformed, the numbers do not fit, or somebody does not come in
+        time.
     """
     global _several
     coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
-    hosts = [h for h in os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",") if h]
+    hosts = [host for host in os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",") if host]
     if not coordinator and len(hosts) < 2:
         if num_processes is not None or process_id is not None:
             raise UserError(
-                "--num_processes and --process_id need --coordinator=HOST:PORT, the address of process 0"
+                "--num_processes and --process_id need --coordinator=HOST:PORT, "
+                "the address of process 0"
             )
         return False
     count = _number("num_processes", num_processes, "JAX_NUM_PROCESSES")
@@ -58,29 +74,46 @@ def initialize(
             f"process_id is {index}, num_processes is {count}: ids run from 0 to {count - 1}"
         )
     if coordinator and count is not None and index is not None:
-        _hold(roll_call(coordinator, count, index, timeout))
+        _watch_peers(rendezvous(coordinator, count, index, timeout))
+
+    _initialize_jax(coordinator, count, index, timeout)
+
     import jax
 
-    # JAX's own notice of pre-emption swallows SIGTERM for good, and only a training loop could ask it whether one came.
-    jax.config.update("jax_enable_preemption_service", False)
-    try:
-        jax.distributed.initialize(coordinator, count, index, initialization_timeout=timeout)
-    except (RuntimeError, ValueError) as e:  # JAX's run-time errors are RuntimeErrors
-        where = coordinator or "the coordinator of this TPU slice"
-        missing = f"not all {count} processes" if count else "not all processes"
-        reason = " ".join(str(e).split())[:300]
-        raise UserError(f"{missing} came together at {where} within {timeout} s: {reason}") from e
     _several = jax.process_count() > 1
-    if _several and not _lifeline:  # only JAX knew the numbers; its coordinator has the port now
-        port = largest(free_port() if jax.process_index() == 0 else 0)
-        # Several slices: each lists its own hosts only, and process 0 is where they look for each other.
+    if _several and not _lifeline:
+        # Only JAX knew the numbers. Its coordinator has the port now, so process 0 takes another.
+        port = maximum(free_port() if jax.process_index() == 0 else 0)
+        # Several slices: each lists its own hosts only, and process 0 is where they look for each
+        # other.
         named = coordinator or os.environ.get("MEGASCALE_COORDINATOR_ADDRESS") or hosts[0]
         host = named.rpartition(":")[0] or named
-        _hold(roll_call(f"{host}:{port}", jax.process_count(), jax.process_index(), timeout))
+        address = f"{host}:{port}"
+        _watch_peers(rendezvous(address, jax.process_count(), jax.process_index(), timeout))
     return True
 
 
+def _initialize_jax(
+    coordinator: str | None, count: int | None, index: int | None, timeout: int
+) -> None:
+    import jax
+
+    # JAX's own notice of pre-emption swallows SIGTERM for good, and only a training loop could ask
+    # it whether one came.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(coordinator, count, index, initialization_timeout=timeout)
+    except (RuntimeError, ValueError) as error:  # JAX's run-time errors are RuntimeErrors
+        where = coordinator or "the coordinator of this TPU slice"
+        missing = f"not all {count} processes" if count else "not all processes"
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{missing} came together at {where} within {timeout} s: {reason}"
+        ) from error
+
+
 def _number(name: str, value: int | None, variable: str) -> int | None:
+    """`value`, by default what the environment says, None if it says nothing."""
     text = os.environ.get(variable) if value is None else str(value)
     if text and not text.isdecimal():
         raise UserError(
@@ -89,39 +122,70 @@ def _number(name: str, value: int | None, variable: str) -> int | None:
     return int(text) if text else None
 
 
-def _hold(lifeline: Lifeline) -> None:
+def check_initialized() -> None:
+    """UserError if this is one host of several that were not started as one run.
+
+    Each of them would think it is process 0.
+    """
+    import jax
+
+    if jax.process_count() > 1 and not _several:
+        raise UserError(
+            f"this machine is one of {jax.process_count()} hosts: start the same command on all "
+            "of them with --coordinator=HOST:PORT"
+        )
+
+
+# Ending.
+
+
+def _watch_peers(lifeline: Lifeline) -> None:
     global _lifeline
     _lifeline = lifeline
-    _lifeline.watch(_lost)
+    lifeline.watch(_exit_after_peer)
 
 
-def _lost(loss: str) -> None:
-    """Ends this process from the lifeline's thread: its main thread may wait for the lost one for ever, deaf to everything."""
+def _exit_after_peer(loss: str) -> None:
+    """Ends this process, from the lifeline's thread, because another has ended.
+
+    The main thread may wait for the lost one for ever, deaf to everything.
+    """
     print(  # on a line of its own, whatever a progress bar has written
-        f"\nglore: {loss}; this process ends too. The same command on all machines goes on from here",
+        f"\nglore: {loss}; this process ends too. "
+        "The same command on all machines goes on from here",
         file=sys.stderr,
         flush=True,
     )
-    os._exit(LOST)
+    os._exit(EXIT_PEER_LOST)
 
 
-def leave(code: int, reason: str = "") -> None:
-    """The end of this process: the others hear of it, and end too if `code` is not 0. Nothing happens if it is the only one.
+def announce_exit(code: int, reason: str = "") -> None:
+    """Says that this process ends: the others hear of it, and end too if `code` is not 0.
 
-    With a `code` it does not return, for what Python does at its end would wait for the others. `reason`: one line for them.
+    With a `code` it does not return but exits at once, for what Python does at its end would wait
+    for the others. Nothing happens if this process is the only one.
+
+    Args:
+      code: exit code of this process.
+      reason: one line for the others.
     """
-    if _lifeline:
-        _lifeline.leave(f"ended with exit code {code}{reason and f' ({reason})'}" if code else "")
+    if _lifeline and code:
+        _lifeline.announce_exit(f"ended with exit code {code}{reason and f' ({reason})'}")
+    elif _lifeline:
+        _lifeline.announce_exit()
     if code and (_lifeline or _several):
         sys.stdout.flush()
         os._exit(code)
 
 
-def part() -> None:
-    """All have agreed to end here: waits for the others, after which nobody minds who ends first. No collective works any more."""
+def disconnect() -> None:
+    """Waits for the others, all of whom have agreed to end here; then nobody minds who ends first.
+
+    No collective works any more.
+    """
     global _lifeline
     if _lifeline:
-        _lifeline.rest()
+        _lifeline.ignore_losses()
         _lifeline = None
     if _several:
         import jax
@@ -129,24 +193,19 @@ def part() -> None:
         jax.distributed.shutdown()
 
 
-def may_be_an_echo() -> None:
-    """To be called with an error in hand: gives the lifeline time to say that it is the echo of another process's end, and to end
-    this one for that reason."""
+def wait_for_peer_loss() -> None:
+    """To be called with an error in hand that the end of another process may have caused.
+
+    Gives the lifeline time to hear of that end, and to end this process for that reason.
+    """
     if _lifeline:
-        time.sleep(ECHO)
+        time.sleep(PEER_LOSS_SECONDS)
 
 
-def check() -> None:
-    """UserError if this is one host of several that were not started as one run: each would think it is process 0."""
-    import jax
-
-    if jax.process_count() > 1 and not _several:
-        raise UserError(
-            f"this machine is one of {jax.process_count()} hosts: start the same command on all of them with --coordinator=HOST:PORT"
-        )
+# Who, and waiting.
 
 
-def alone() -> bool:
+def is_single() -> bool:
     """Whether the run has only this process."""
     return not _several
 
@@ -165,7 +224,7 @@ def is_main() -> bool:
     return index() == 0
 
 
-def on_main(function: Callable, *args, **options):
+def on_main(function: Callable, *args: Any, **options: Any) -> Any:
     """Calls `function` on process 0 only; None elsewhere."""
     return function(*args, **options) if is_main() else None
 
@@ -178,52 +237,71 @@ def barrier(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-class Agreed:
+# Agreeing.
+
+
+class DelayedMaximum:
     """The largest of the numbers that all processes give, the same for all and at the same call.
 
-    With several processes a call returns what was agreed at the call before: by then it has been computed, so nobody waits for
-    the others more than the training step itself does.
+    With several processes a call returns the maximum of the call before: by then it has been
+    computed, so nobody waits for the others more than the training update itself does.
+
+        call             1    2    3    final
+        process 0 gives  0    2    0    1
+        process 1 gives  1    0    0    0
+        all get          0    1    2    1       (final: the larger of the calls 3 and final)
+
+    Args:
+      maximum: gives this process's number to a collective and returns the largest, perhaps before
+        it has been computed; default: that of the run's processes, none if there is only one.
     """
 
-    def __init__(self):
-        self._before = None
+    def __init__(self, maximum: Callable[[int], SupportsInt] | None = None):
+        if maximum is None and _several:
+            maximum = _start_maximum
+        self._maximum = maximum
+        self._before: SupportsInt = 0
 
-    def __call__(self, number: int) -> int:
-        """`number` is not negative. 0 at the first call of several processes."""
-        if not _several:
+    def next(self, number: int) -> int:
+        """The maximum of the call before, 0 at the first; of one process the `number` itself.
+
+        `number` is not negative.
+        """
+        if self._maximum is None:
             return number
-        before, self._before = self._before, _largest(number)
-        return 0 if before is None else int(before)
+        before = self._before
+        self._before = self._maximum(number)
+        return int(before)
 
-    def last(self, number: int) -> int:
-        """Waits for the agreement on this very number; also counts the call before."""
-        return max(self(number), self(0))
+    def final(self, number: int) -> int:
+        """Waits for the maximum of this very call; the call before counts too."""
+        return max(self.next(number), self.next(0))
 
 
-def largest(number: int) -> int:
+def maximum(number: int) -> int:
     """The largest `number` (not negative) of all processes; waits for all."""
-    return int(_largest(number)) if _several else number
+    return int(_start_maximum(number)) if _several else number
 
 
 def all_agree(yes: bool) -> bool:
     """Whether every process says yes; waits for all."""
-    return largest(int(not yes)) == 0
+    return maximum(int(not yes)) == 0
 
 
-def _largest(number: int):
-    """An int32 scalar on this process's first device, still being computed: the largest `number` of all processes."""
+def _start_maximum(number: int) -> SupportsInt:
+    """The largest `number`: an int32 scalar on a device of this process, perhaps not yet there."""
     import jax
     import numpy as np
 
-    each, largest_of = _maximum()
+    sharding, largest_of = _compiled_maximum()
+    # One element a device; a process fills in those of its own.
     mine = np.full(jax.device_count(), number, np.int32)
-    return largest_of(
-        jax.make_array_from_callback(mine.shape, each, mine.__getitem__)
-    ).addressable_data(0)
+    numbers = jax.make_array_from_callback(mine.shape, sharding, mine.__getitem__)
+    return largest_of(numbers).addressable_data(0)
 
 
 @functools.cache
-def _maximum():
+def _compiled_maximum() -> tuple[Any, Callable]:
     """(the sharding of one number on each device, the compiled largest of them)."""
     import jax
     import numpy as np
@@ -231,4 +309,5 @@ def _maximum():
 
     every = Mesh(np.asarray(jax.devices()), "all")
     whole = NamedSharding(every, PartitionSpec())
-    return NamedSharding(every, PartitionSpec("all")), jax.jit(jax.numpy.max, out_shardings=whole)
+    each = NamedSharding(every, PartitionSpec("all"))
+    return each, jax.jit(jax.numpy.max, out_shardings=whole)

@@ -1,107 +1,339 @@
-"""Reading one figure out of the nested results, its interval, and the check that report.json keeps its contract.
+"""The figures behind `report.json`: one type a group, each field with its meaning.
 
-A figure is named by its path, `step.sorm.acc`. Everything may be missing, None or NaN (a task that knows no step
-truth, a stage that was not run); readers ask here and get None, so that no table or plot has its own idea of it.
+`SplitFigures` is what stage `evaluate` measures on one split and keeps in `evaluate/results.json`;
+`Report` is the whole of `report.json`. Groups are checked when they are made and turn into JSON and
+back (see `contract.py`). The order of the fields is the order of the keys in the files.
+
+Models go by their names: `orm`, `sorm`, `balanced_orm` (an ORM trained on balanced labels) and,
+where solutions are compared, `loglik` (the student's own log-likelihood).
 """
 
-import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+import dataclasses
+from collections.abc import Mapping
 
-# Every key of the results that holds a rate in 0..1.
-_BANDS = ("mean", "low", "high")
-RATES = frozenset(
-    ("acc", "f1", "first_error_acc", "auc", "within_pair", "false_positive", "false_negative")
-    + ("fix_rate", "break_rate", "all_acc", "oracle_when_acc", "draft", "rerank", "oracle")
-    + ("maj1", "mean1", "majK", "passK", "rerankK", "loglikK", "rate", "p", *_BANDS)
+from glore_jax.report.contract import (
+    Figures,
+    count,
+    counts,
+    group,
+    groups,
+    number,
+    numbers_by_name,
+    rate,
+    rates,
+    rows,
+    step_counts,
+    text,
 )
-# What a rate is counted over, where that is not `n` beside it.
-_COUNT_OF = {"fix_rate": "n_wrong", "break_rate": "n_right", "auc": "n_auc"}
+
+# JSON lists of numbers, of which single ones may be missing.
+Numbers = tuple[float | None, ...]
 
 
-def at(results: Mapping, path: str) -> Any:
-    """What stands at dotted `path` in `results`; None where any part of the path is missing."""
-    value: Any = results
-    for key in path.split("."):
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(key)
-    return value
+# Solutions and their steps.
 
 
-def number(results: Mapping, path: str) -> float | None:
-    """The number at dotted `path`; None if it is missing, no number, or not finite."""
-    value = at(results, path)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return value
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Draft(Figures):
+    """The student's greedy solutions, which the rest of the system works on."""
+
+    acc: float | None = rate("share of questions whose draft is right")
+    n: int | None = count("questions")
+    truncated: int | None = count("drafts cut off at the length limit")
+    steps_mean: float | None = number("mean number of steps, the answer line not counted")
+    first_error_histogram: tuple[tuple[int, int], ...] | None = step_counts(
+        "[first wrong step, drafts], by the truth where the task knows it, else by rollout labels"
+    )
 
 
-def interval(rate: float, n: float) -> tuple[float, float]:
-    """Wilson's 95% interval of a proportion `rate` seen in `n` independent trials; (0, 1) for n = 0."""
-    if n <= 0:
-        return 0.0, 1.0
-    z2 = 1.959964**2
-    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(z2 * (rate * (1 - rate) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Decisions(Figures):
+    """Scores as judges of right and wrong: an item is called wrong if its score is no higher than
+    `evaluate.threshold`."""
+
+    acc: float | None = rate("share of items called what they are")
+    f1: float | None = rate("harmonic mean of precision and recall in finding the wrong items")
+    balanced_acc: float | None = rate("mean of the accuracies on right and on wrong items")
+    false_alarm: float | None = rate("share of right items called wrong")
+    missed: float | None = rate("share of wrong items called right")
+    n: int | None = count("items: drafts, or steps of drafts with the last one included")
 
 
-def _rates(value: Any, path: str = "") -> Iterator[tuple[str, Mapping, Any]]:
-    """(path, the mapping it stands in, value) for every rate in `value`."""
-    if isinstance(value, (list, tuple)):
-        for i, inner in enumerate(value):
-            yield from _rates(inner, f"{path}[{i}]")
-    if not isinstance(value, Mapping):
-        return
-    for key, inner in value.items():
-        here = f"{path}.{key}" if path else str(key)
-        # `draft`, `oracle` and others name a rate in one place and a group of figures in another.
-        if key in RATES and not isinstance(inner, Mapping):
-            yield here, value, inner
-        else:
-            yield from _rates(inner, here)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepDecisions(Decisions):
+    """Scores as judges of steps, and of where a solution goes wrong first."""
+
+    first_error_acc: float | None = rate(
+        "share of drafts for which the first step called wrong is the first wrong one"
+    )
+    first_error_f1: float | None = rate(
+        "harmonic mean of that accuracy on drafts with and without a wrong step"
+    )
+    auc: float | None = rate("area under the ROC curve over all steps")
+    positive: float | None = rate("share of right steps, which a constant guess would reach")
 
 
-def _listed(value: Any) -> list:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelTruth(Figures):
+    """Rollout labels against the truth, over steps before the last (whose label is graded)."""
+
+    acc: float | None = rate("share of labels that agree with the truth")
+    n: int | None = count("labels")
+    false_positive: float | None = rate("share of the truly wrong prefixes that are labelled good")
+    false_negative: float | None = rate("share of the truly right prefixes that are labelled bad")
+    strict_acc: float | None = rate(
+        "agreement with the truth that also counts slips which can still come out right"
+    )
 
 
-def check(results: Mapping) -> None:
-    """Check what report.json promises: rates lie in 0..1, have their count beside them, and curves fit their axis.
+# Refinement and choice.
 
-    Missing figures (None, NaN) pass, arrays do not: results are plain JSON values. Raises ValueError naming the path; that is a mistake of the program.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Refinement(Figures):
+    """Drafts after one kind of refinement. A union counts a draft as right if either kind is."""
+
+    fix_rate: float | None = rate("share of wrong drafts made right", over="n_wrong")
+    n_wrong: int | None = count("wrong drafts")
+    break_rate: float | None = rate("share of right drafts made wrong", over="n_right")
+    n_right: int | None = count("right drafts")
+    all_acc: float | None = rate("accuracy if every draft is replaced")
+    oracle_when_acc: float | None = rate("accuracy if only the wrong drafts are replaced")
+    n: int | None = count("drafts")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choice(Figures):
+    """One way to choose one of several solutions to a question."""
+
+    acc: float | None = rate("share of questions whose chosen solution is right")
+    n: int | None = count("questions")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pipeline(Figures):
+    """The whole system beside the cheapest rival, three samples.
+
+    The system's candidates are the draft, its global refinement and its local one (located by the
+    SORM).
     """
-    for path, siblings, value in _rates(results):
-        present = [
-            x
-            for x in _listed(value)
-            if x is not None and not (isinstance(x, float) and math.isnan(x))
-        ]
-        for x in present:
-            if isinstance(x, bool) or not isinstance(x, (int, float)) or not 0 <= x <= 1:
-                raise ValueError(f"report.json: {path} is {x!r}, not a rate in 0..1")
-        key = path.rpartition(".")[2]
-        counts = (_COUNT_OF.get(key, "n"), "n")
-        if present and key not in _BANDS and all(siblings.get(count) is None for count in counts):
-            raise ValueError(f"report.json: {path} has no count `{counts[0]}` beside it")
 
-    curves = results.get("curves") or {}
-    axes = [("rerank", "k"), ("label_rate", "length")]
-    axes += [(f"reliability.{model}", "p") for model in curves.get("reliability") or ()]
-    for curve, axis in axes:
-        group = at(curves, curve)
-        if not group:
-            continue
-        size = len(_listed(group.get(axis)))
-        lists = {k: v for k, v in group.items() if not isinstance(v, Mapping)}
-        lists |= {
-            f"{k}.{b}": v[b]
-            for k, v in group.items()
-            if isinstance(v, Mapping)
-            for b in _BANDS
-            if b in v
-        }
-        for name, values in lists.items():
-            if len(_listed(values)) != size:
-                raise ValueError(f"report.json: curves.{curve}.{name} and .{axis} differ in length")
+    rerank: Choice | None = group(Choice, "the ORM chooses among the candidates")
+    oracle: Choice | None = group(Choice, "a right candidate is chosen wherever there is one")
+    bo3: Choice | None = group(Choice, "the ORM chooses among three samples")
+    bo3_oracle: Choice | None = group(Choice, "an oracle chooses among three samples")
+    rerank_loglik: Choice | None = group(Choice, "the likeliest of the candidates is chosen")
+
+
+# Many samples of a question.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scorer(Figures):
+    """A scorer of whole solutions, by its score at the last step."""
+
+    within_pair: float | None = rate(
+        "share of pairs of a right and a wrong sample of one question in which the right one "
+        "scores higher, a tie as half"
+    )
+    n: int | None = count("pairs")
+    auc: float | None = rate("area under the ROC curve over samples of all questions", over="n_auc")
+    n_auc: int | None = count("samples")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Round(Figures):
+    """One round of expert iteration; round 0 is supervised fine-tuning alone."""
+
+    round: int | None = count("number of the round")
+    acc: float | None = rate("greedy accuracy on split dev")
+    n: int | None = count("questions of dev")
+    examples: int | None = count("solutions trained on")
+    too_long: int | None = count("solutions left out because no row holds them")
+    truncated: int | None = count("dev solutions cut off at the length limit")
+    fill: float | None = number("share of the training rows' tokens that are no padding")
+    gradient_norm: float | None = number("mean norm of the gradient over the last updates")
+    loss: float | None = number("mean training loss over the last updates, nats a token")
+    token_accuracy: float | None = number("share of target tokens guessed, over the last updates")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Student(Figures):
+    """The student alone: greedy, and with K samples a question."""
+
+    K: int | None = count("samples a question")
+    n: int | None = count("questions")
+    maj1: float | None = rate("greedy accuracy")
+    mean1: float | None = rate("accuracy of one sample, the mean over all")
+    majK: float | None = rate("accuracy of the commonest answer")
+    passK: float | None = rate("share of questions with a right sample")
+    rerankK: float | None = rate("accuracy of the sample with the highest ORM score")
+    rerankK_sorm: float | None = rate("accuracy of the sample with the highest SORM score")
+    loglikK: float | None = rate("accuracy of the likeliest sample")
+    truncated: int | None = count("samples cut off at the length limit")
+    rounds: tuple[Round, ...] | None = rows(Round, "expert iteration, in order")
+
+
+# Curves.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Band(Figures):
+    """Accuracy over resamples, one entry for each K of the axis."""
+
+    mean: Numbers | None = rates("mean", over="")
+    low: Numbers | None = rates("10 % quantile", over="")
+    high: Numbers | None = rates("90 % quantile", over="")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RerankCurves(Figures):
+    """Accuracy of one of K samples, by who chooses it, along `k`."""
+
+    AXIS = "k"
+
+    k: tuple[int, ...] | None = counts("samples a question")
+    pass_: Band | None = group(Band, "a right sample, if there is one")
+    majority: Band | None = group(Band, "the commonest answer")
+    orm: Band | None = group(Band, "the highest ORM score")
+    sorm: Band | None = group(Band, "the highest SORM score")
+    balanced_orm: Band | None = group(Band, "the highest score of the balanced ORM")
+    loglik: Band | None = group(Band, "the highest log-likelihood")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelRates(Figures):
+    """Good step labels by the length of the prefix that they judge."""
+
+    AXIS = "length"
+
+    length: tuple[int, ...] | None = counts("steps of the prefix, from 1")
+    rate: Numbers | None = rates("share of good labels, before balancing")
+    n: tuple[int, ...] | None = counts("labels")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reliability(Figures):
+    """What step scores promise against what holds, in bins of the score without the empty ones."""
+
+    AXIS = "p"
+
+    p: Numbers | None = rates("mean score")
+    rate: Numbers | None = rates("share of right steps")
+    n: tuple[int, ...] | None = counts("steps")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoreHistogram(Figures):
+    """Step scores in equal bins of 0..1."""
+
+    right: tuple[int, ...] | None = counts("right steps in each bin")
+    wrong: tuple[int, ...] | None = counts("wrong steps in each bin")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Curves(Figures):
+    """What the plots show beyond single figures. Steps are judged by the truth where the task knows
+    it, else by rollout labels."""
+
+    label_rate: LabelRates | None = group(LabelRates, "rollout labels of the drafts")
+    reliability: Mapping[str, Reliability] | None = groups(Reliability, "by reward model")
+    scores: Mapping[str, ScoreHistogram] | None = groups(ScoreHistogram, "by reward model")
+    rerank: RerankCurves | None = group(RerankCurves, "choices among samples")
+
+
+# The whole.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelCost(Figures):
+    """What step labels cost."""
+
+    rollouts: int | None = count("rollouts made")
+    rollouts_full: int | None = count("rollouts that K at every step would be")
+    tokens: int | None = count("tokens drawn, ends of sequence included")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TotalCost(LabelCost):
+    """What the step labels of training cost."""
+
+    seconds: float | None = number("seconds of stage rollout")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitFigures(Figures):
+    """Everything measured on one split. What a run did not do is left out."""
+
+    draft: Draft | None = group(Draft, "greedy solutions")
+    final: Mapping[str, Decisions] | None = groups(
+        Decisions, "scores at the last step as judges of the final answer, by reward model"
+    )
+    refine: Mapping[str, Refinement] | None = groups(
+        Refinement, "by kind: global, local_orm, local_sorm, union_orm, union_sorm"
+    )
+    pipeline: Pipeline | None = group(Pipeline, "the whole system")
+    curves: Curves | None = group(Curves, "for the plots")
+    step_truth: Mapping[str, StepDecisions] | None = groups(
+        StepDecisions, "step scores against the truth, by reward model"
+    )
+    step_truth_strict: Mapping[str, StepDecisions] | None = groups(
+        StepDecisions,
+        "the same against the truth that also counts slips which can still come out right",
+    )
+    label_truth: LabelTruth | None = group(LabelTruth, "rollout labels of this split's drafts")
+    step: Mapping[str, StepDecisions] | None = groups(
+        StepDecisions, "step scores against rollout labels, by reward model"
+    )
+    cost: LabelCost | None = group(LabelCost, "of this split's labels")
+    scorer: Mapping[str, Scorer] | None = groups(
+        Scorer, "scores of whole solutions, by reward model, and loglik"
+    )
+    student: Student | None = group(Student, "the student alone")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Templates(Figures):
+    """The system on questions of templates that were never trained on."""
+
+    n: int | None = count("questions")
+    draft: float | None = rate("accuracy of the greedy draft")
+    rerank: float | None = rate("accuracy of the system's choice")
+    oracle: float | None = rate("accuracy of an oracle's choice among the candidates")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudentModel(Figures):
+    """The model that is trained."""
+
+    base: str | None = text("`model.base` of the config")
+    parameters: int | None = count("weights of the student")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class About(Figures):
+    """What was run."""
+
+    name: str | None = text("`name` of the config")
+    task: str | None = text("`task.name` of the config")
+    model: StudentModel | None = group(StudentModel, "the base and its size")
+    paper_column: str | None = text("the paper's column to compare with; empty: none fits")
+
+
+# SplitFigures stands before About: a dataclass takes its fields from its last base on, and About's
+# are the first keys of the file.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report(SplitFigures, About):
+    """The whole of `report.json`: the main split's figures, and what other stages measured."""
+
+    label_truth: LabelTruth | None = group(
+        LabelTruth, "rollout labels of training; null if the task knows no truth", null=True
+    )
+    cost: TotalCost | None = group(TotalCost, "of the training labels")
+    label_truth_test: LabelTruth | None = group(
+        LabelTruth, "rollout labels of the test drafts; null if the task knows no truth", null=True
+    )
+    templates: Templates | None = group(
+        Templates, "unseen templates; null if the run has no such split", null=True
+    )
+    seconds: Mapping[str, float] | None = numbers_by_name("seconds of each stage")

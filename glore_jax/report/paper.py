@@ -1,16 +1,19 @@
 """The figures of the paper (Havrilla et al., "GLoRe", arXiv 2402.10963) that stand beside ours.
 
-One `PaperTable` per table or chart of the paper. Its rows are keyed by the path of our figure that they stand
-beside (`step.sorm.acc`, see `figures.py`), so that no table of ours needs a second list of names. Charts print no
-numbers: theirs were read off with a ruler and carry `approximate`, which the report shows as `≈`.
+One `PaperTable` per table or chart of the paper. Its rows are keyed by the path of our figure that
+they stand beside (`step.sorm.acc`, see `reading.py`), so that no table of ours needs a second list
+of names. Charts print no numbers: theirs were read off with a ruler and carry `approximate`, which
+the report shows as `≈`.
 """
 
 import dataclasses
 from collections.abc import Mapping
 
 from glore_jax.errors import UserError
+from glore_jax.report.reading import Results
 
-COLUMNS = ("GSM8K 7B", "GSM8K 13B", "SVAMP 7B", "SVAMP 13B")  # task and size of the Llama-2 base
+# Task and size of the Llama-2 base.
+COLUMNS = ("GSM8K 7B", "GSM8K 13B", "SVAMP 7B", "SVAMP 13B")
 ORIENTATION = "GSM8K 7B"  # shown beside a task that the paper does not have
 
 
@@ -23,14 +26,16 @@ class PaperTable:
     approximate: bool = False
 
     def value(self, path: str, column: str) -> float | None:
-        """The paper's figure for our figure at `path` in `column`; None where the paper has none."""
+        """The paper's figure for ours at `path` in `column`; None where the paper has none."""
         row = self.rows.get(path)
         return None if row is None else row[COLUMNS.index(column)]
 
     def text(self, path: str, column: str) -> str:
         """The same as it is shown: two or three decimals, `≈` if read off a chart, else a dash."""
         value = self.value(path, column)
-        return "–" if value is None else (f"≈{value:.3f}" if self.approximate else digits(value))
+        if value is None:
+            return "–"
+        return f"≈{value:.3f}" if self.approximate else digits(value)
 
 
 def digits(value: float) -> str:
@@ -38,15 +43,16 @@ def digits(value: float) -> str:
     return f"{value:.2f}" if round(value, 2) == value else f"{value:.3f}"
 
 
-def column(results: Mapping) -> str:
-    """The column of the paper that stands beside this run; GSM8K 7B for orientation if none was chosen.
+def column(results: Results) -> str:
+    """The column of the paper that stands beside this run; GSM8K 7B if none was chosen.
 
     Raises UserError if the configured name is none of the paper's columns.
     """
     chosen = results.get("paper_column") or ORIENTATION
     if chosen not in COLUMNS:
         raise UserError(
-            f"report.paper_column is {chosen!r}; set it to one of {', '.join(COLUMNS)}, or leave it empty"
+            f"report.paper_column is {chosen!r}; set it to one of {', '.join(COLUMNS)}, "
+            "or leave it empty"
         )
     return chosen
 
@@ -92,7 +98,8 @@ TABLE_5 = PaperTable(
     },
 )
 TABLE_5_K = 96
-# Table 5 also has the students before expert iteration, on GSM8K alone: maj@1, maj@96, rerank@96, pass@96.
+# Table 5 also has the students before expert iteration, on GSM8K alone:
+# maj@1, maj@96, rerank@96, pass@96.
 TABLE_5_SFT = {"GSM8K 7B": (0.41, 0.47, 0.54, 0.72), "GSM8K 13B": (0.48, 0.55, 0.68, 0.84)}
 
 # Figure 4: accuracy of the best of K by score, 7B SFT student on GSM8K (greedy 0.366).
@@ -101,13 +108,8 @@ FIGURE_4 = {
     "pass": (0.589, 0.647, 0.695, 0.742, 0.762),
     "orm": (0.497, 0.514, 0.540, 0.556, 0.559),
     "balanced_orm": (0.500, 0.532, 0.549, 0.553, 0.558),
-    "sorm": (
-        0.485,
-        0.506,
-        0.528,
-        0.536,
-        0.539,
-    ),  # balanced per prefix length, consistent rollouts only
+    # Labels balanced per prefix length, consistent rollouts only.
+    "sorm": (0.485, 0.506, 0.528, 0.536, 0.539),
     "sorm_balanced": (0.484, 0.515, 0.522, 0.523, 0.521),
     "sorm_raw": (0.485, 0.505, 0.513, 0.515, 0.513),
 }
@@ -138,5 +140,5 @@ FIGURE_6 = PaperTable(
     approximate=True,
 )
 
-# Appendix G: 257 steps of 64 GSM8K solutions, labelled by hand and compared with the rollout labels.
+# Appendix G: 257 steps of 64 GSM8K solutions, labelled by hand, compared with the rollout labels.
 LABEL_AGREEMENT = 0.94

@@ -1,154 +1,212 @@
-"""What runs on the device: prefill of trunks, admission of forks, and decode rounds. All shapes static, all state donated."""
+"""What runs on the device: prefill of trunks, admission of forks, rounds of tokens.
 
+    prefill          trunks into the store
+    admit            new forks into slots, others out
+    rotate_blocks    the first block of the suffix becomes its last (no copy, no program)
+    decode_round     up to `steps` tokens for every live slot, in one compiled loop
+
+All shapes are static and the state is donated: each program writes into the memory of the one
+before.
+
+Shapes: G groups, F slots a group, V words, P trunks of W tokens in a prefill.
+"""
+
+import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, Float32, Int32, UInt32
 
 from glore_jax.models import kernels
-from glore_jax.sampling import keys, store, tokens
+from glore_jax.models.llama import Llama
+from glore_jax.sampling import keys, pytree, tokens
+from glore_jax.sampling.attention import attend_over
+from glore_jax.sampling.state import Admissions, DecodeOptions, Slots, State
 
 
-def empty_state(
-    config,
-    groups: int,
-    slots: int,
-    trunk: int,
-    blocks: int,
-    block: int,
-    max_new: int,
-    dtype,
-    listed: bool,
-) -> dict:
-    """No live slot. `step` is the suffix column to write next. Per slot [G, F]: `token` to feed next, `start` and `cut` (trunk
-    columns seen: start .. start + cut - 1), `age` (tokens written), `limit` (most tokens to add), `key`; what it has made so far:
-    `out` tokens [G, F, max_new], `logprob`, `ended` (by end-of-sequence)."""
-    per_slot = functools.partial(jnp.zeros, (groups, slots))
-    return {
-        "cache": store.empty(config, groups, slots, trunk, blocks, block, dtype, listed),
-        "step": jnp.zeros((), jnp.int32),
-        "token": per_slot(jnp.int32),
-        "start": per_slot(jnp.int32),
-        "cut": per_slot(jnp.int32),
-        "age": per_slot(jnp.int32),
-        "limit": per_slot(jnp.int32),
-        "live": per_slot(bool),
-        "ended": per_slot(bool),
-        "logprob": per_slot(jnp.float32),
-        "key": jnp.zeros((groups, slots, 2), jnp.uint32),
-        "out": jnp.zeros((groups, slots, max_new), jnp.int32),
-    }
+@functools.partial(jax.jit, static_argnames=("graphdef", "bidirectional"), donate_argnames="state")
+def prefill(
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    state: State,
+    trunks: Int32[Array, "P W"],
+    lengths: Int32[Array, " P"],
+    groups: Int32[Array, " P"],
+    shelves: Int32[Array, " P"],
+    bidirectional: bool = False,
+) -> State:
+    """Runs trunks and stores their keys and values.
 
-
-@functools.partial(jax.jit, static_argnums=(0, 7), donate_argnums=2)
-def prefill(graphdef, params, state, trunks, lengths, groups, shelves, bidirectional: bool = False):
-    """Runs trunks int32 [P, W] into the cache. int32 [P] each: lengths, groups (out of range = padding row), shelves."""
+    Args:
+      graphdef, params: the policy.
+      trunks: tokens, padded behind `lengths`.
+      groups, shelves: where each goes. A group out of range marks a row of padding.
+      bidirectional: the tokens of a trunk see each other both ways.
+    """
     model = nnx.merge(graphdef, params)
     positions = jnp.broadcast_to(jnp.arange(trunks.shape[1], dtype=jnp.int32), trunks.shape)
     segments = (positions < lengths[:, None]).astype(jnp.int32)
-    layers = [None] * model.config.num_layers if isinstance(state["cache"], list) else None
     prefix = segments > 0 if bidirectional else None
     attend = kernels.causal(model, segments, prefix_mask=prefix, keep_kv=True)
-    _, keys_values = model(trunks, positions, attend, layers)
-    return state | {"cache": store.put_trunks(state["cache"], keys_values, groups, shelves)}
+    _, keys_values = model(trunks, positions, attend, state.store.unread())
+    return dataclasses.replace(state, store=state.store.put_trunks(keys_values, groups, shelves))
 
 
-@functools.partial(jax.jit, donate_argnums=0)
-def admit(state, seed, new, stop):
-    """Starts forks where new["fresh"] [G, F] (`token`, `start`, `cut`, `limit`, `identity` [G, F, 4]), ends those under `stop`."""
-    fresh = new["fresh"]
-    key = keys.fork_keys(seed, new["identity"])
+@functools.partial(jax.jit, donate_argnames="state")
+def admit(state: State, seed: UInt32[Array, ""], new: Admissions) -> State:
+    """Begins the forks that are `fresh`, ends those under `stop`."""
+    key = keys.fork_keys(seed, new.identity)
+    slots = state.slots
 
-    def put(name, value):
-        mask = fresh.reshape(fresh.shape + (1,) * (state[name].ndim - 2))
-        return jnp.where(mask, value, state[name])
+    def put(old: Array, value: Any) -> Array:
+        """`value` in fresh slots; both may have axes behind [G, F]."""
+        fresh = new.fresh.reshape(new.fresh.shape + (1,) * (old.ndim - 2))
+        return jnp.where(fresh, value, old)
 
-    return state | {
-        "token": put("token", new["token"]),
-        "start": put("start", new["start"]),
-        "cut": put("cut", new["cut"]),
-        "limit": put("limit", new["limit"]),
-        "key": put("key", key),
-        "age": put("age", 0),
-        "ended": put("ended", False),
-        "logprob": put("logprob", 0.0),
-        "live": (state["live"] & ~stop) | fresh,
-    }
-
-
-def rotate_blocks(state, block: int) -> dict:
-    """The suffix without its first `block` columns, which no live slot may see any more; they are free at its end."""
-    return state | {"cache": store.rotate_blocks(state["cache"]), "step": state["step"] - block}
+    admitted = dataclasses.replace(
+        slots,
+        token=put(slots.token, new.token),
+        start=put(slots.start, new.start),
+        cut=put(slots.cut, new.cut),
+        limit=put(slots.limit, new.limit),
+        key=put(slots.key, key),
+        age=put(slots.age, 0),
+        ended=put(slots.ended, False),
+        logprob=put(slots.logprob, 0.0),
+        live=(slots.live & ~new.stop) | new.fresh,
+    )
+    return dataclasses.replace(state, slots=admitted)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3, 4, 5, 6, 7), donate_argnums=2)
+def rotate_blocks(state: State, block: int) -> State:
+    """The suffix without its first `block` columns; they are free at its end.
+
+    No live slot may see them any more: `SuffixClock.may_rotate`.
+    """
+    return dataclasses.replace(state, store=state.store.rotated(), column=state.column - block)
+
+
+@pytree.state
+class Carry:
+    """What the loop of a round hands from token to token.
+
+    Attributes:
+      done: tokens that this round has decoded.
+      live_steps: the sum of live slots over them.
+      block: of the store, the block that is written into.
+      pending: `TokenKV` of the newest token, not yet stored.
+      column: as `State.column`.
+      slots: as `State.slots`.
+    """
+
+    done: Int32[Array, ""]
+    live_steps: Int32[Array, ""]
+    block: Any
+    pending: Any
+    column: Int32[Array, ""]
+    slots: Slots
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "options"), donate_argnames="state")
 def decode_round(
-    graphdef,
-    params,
-    state,
-    used: int,
-    vocab: int,
-    eos: int,
-    top_k: int,
-    top_p: float,
-    temperature,
-    steps,
-    until,
-):
-    """Up to `steps` tokens for every live slot; returns early when no more than `until` slots live. Ids from `vocab` up are
-    padding, never drawn. `used`: blocks of the suffix in use, of which the last has room for the round.
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    state: State,
+    options: DecodeOptions,
+    temperature: Float32[Array, ""],
+    steps: Int32[Array, ""],
+    until: Int32[Array, ""],
+) -> tuple[State, Int32[Array, " 2"]]:
+    """Up to `steps` tokens for every live slot.
 
-    Returns (state, int32 [2]: live slot-steps, steps).
+    Returns early when no more than `until` slots live. The last block in use must have room for
+    the steps: `SuffixClock.room`.
+
+    Returns (state, [live slot-steps, steps]).
     """
     model = nnx.merge(graphdef, params)
-    groups, slots, longest = state["out"].shape
-    cache = state["cache"]
-    read, written = store.split(cache, used)
-    full = (used - 1) * store.columns(written)
+    store = state.store
+    last = options.blocks_in_use - 1
+    read = store.before(last)
+    first_column = last * store.columns  # of the block that is written into
 
-    def newest(s):
-        """The column, in the block that is written, of the token before this step's; any where there is none."""
-        return jnp.maximum(s["step"] - full - 1, 0)
+    def newest(column: Int32[Array, ""]) -> Int32[Array, ""]:
+        """Where the token before `column` lies in the last block; anywhere, if in none of it."""
+        return jnp.maximum(column - first_column - 1, 0)
 
-    def step(carry):
-        done, work, block, pending, s = carry
-        live, age = s["live"], s["age"]
-        positions = (s["cut"] + age).reshape(-1, 1)
-        # The keys and values of a step are stored when the next begins, before anything reads the store: so XLA updates it
-        # in place. Storing them after the layers have read it would cost a copy of the whole block at every token.
-        block = store.put_column(block, pending, newest(s))
-        attend = store.attend_over(s["start"], s["cut"], age, s["step"])
-        hidden, pending = model(
-            s["token"].reshape(-1, 1), positions, attend, store.join(read, block, used)
+    def goes_on(carry: Carry) -> Bool[Array, ""]:
+        return (carry.done < steps) & (carry.slots.live.sum() > until)
+
+    def write_token(carry: Carry) -> Carry:
+        slots = carry.slots
+        # A token's keys and values are stored when the next one begins, before anything reads the
+        # store: so XLA updates it in place. Storing them after the layers have read it would cost
+        # a copy of the whole block at every token.
+        block = store.put_column(carry.block, carry.pending, newest(carry.column))
+        attend = attend_over(slots.start, slots.cut, slots.age, carry.column)
+        positions = (slots.cut + slots.age).reshape(-1, 1)
+        cache = read.with_block(last, block).layers()
+        hidden, pending = model(slots.token.reshape(-1, 1), positions, attend, cache)
+        token, logprob = _draw(model, hidden[:, 0], slots, options, temperature)
+        return Carry(
+            done=carry.done + 1,
+            live_steps=carry.live_steps + slots.live.sum(),
+            block=block,
+            pending=pending,
+            column=carry.column + 1,
+            slots=_written(slots, token, logprob, options.eos_id),
         )
-        logits = model.logits(hidden[:, 0])
-        if vocab < logits.shape[-1]:
-            logits = jnp.where(jnp.arange(logits.shape[-1]) < vocab, logits, -jnp.inf)
-        uniform = keys.uniforms(s["key"].reshape(-1, 2), age.reshape(-1))
-        token, logprob = (
-            x.reshape(groups, slots)
-            for x in tokens.draw(logits, uniform, temperature, top_k, top_p)
-        )
-        ended = live & (token == eos)
-        at = jnp.arange(longest) == age[:, :, None]
-        age = jnp.where(live, age + 1, age)
-        s = s | {
-            "step": s["step"] + 1,
-            "token": token,
-            "age": age,
-            "out": jnp.where(at & live[:, :, None], token[:, :, None], s["out"]),
-            "logprob": s["logprob"] + jnp.where(live, logprob, 0.0),
-            "ended": s["ended"] | ended,
-            "live": live & ~ended & (age < s["limit"]),
-        }
-        return done + 1, work + live.sum(), block, pending, s
 
-    # What the first step stores again is what lies there already.
-    small = {k: v for k, v in state.items() if k != "cache"}
-    start = jnp.int32(0), jnp.int32(0), written, store.get_column(written, newest(state)), small
-    done, work, block, pending, small = jax.lax.while_loop(
-        lambda c: (c[0] < steps) & (c[4]["live"].sum() > until), step, start
+    block = store.suffix[last]
+    begin = Carry(
+        done=jnp.int32(0),
+        live_steps=jnp.int32(0),
+        block=block,
+        # What the first token stores again is what lies there already.
+        pending=store.get_column(block, newest(state.column)),
+        column=state.column,
+        slots=state.slots,
     )
-    block = store.put_column(block, pending, newest(small))
-    return small | {"cache": store.join(cache, block, used)}, jnp.stack([work, done])
+    end = jax.lax.while_loop(goes_on, write_token, begin)
+    block = store.put_column(end.block, end.pending, newest(end.column))
+    state = State(store.with_block(last, block), end.column, end.slots)
+    return state, jnp.stack([end.live_steps, end.done])
+
+
+def _draw(
+    model: Llama,
+    hidden: Float[Array, "GF D"],
+    slots: Slots,
+    options: DecodeOptions,
+    temperature: Float32[Array, ""],
+) -> tuple[Int32[Array, "G F"], Float32[Array, "G F"]]:
+    """The next token of every slot and its log-probability."""
+    logits = model.logits(hidden)
+    if options.vocab_size < logits.shape[-1]:
+        is_word = jnp.arange(logits.shape[-1]) < options.vocab_size
+        logits = jnp.where(is_word, logits, -jnp.inf)
+    uniform = keys.uniforms(slots.key.reshape(-1, 2), slots.age.reshape(-1))
+    token, logprob = tokens.draw(logits, uniform, temperature, options.top_k, options.top_p)
+    return token.reshape(slots.token.shape), logprob.reshape(slots.token.shape)
+
+
+def _written(
+    slots: Slots, token: Int32[Array, "G F"], logprob: Float32[Array, "G F"], eos_id: int
+) -> Slots:
+    """The slots after their live forks have written `token`; end-of-sequence counts as one."""
+    live = slots.live
+    ended = live & (token == eos_id)
+    here = jnp.arange(slots.out.shape[-1]) == slots.age[:, :, None]
+    age = jnp.where(live, slots.age + 1, slots.age)
+    return dataclasses.replace(
+        slots,
+        token=token,
+        age=age,
+        out=jnp.where(here & live[:, :, None], token[:, :, None], slots.out),
+        logprob=slots.logprob + jnp.where(live, logprob, 0.0),
+        ended=slots.ended | ended,
+        live=live & ~ended & (age < slots.limit),
+    )

@@ -1,14 +1,25 @@
-"""The rollout engine: one scheduler for every text the package generates.
+"""The rollout engine: one loop for every text that the package generates.
 
-All generation is *forks of trunks*: samples and drafts fork a question at its end, step rollouts fork question + draft at the end
-of a step, refinements fork the refiner's source. A `Job` owns one trunk and says which forks it wants, and may want more once it
-has seen how some ended (that is how labels drive the schedule). The engine keeps G groups of F slots busy:
+All generation is *forks of trunks*: samples and drafts fork a question at its end, step rollouts
+fork question + draft at the end of a step, refinements fork the refiner's source. A `Job` owns one
+trunk and says which forks it wants, and may want more once it has seen how some ended (that is how
+labels drive the schedule). The engine keeps G groups of F slots busy, in rounds:
 
-    jobs ──► group g: trunk (prefilled once) ──► slots 0..F-1: forks of it ──► finished ──► job.done(...) ──► more forks, or leave
+     ┌──► settle grades ──► fill shelves ──► prefill ──► admit ──► rotate ──► decode ──► harvest ──┐
+     │    the forks that    jobs come onto   trunks      forks     blocks     the device           │
+     │    jobs ask for;     free shelves     into the    into      nobody     writes a few         │
+     │    complete jobs                      store       slots     sees       tokens a slot        │
+     │    leave                                                                                    │
+     └───────────────────────── a thread decodes and grades what has ended ◄───────────────────────┘
 
-The device runs rounds of a few tokens in one compiled loop; then the host looks once: it empties the slots of forks that ended and
-seats waiting ones. What ended is decoded and graded on a thread while the device runs the next round; only where a group would stand
-idle for want of an answer does the host wait for it. A round ends early once enough slots are free to be worth a look.
+The device decodes a round in one compiled loop; then the host looks once: it empties the slots of
+forks that ended and seats waiting ones. What ended is decoded and graded on a thread while the
+device runs the next round; only where too many slots would stay empty for want of an answer does
+the host wait for it. A round ends early once enough slots are free to be worth a look.
+
+Where things are: `scheduler.py` has the host's side (jobs, shelves, slots), `decode.py` the
+device's (programs), `store.py` the keys and values, `clock.py` the counting of their columns,
+`budget.py` the sizes.
 """
 
 import collections
@@ -16,31 +27,44 @@ import concurrent.futures
 import dataclasses
 import functools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from glore_jax.errors import UserError
-from glore_jax.models import llama
+from glore_jax.models.llama import Llama
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
-from glore_jax.sampling import decode, store
+from glore_jax.sampling import decode
+from glore_jax.sampling.budget import Capacity
+from glore_jax.sampling.clock import SuffixClock
+from glore_jax.sampling.cpu.listed import Listed
 from glore_jax.sampling.jobs import Completion, Fork, Job
-from glore_jax.sampling.scheduler import Scheduler
+from glore_jax.sampling.scheduler import Graded, Scheduler
+from glore_jax.sampling.state import DecodeOptions, Look, State
+from glore_jax.sampling.store import Stacked, Store
 from glore_jax.sampling.tokens import Sampling
 
 __all__ = ["Completion", "Engine", "Fork", "Job", "Stats"]
 
-_PREFILL = 256  # tokens of trunks in one call of the model, at least one trunk
 _IDLE = 1 / 16  # share of slots that may stand idle before the host looks, or waits for a grade
 
 
 @dataclasses.dataclass
 class Stats:
-    """Work of an engine since it was made: forks that ended, tokens they drew (end-of-sequence counts), tokens of the trunks,
-    slots x steps that the device ran. `occupancy`: live slot-steps / slot-steps."""
+    """Work of an engine since it was made.
+
+    Attributes:
+      forks: that have ended.
+      tokens: that they drew, end-of-sequence included.
+      prefill_tokens: of the trunks.
+      slot_steps: slots x tokens that the device ran.
+      rounds: of the device.
+      seconds: of the loop, without the time in which whoever reads the jobs had them.
+    """
 
     forks: int = 0
     tokens: int = 0
@@ -51,6 +75,7 @@ class Stats:
 
     @property
     def occupancy(self) -> float:
+        """Live slot-steps / slot-steps."""
         return self.tokens / self.slot_steps if self.slot_steps else 0.0
 
 
@@ -58,154 +83,236 @@ class Engine:
     """Continues forks of trunks with one policy.
 
     Args:
-      model: a policy; its parameters may be sharded over `mesh`.
-      groups, slots: G groups of F forks decode at a time. G is rounded up to the devices of the mesh.
-      shelves: trunks a group holds at a time. With more than one, forks of the next trunk take the slots that the last forks of
-        another leave.
-      max_trunk, max_new: room for a trunk and for what a fork adds, in tokens.
+      model: the policy; its parameters may be sharded over `mesh`.
+      capacity: sizes. The groups are rounded up to a multiple of the mesh's rows.
       round_steps: most tokens between two looks of the host.
-      mesh: the devices of this process; groups are divided over them, with no collective between them if params are whole.
-      bidirectional: the tokens of a trunk see each other both ways, as in training with a prefix (`refiner.attention`); then
-        forks must start at the end of their trunk.
+      mesh: the devices of this process; groups are divided over them, with no collective between
+        them if the parameters are whole.
+      seed: of all random keys.
+      bidirectional: the tokens of a trunk see each other both ways, as in training with a prefix
+        (`refiner.attention`); then forks must start at the end of their trunk.
 
-    Raises UserError if the room exceeds the model's context.
+    Attributes:
+      capacity: the sizes on this mesh.
+      stats: what it has done so far.
+
+    Raises UserError if trunk and new tokens exceed the model's context.
     """
 
     def __init__(
         self,
         model: Model,
+        capacity: Capacity,
         *,
-        groups: int,
-        slots: int,
-        max_trunk: int,
-        max_new: int,
-        shelves: int = 1,
         round_steps: int = 8,
-        mesh=None,
+        mesh: Mesh | None = None,
         seed: int = 0,
         bidirectional: bool = False,
     ):
-        if max_trunk + max_new > model.config.max_positions:
+        context = model.config.max_positions
+        if capacity.max_trunk + capacity.max_new > context:
             raise UserError(
-                f"a trunk of {max_trunk} and {max_new} new tokens exceed the model's context of {model.config.max_positions}: "
-                "lower max_new, or drop longer questions"
+                f"a trunk of {capacity.max_trunk} and {capacity.max_new} new tokens exceed the "
+                f"model's context of {context}: lower max_new, or drop longer questions"
             )
+        self.model = model
         self.mesh = mesh or meshes.single_device_mesh()
-        rows = self.mesh.shape["data"] * self.mesh.shape["fsdp"]
-        self.groups, self.slots, self.shelves = -(-groups // rows) * rows, slots, shelves
-        # Trunks come one by one as places get free: a wide batch would be mostly padding.
-        self.prefill_rows = -(-min(self.groups, max(1, _PREFILL // max_trunk)) // rows) * rows
-        self.max_trunk, self.max_new, self.round_steps, self.seed = (
-            max_trunk,
-            max_new,
-            round_steps,
-            seed,
-        )
-        self.model, self.config, self.tokenizer = model, model.config, model.tokenizer
-        self.blocks, self.block = store.suffix_blocks(max_new)
-        self.bidirectional, self.stats = bidirectional, Stats()
+        self.capacity = capacity.on(self.mesh)
+        self.round_steps = round_steps
+        self.seed = seed
+        self.bidirectional = bidirectional
+        self.stats = Stats()
+
+    @property
+    def _module(self) -> Llama:
+        return cast(Llama, self.model.merge())
 
     @functools.cached_property
-    def _policy(self):
-        """(graphdef, params) as the device takes them: of an unrolled model, each layer's weights by themselves."""
-        if self.model.merge().unroll:
-            return llama.unstack(self.model.graphdef, self.model.params)
-        return self.model.graphdef, self.model.params
+    def layout(self) -> type[Store]:
+        """How the store's layers lie: as the model runs them."""
+        return Listed if self._module.unroll else Stacked
 
-    def _empty_state(self):
-        model = self.model.merge()
-        shape = (self.groups, self.slots, self.shelves * self.max_trunk, self.blocks, self.block)
-        return decode.empty_state(
-            self.config, *shape, self.max_new, model.dtype, listed=model.unroll
-        )
+    @functools.cached_property
+    def policy(self) -> Model:
+        """The model with its weights as they lie beside a store of this layout."""
+        return self.layout.policy(self.model)
 
-    def state_shapes(self) -> dict:
-        """`decode.empty_state` as `ShapeDtypeStruct`s with shardings: groups are divided over the rows of the mesh."""
+    def state_shapes(self) -> State:
+        """The state with a `ShapeDtypeStruct` with its sharding for every array."""
         shapes = jax.eval_shape(self._empty_state)
-        specs = {k: PartitionSpec(meshes.RULES["rows"]) for k in shapes} | {
-            "step": PartitionSpec(),
-            "cache": store.specs(shapes["cache"], self.mesh),
-        }
-        return meshes.placed(shapes, jax.tree.map(lambda s: NamedSharding(self.mesh, s), specs))
+        return meshes.placed(shapes, shapes.shardings(self.mesh))
 
-    def _fresh_state(self):
-        shardings = jax.tree.map(lambda x: x.sharding, self.state_shapes())
+    def fresh_state(self) -> State:
+        """The state without a trunk or a live slot, on the devices."""
+        shardings = jax.eval_shape(self._empty_state).shardings(self.mesh)
         return jax.jit(self._empty_state, out_shardings=shardings)()
 
-    def prefill_arguments(self, state, trunks, lengths, groups, shelves) -> tuple:
+    def _empty_state(self) -> State:
+        return State.empty(self.layout, self.model.config, self.capacity, self._module.dtype)
+
+    def prefill_arguments(
+        self, state: State, trunks: Any, lengths: Any, groups: Any, shelves: Any
+    ) -> tuple:
         """What `decode.prefill` is called with."""
-        return *self._policy, state, trunks, lengths, groups, shelves, self.bidirectional
+        policy = self.policy
+        batch = (trunks, lengths, groups, shelves)
+        return policy.graphdef, policy.params, state, *batch, self.bidirectional
 
     def round_arguments(
-        self, state, sampling: Sampling, used: int, steps: int, until: int
+        self, state: State, sampling: Sampling, blocks_in_use: int, steps: int, until: int
     ) -> tuple:
-        """What `decode.decode_round` is called with: up to `steps` tokens with `used` blocks of the suffix in use."""
-        return (
-            *self._policy,
-            state,
-            used,
-            self.tokenizer.vocab_size,
-            self.tokenizer.eos_id,
+        """What `decode.decode_round` is called with."""
+        options = DecodeOptions(
+            blocks_in_use,
+            self.model.tokenizer.vocab_size,
+            self.model.tokenizer.eos_id,
             sampling.top_k,
             sampling.top_p,
-            np.float32(sampling.temperature),
-            np.int32(steps),
-            np.int32(until),
         )
+        policy = self.policy
+        dynamic = (np.float32(sampling.temperature), np.int32(steps), np.int32(until))
+        return policy.graphdef, policy.params, state, options, *dynamic
 
-    def run(self, jobs: Iterable[Job], sampling: Sampling, on_round=None) -> Iterator[Job]:
-        """Yields each job once all its forks have ended, in the order in which they do. `on_round(stats)` after each round.
+    def run(
+        self,
+        jobs: Iterable[Job],
+        sampling: Sampling,
+        on_round: Callable[[Stats], None] | None = None,
+    ) -> Iterator[Job]:
+        """Yields each job once all its forks have ended, in the order in which they do.
 
-        Raises UserError naming the question if a trunk is longer than `max_trunk`.
+        `on_round(stats)` is called after each round.
+
+        Raises UserError naming the question if a trunk is longer than the capacity says, and
+        whatever `Job.done` raises.
         """
-        if sampling.max_new > self.max_new:
-            raise ValueError(f"max_new {sampling.max_new} exceeds the engine's {self.max_new}")
-        scheduler, state = Scheduler(self, iter(jobs), sampling), self._fresh_state()
-        grading: collections.deque[concurrent.futures.Future] = collections.deque()
-        step, age = 0, np.zeros((self.groups, self.slots), int)
-        with concurrent.futures.ThreadPoolExecutor(1, "grade") as clerk:
+        if sampling.max_new > self.capacity.max_new:
+            raise ValueError(
+                f"max_new {sampling.max_new} exceeds the engine's {self.capacity.max_new}"
+            )
+        with concurrent.futures.ThreadPoolExecutor(1, "grade") as grader:
+            run = _Run(self, iter(jobs), sampling, grader)
             while True:
                 start = time.monotonic()
-                complete = []
-                while grading and (grading[0].done() or scheduler.starving(_IDLE)):
-                    complete += scheduler.settle(grading.popleft().result())
-                complete += scheduler.fill()
-                if not scheduler.seated and not scheduler.waiting():
-                    if grading:
-                        complete += scheduler.settle(grading.popleft().result())
-                    elif not complete:
-                        return
-                    self.stats.seconds += time.monotonic() - start
-                    yield from complete
-                    continue
-                for batch in scheduler.prefills():
-                    state = decode.prefill(*self.prefill_arguments(state, *batch))
-                new, stop = scheduler.admissions()
-                state = decode.admit(state, np.uint32(self.seed), new, stop)
-                live = len(scheduler.seated)
-                age[new["fresh"]] = 0
-                oldest = max((int(age[at]) for at in scheduler.seated), default=0)
-                while step - self.block >= oldest:
-                    state, step = decode.rotate_blocks(state, self.block), step - self.block
-                until = (
-                    max(0, live - max(1, int(_IDLE * age.size)))
-                    if scheduler.waiting() or scheduler.queued
-                    else 0
-                )
-                steps = min(self.round_steps, self.block - step % self.block)
-                state, work = decode.decode_round(
-                    *self.round_arguments(state, sampling, step // self.block + 1, steps, until)
-                )
-                looked = {k: np.array(state[k]) for k in ("live", "age", "ended", "logprob", "out")}
-                tokens, steps = (int(x) for x in work)
-                step, age = step + steps, looked["age"]
-                finished = scheduler.harvest(looked)
-                if finished:
-                    grading.append(clerk.submit(scheduler.grade, finished))
-                self.stats.tokens += tokens
-                self.stats.slot_steps += age.size * steps
-                self.stats.rounds += 1
+                complete = run.settle_grades()
+                complete += run.fill_shelves()
+                decoding = run.has_forks
+                if decoding:
+                    run.prefill()
+                    run.admit()
+                    run.rotate_blocks()
+                    run.harvest(run.decode())
+                elif run.grading:
+                    complete += run.wait_for_grades()
+                elif not complete:
+                    return
                 self.stats.seconds += time.monotonic() - start
                 yield from complete
-                if on_round:
+                if decoding and on_round:
                     on_round(self.stats)
+
+
+class _Run:
+    """One run of an engine: what lives from its first round to its last, and the phases of a round.
+
+    Attributes:
+      grading: what the thread has been given and has not been settled yet, oldest first.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        jobs: Iterator[Job],
+        sampling: Sampling,
+        grader: concurrent.futures.Executor,
+    ):
+        self.engine = engine
+        self.stats = engine.stats
+        self.sampling = sampling
+        self.scheduler = Scheduler(
+            engine.capacity,
+            jobs,
+            sampling,
+            decode=engine.model.tokenizer.decode,
+            max_positions=engine.model.config.max_positions,
+        )
+        self.state = engine.fresh_state()
+        self.clock = SuffixClock(engine.capacity)
+        self.grader = grader
+        self.grading: collections.deque[concurrent.futures.Future[list[Graded]]] = (
+            collections.deque()
+        )
+
+    @property
+    def has_forks(self) -> bool:
+        """Whether there is anything to decode."""
+        return bool(self.scheduler.seated) or self.scheduler.forks_wait
+
+    def settle_grades(self) -> list[Job]:
+        """Settles the grades that are there, and waits for one where slots starve for it."""
+        complete: list[Job] = []
+        while self.grading and (self.grading[0].done() or self.scheduler.starving(_IDLE)):
+            complete += self.wait_for_grades()
+        return complete
+
+    def wait_for_grades(self) -> list[Job]:
+        """Settles the oldest grades under way. Raises what grading them raised."""
+        graded = self.grading.popleft().result()
+        self.stats.forks += len(graded)
+        return self.scheduler.settle(graded)
+
+    def fill_shelves(self) -> list[Job]:
+        """Takes new jobs; returns those that want nothing."""
+        return self.scheduler.fill_shelves()
+
+    def prefill(self) -> None:
+        """Reads the trunks of new jobs into the store."""
+        for batch in self.scheduler.prefill_batches():
+            arguments = self.engine.prefill_arguments(
+                self.state, batch.trunks, batch.lengths, batch.groups, batch.shelves
+            )
+            self.state = decode.prefill(*arguments)
+            self.stats.prefill_tokens += int(batch.lengths.sum())
+
+    def admit(self) -> None:
+        """Seats waiting forks in free slots, and ends those that a stop text has ended."""
+        new = self.scheduler.admissions()
+        self.state = decode.admit(self.state, np.uint32(self.engine.seed), new)
+        self.clock.begin(new.fresh)
+
+    def rotate_blocks(self) -> None:
+        """Puts blocks of the suffix that nobody sees any more to the end."""
+        while self.clock.may_rotate(self.scheduler.seated):
+            self.state = decode.rotate_blocks(self.state, self.clock.block)
+            self.clock.rotate()
+
+    def decode(self) -> Look:
+        """Runs a round on the device and waits for it."""
+        arguments = self.engine.round_arguments(
+            self.state,
+            self.sampling,
+            self.clock.blocks_in_use,
+            self.clock.room(self.engine.round_steps),
+            self._worth_a_look(),
+        )
+        self.state, work = decode.decode_round(*arguments)
+        look = Look.at(self.state.slots)
+        live_steps, steps = (int(count) for count in work)
+        self.clock.advance(steps, look.age)
+        self.stats.tokens += live_steps
+        self.stats.slot_steps += look.age.size * steps
+        self.stats.rounds += 1
+        return look
+
+    def _worth_a_look(self) -> int:
+        """A round ends early once no more slots live than this: 0, all of them, if nobody waits."""
+        if not (self.scheduler.forks_wait or self.scheduler.jobs_may_come):
+            return 0
+        enough = max(1, int(_IDLE * self.clock.age.size))  # slots that are free
+        return max(0, len(self.scheduler.seated) - enough)
+
+    def harvest(self, look: Look) -> None:
+        """Empties the slots of forks that have ended and hands these over for grading."""
+        finished = self.scheduler.harvest(look)
+        if finished:
+            self.grading.append(self.grader.submit(self.scheduler.grade, finished))

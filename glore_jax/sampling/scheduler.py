@@ -1,23 +1,37 @@
-"""The host's picture of the engine's slots: which job lies on which shelf, which of its forks sits in which slot.
+"""The host's picture of an engine: which job lies on which shelf, which fork sits in which slot.
 
-A job passes through: queue -> shelf (its trunk is prefilled) -> its forks, as slots get free, run, end and are graded, and may ask
-for more -> complete, its shelf is free for the next.
+A job passes through:
+
+    queue ──► shelf ──► its forks wait ──► slots ──► harvested ──► graded ──► settled ──► complete
+              (its trunk     ▲                                                   │     (its shelf
+              is prefilled)  └──────────────── the forks it asks for ◄───────────┘      is free)
+
+Everything here is called on the engine's own thread, one phase after the other, except `grade`: it
+runs beside the device, on another thread, and touches nothing but the jobs.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from jaxtyping import Int32
 
 from glore_jax.errors import UserError
 from glore_jax.sampling import keys
+from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.jobs import Completion, Fork, Job
+from glore_jax.sampling.state import Admissions, Look
 from glore_jax.sampling.tokens import Sampling
+
+Slot = tuple[int, int]  # (group, number in the group)
 
 
 @dataclasses.dataclass
-class _Place:
-    """A job on shelf `shelf` of group `group`; how many of its forks sit in slots and how many are being graded."""
+class Placement:
+    """A job on shelf `shelf` of group `group`.
+
+    running: forks of it that sit in slots. grading: those that have ended and are not settled.
+    """
 
     job: Job
     group: int
@@ -25,164 +39,248 @@ class _Place:
     running: int = 0
     grading: int = 0
 
+    @property
+    def complete(self) -> bool:
+        """Whether all its forks have ended, and none of them asked for more."""
+        return not (self.running or self.grading or self.job.waiting)
+
+
+@dataclasses.dataclass(frozen=True)
+class PrefillBatch:
+    """Trunks for one call of `decode.prefill`, padded with rows that go nowhere."""
+
+    trunks: Int32[np.ndarray, "P W"]
+    lengths: Int32[np.ndarray, " P"]
+    groups: Int32[np.ndarray, " P"]
+    shelves: Int32[np.ndarray, " P"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A fork that has ended, as the device left it."""
+    """A fork that has ended, as the device left it. text: if it is known already."""
 
-    place: _Place
+    placement: Placement
     fork: Fork
     tokens: tuple[int, ...]
     logprob: float
     ended: bool
-    text: str | None = None  # if it is known already
+    text: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Graded:
+    """A fork that its job has seen, and the forks that the job asks for since."""
+
+    placement: Placement
+    asked: list[Fork]
 
 
 class Scheduler:
-    """Seats jobs and forks. `groups` x `shelves` trunks, `groups` x `slots` forks; see `Engine`."""
+    """Gives jobs their shelves and forks their slots.
 
-    def __init__(self, engine, jobs: Iterator[Job], sampling: Sampling):
-        self.engine, self.jobs, self.sampling = engine, jobs, sampling
-        self.places: list[list[_Place | None]] = [
-            [None] * engine.shelves for _ in range(engine.groups)
+    Args:
+      capacity: how many of either there are.
+      jobs: where jobs come from; taken as shelves get free.
+      sampling: how long forks may get, and which texts stop them.
+      decode: token ids -> text.
+      max_positions: tokens of the model's context.
+
+    Attributes:
+      seated: the fork in each slot that is taken.
+      jobs_may_come: False once `jobs` has run out.
+    """
+
+    def __init__(
+        self,
+        capacity: Capacity,
+        jobs: Iterator[Job],
+        sampling: Sampling,
+        *,
+        decode: Callable[[list[int]], str],
+        max_positions: int,
+    ):
+        self.capacity = capacity
+        self.jobs = jobs
+        self.sampling = sampling
+        self.decode = decode
+        self.max_positions = max_positions
+
+        self.jobs_may_come = True
+        self.shelves: list[list[Placement | None]] = [
+            [None] * capacity.shelves for _ in range(capacity.groups)
         ]
-        self.seated: dict[tuple[int, int], tuple[_Place, Fork]] = {}
-        self.fresh: list[_Place] = []  # their trunks are still to be prefilled
-        self.stopped: set[tuple[int, int]] = set()
-        self.queued = True  # whether more jobs may come
+        self.seated: dict[Slot, tuple[Placement, Fork]] = {}
+        self._unread: list[Placement] = []  # their trunks are still to be prefilled
+        self._stopped: set[Slot] = set()  # their forks were harvested while they still wrote
 
-    def fill(self) -> list[Job]:
-        """Takes jobs onto empty shelves, spread over the groups. Returns those that want nothing: they are done at once."""
-        done = []
-        for shelf in range(self.engine.shelves):
-            for group, row in enumerate(self.places):
-                while row[shelf] is None:
-                    job = next(self.jobs, None)
-                    if job is None:
-                        self.queued = False
-                        return done
-                    if not job.waiting:
-                        done.append(job)
-                        continue
-                    if len(job.trunk) > self.engine.max_trunk:
-                        raise UserError(
-                            f"question {job.question_id} has {len(job.trunk)} tokens, more than the {self.engine.max_trunk} planned for"
-                        )
-                    row[shelf] = _Place(job, group, shelf)
-                    self.fresh.append(row[shelf])
-        return done
+    def fill_shelves(self) -> list[Job]:
+        """Takes jobs onto empty shelves, spread over the groups.
 
-    def prefills(self):
-        """Batches (trunks [P, W], lengths, groups, shelves [P]) of the fresh places, padded with rows that go nowhere."""
-        e, width = self.engine, self.engine.prefill_rows
-        for i in range(0, len(self.fresh), width):
-            trunks, lengths = np.zeros((width, e.max_trunk), np.int32), np.zeros(width, np.int32)
-            groups, shelves = np.full(width, e.groups, np.int32), np.zeros(width, np.int32)
-            for row, place in enumerate(self.fresh[i : i + width]):
-                tokens = place.job.trunk
-                trunks[row, : len(tokens)], lengths[row] = tokens, len(tokens)
-                groups[row], shelves[row] = place.group, place.shelf
-                e.stats.prefill_tokens += len(tokens)
-            yield trunks, lengths, groups, shelves
-        self.fresh = []
+        Returns the jobs that want nothing: they are complete at once.
 
-    def admissions(self):
-        """Seats waiting forks in free slots, the jobs of a group in turn: (arrays for `decode.admit`, mask of slots to end)."""
-        e = self.engine
-        shape = (e.groups, e.slots)
-        new = {k: np.zeros(shape, np.int32) for k in ("token", "start", "cut", "limit")}
-        new |= {"identity": np.zeros((*shape, 4), np.int32), "fresh": np.zeros(shape, bool)}
-        for group, row in enumerate(self.places):
-            waiting = [place for place in row if place is not None and place.job.waiting]
-            if not waiting:
-                continue
-            for slot in range(e.slots):
-                if (group, slot) in self.seated:
+        Raises UserError naming the question if a trunk is too long.
+        """
+        complete: list[Job] = []
+        for shelf in range(self.capacity.shelves):
+            for group, row in enumerate(self.shelves):
+                if row[shelf] is not None:
                     continue
-                while waiting and not waiting[0].job.waiting:
-                    waiting.pop(0)
-                if not waiting:
-                    break
-                place, at = waiting[0], (group, slot)
-                job = place.job
-                fork = job.waiting.popleft()
-                self.seated[at] = place, fork
-                place.running += 1
-                new["fresh"][at] = True
-                new["token"][at] = job.trunk[
-                    fork.at - 1
-                ]  # fed again: its logits give the first new token
-                new["start"][at] = place.shelf * e.max_trunk
-                new["cut"][at] = fork.at - 1
-                new["limit"][at] = min(self.sampling.max_new, e.config.max_positions - fork.at)
-                new["identity"][at] = keys.identity(
-                    job.question_id, fork.sample, fork.cut, fork.rollout
+                job = self._next_job(complete)
+                if job is None:
+                    return complete
+                placement = Placement(job, group, shelf)
+                row[shelf] = placement
+                self._unread.append(placement)
+        return complete
+
+    def _next_job(self, complete: list[Job]) -> Job | None:
+        """The next job that wants something, if there is one; others go to `complete`."""
+        for job in self.jobs:
+            if not job.waiting:
+                complete.append(job)
+                continue
+            if len(job.trunk) > self.capacity.max_trunk:
+                raise UserError(
+                    f"question {job.question_id} has {len(job.trunk)} tokens, more than the "
+                    f"{self.capacity.max_trunk} planned for"
                 )
-        stop = np.zeros(shape, bool)
-        for at in self.stopped:
-            stop[at] = True
-        self.stopped = set()
-        return new, stop
+            return job
+        self.jobs_may_come = False
+        return None
 
-    def waiting(self) -> bool:
+    def prefill_batches(self) -> Iterator[PrefillBatch]:
+        """The trunks that have come onto shelves since the last call."""
+        rows = self.capacity.prefill_rows
+        for first in range(0, len(self._unread), rows):
+            yield self._prefill_batch(self._unread[first : first + rows])
+        self._unread = []
+
+    def _prefill_batch(self, placements: list[Placement]) -> PrefillBatch:
+        rows = self.capacity.prefill_rows
+        trunks = np.zeros((rows, self.capacity.max_trunk), np.int32)
+        lengths = np.zeros(rows, np.int32)
+        groups = np.full(rows, self.capacity.groups, np.int32)  # out of range: padding
+        shelves = np.zeros(rows, np.int32)
+        for row, placement in enumerate(placements):
+            trunk = placement.job.trunk
+            trunks[row, : len(trunk)] = trunk
+            lengths[row] = len(trunk)
+            groups[row] = placement.group
+            shelves[row] = placement.shelf
+        return PrefillBatch(trunks, lengths, groups, shelves)
+
+    def admissions(self) -> Admissions:
+        """Seats waiting forks in free slots, the jobs of a group one after the other."""
+        new = Admissions.none(self.capacity)
+        for group in range(self.capacity.groups):
+            slots = [(group, number) for number in range(self.capacity.slots)]
+            free = [slot for slot in slots if slot not in self.seated]
+            # `free` comes first, so that no fork is taken for which there is no slot.
+            for slot, (placement, fork) in zip(free, self._waiting_forks(group), strict=False):
+                self.seated[slot] = placement, fork
+                placement.running += 1
+                self._admit(new, slot, placement, fork)
+        for slot in self._stopped:
+            new.stop[slot] = True
+        self._stopped = set()
+        return new
+
+    def _waiting_forks(self, group: int) -> Iterator[tuple[Placement, Fork]]:
+        for placement in self.shelves[group]:
+            while placement is not None and placement.job.waiting:
+                yield placement, placement.job.waiting.popleft()
+
+    def _admit(self, new: Admissions, slot: Slot, placement: Placement, fork: Fork) -> None:
+        job = placement.job
+        new.fresh[slot] = True
+        # The last token of the prefix is fed again: its logits give the first new token. So the
+        # trunk is seen up to the token before it.
+        new.token[slot] = job.trunk[fork.at - 1]
+        new.cut[slot] = fork.at - 1
+        new.start[slot] = placement.shelf * self.capacity.max_trunk
+        new.limit[slot] = min(self.sampling.max_new, self.max_positions - fork.at)
+        new.identity[slot] = keys.identity(job.question_id, fork.sample, fork.cut, fork.rollout)
+
+    @property
+    def forks_wait(self) -> bool:
         """Whether some fork waits for a slot."""
-        return any(place is not None and place.job.waiting for row in self.places for place in row)
+        return any(
+            placement is not None and placement.job.waiting
+            for row in self.shelves
+            for placement in row
+        )
 
-    def harvest(self, looked) -> list[Finished]:
+    def harvest(self, look: Look) -> list[Finished]:
         """Empties the slots whose forks have ended."""
-        finished = []
-        for at, (place, fork) in list(self.seated.items()):
-            live, ended = bool(looked["live"][at]), bool(looked["ended"][at])
-            if live and not self.sampling.stop:
+        all_finished = []
+        for slot in list(self.seated):
+            finished = self._finished(slot, look)
+            if finished is None:
                 continue
-            tokens = tuple(looked["out"][at][: looked["age"][at] - ended].tolist())
-            text = None
-            if self.sampling.stop:
-                text = self.engine.tokenizer.decode(list(tokens))
-                cut = min((i for s in self.sampling.stop if (i := text.find(s)) >= 0), default=None)
-                if live and cut is None:
-                    continue
-                if live:
-                    self.stopped.add(at)
-                text, ended = text[:cut], ended or cut is not None
-            place.running, place.grading = place.running - 1, place.grading + 1
-            finished.append(
-                Finished(place, fork, tokens, float(looked["logprob"][at]), ended, text)
-            )
-            del self.seated[at]
-        return finished
+            finished.placement.running -= 1
+            finished.placement.grading += 1
+            del self.seated[slot]
+            all_finished.append(finished)
+        return all_finished
 
-    def grade(self, finished: list[Finished]) -> list[tuple[_Place, list[Fork]]]:
-        """Tells the jobs what their forks wrote: (place, the further forks it asks for). Runs beside the device."""
-        asked = []
-        for f in finished:
-            text = self.engine.tokenizer.decode(list(f.tokens)) if f.text is None else f.text
-            completion = Completion(f.tokens, text, f.logprob, f.ended)
-            f.place.job.completions[f.fork] = completion
-            asked.append((f.place, list(f.place.job.done(f.fork, completion))))
-        return asked
+    def _finished(self, slot: Slot, look: Look) -> Finished | None:
+        """What the fork in `slot` wrote, None if it goes on. One that is stopped is noted."""
+        placement, fork = self.seated[slot]
+        live = bool(look.live[slot])
+        ended = bool(look.ended[slot])
+        stop = self.sampling.stop
+        if live and not stop:
+            return None
 
-    def settle(self, asked: list[tuple[_Place, list[Fork]]]) -> list[Job]:
-        """Queues the forks asked for and clears the shelves of jobs that are complete, which it returns."""
+        written = look.age[slot] - ended  # without end-of-sequence
+        tokens = tuple(look.out[slot][:written].tolist())
+        text = None
+        if stop:
+            text = self.decode(list(tokens))
+            cut = min((at for s in stop if (at := text.find(s)) >= 0), default=None)
+            if live and cut is None:
+                return None
+            if live:
+                self._stopped.add(slot)
+            text = text[:cut]
+            ended = ended or cut is not None
+        return Finished(placement, fork, tokens, float(look.logprob[slot]), ended, text)
+
+    def grade(self, all_finished: list[Finished]) -> list[Graded]:
+        """Tells the jobs what their forks wrote. Runs beside the device."""
+        graded = []
+        for finished in all_finished:
+            text = finished.text
+            if text is None:
+                text = self.decode(list(finished.tokens))
+            completion = Completion(finished.tokens, text, finished.logprob, finished.ended)
+            job = finished.placement.job
+            job.completions[finished.fork] = completion
+            asked = list(job.done(finished.fork, completion))
+            graded.append(Graded(finished.placement, asked))
+        return graded
+
+    def settle(self, all_graded: list[Graded]) -> list[Job]:
+        """Queues the forks asked for; clears the shelves of complete jobs, and returns those."""
         complete = []
-        for place, forks in asked:
-            place.grading -= 1
-            place.job.waiting.extend(forks)
-            self.engine.stats.forks += 1
-            if not place.running and not place.grading and not place.job.waiting:
-                self.places[place.group][place.shelf] = None
-                complete.append(place.job)
+        for graded in all_graded:
+            placement = graded.placement
+            placement.grading -= 1
+            placement.job.waiting.extend(graded.asked)
+            if placement.complete:
+                self.shelves[placement.group][placement.shelf] = None
+                complete.append(placement.job)
         return complete
 
     def starving(self, share: float) -> bool:
-        """Whether more than `share` of all slots would stay empty only because their group waits for grades."""
-        taken = np.zeros(self.engine.groups, int)
+        """Whether more than `share` of all slots would stay empty only for want of grades."""
+        taken = np.zeros(self.capacity.groups, int)
         for group, _ in self.seated:
             taken[group] += 1
         empty = 0
-        for group, row in enumerate(self.places):
-            places = [place for place in row if place is not None]
-            if any(place.grading for place in places):
-                known = sum(len(place.job.waiting) for place in places)
-                empty += max(0, self.engine.slots - int(taken[group]) - known)
-        return empty > share * self.engine.groups * self.engine.slots
+        for group, row in enumerate(self.shelves):
+            placements = [placement for placement in row if placement is not None]
+            if any(placement.grading for placement in placements):
+                waiting = sum(len(placement.job.waiting) for placement in placements)
+                empty += max(0, self.capacity.slots - int(taken[group]) - waiting)
+        return empty > share * self.capacity.groups * self.capacity.slots

@@ -1,44 +1,88 @@
-"""What a stage is handed: the config, the work directory, and the few things that are made once a run."""
+"""What a stage is handed: the config, the work directory, and the few things made once a run."""
+
+from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from etils import epath
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from glore_jax import storage
+from glore_jax.config import View
 from glore_jax.parallel import processes
 from glore_jax.tasks import registry
-from glore_jax.tasks.base import Task
+from glore_jax.tasks.base import Problem, Task
 from glore_jax.tasks.prompts import Prompts
+
+if TYPE_CHECKING:  # importing these takes JAX, which a run with nothing to do does without
+    import jax
+
+    from glore_jax.models.model import Model
+    from glore_jax.training.metrics import Writer
 
 
 class Context:
-    """One run, seen from its stages. `stage` is the name of the running one; the pipeline sets it."""
+    """One run, seen from outside its stages, or from inside the one named `stage`.
 
-    def __init__(self, config, workdir: epath.PathLike, stage: str = ""):
-        self.config, self.workdir, self.stage = config, storage.path(workdir), stage
+    Attributes:
+      config: the whole config; inside a stage of a running pipeline, a `View` of what it declares.
+      workdir: the work directory.
+      stage: name of the stage that is handed this context; empty outside.
+    """
+
+    def __init__(self, config: ConfigDict, workdir: epath.PathLike, stage: str = ""):
+        self.config = config
+        self.workdir: epath.Path = storage.path(workdir)
+        self.stage = stage
+        self._problems: Mapping[str, list[Problem]] = {}
+
+    def inside(
+        self,
+        stage: str,
+        declared: tuple[str, ...],
+        problems: Mapping[str, list[Problem]] | None = None,
+    ) -> Context:
+        """The same run as `stage` sees it, which declares the fields `declared` of the config.
+
+        `problems`: what `problems` returns for a split that the stage asks.
+        """
+        context = Context(View(self.config, stage, declared), self.workdir, stage)
+        context._problems = problems or {}
+        return context
 
     @functools.cached_property
     def task(self) -> Task:
+        """The task of `config.task`."""
         return registry.make_task(self.config.task)
 
+    def problems(self, split: str) -> list[Problem]:
+        """The problems of `split`, without those whose question is too long to be asked.
+
+        These were sorted out before the first stage. Outside of a running pipeline: all.
+        """
+        if split in self._problems:
+            return self._problems[split]
+        return self.task.load(split)
+
     @functools.cached_property
-    def mesh(self):
-        """The global `jax.sharding.Mesh` of `config.mesh` over all devices of all processes."""
+    def mesh(self) -> jax.sharding.Mesh:
+        """The global mesh of `config.mesh` over all devices of all processes."""
         from glore_jax.parallel.mesh import make_mesh
 
         return make_mesh(**self.config.mesh.to_dict())
 
     @functools.cached_property
-    def local_mesh(self):
+    def local_mesh(self) -> jax.sharding.Mesh:
         """A mesh over this process's own devices, for generation."""
         import jax
 
         return self.mesh_of_host(jax.local_devices())
 
-    def mesh_of_host(self, devices: list):
+    def mesh_of_host(self, devices: list[jax.Device]) -> jax.sharding.Mesh:
         """`engine.tensor` devices hold a model together, the rest are copies."""
         from glore_jax.parallel.mesh import make_mesh
 
@@ -48,12 +92,15 @@ class Context:
         """A path in the work directory; nothing is created."""
         return self.workdir.joinpath(*parts)
 
-    def prompts(self, model) -> Prompts:
-        """Token forms of questions and solutions for `model` (its tokenizer) and `config.task.prompt`."""
+    def prompts(self, model: Model) -> Prompts:
+        """Token forms of questions and solutions for `model` (its tokenizer) and `task.prompt`."""
         return Prompts(model.tokenizer, self.config.task.prompt)
 
-    def writer(self, name: str, section=None):
-        """TensorBoard events under `tb/NAME`, with config section `section` as hyperparameters. Close it after use."""
+    def writer(self, name: str, section: Any = None) -> Writer:
+        """TensorBoard events under `tb/NAME`; close it after use.
+
+        `section`: a config section or a dict that is shown as the run's hyperparameters.
+        """
         from glore_jax.training.metrics import Writer
 
         hyperparameters = section.to_dict() if hasattr(section, "to_dict") else section
@@ -66,16 +113,16 @@ class Context:
             sys.stdout.flush()
 
     def step(self, name: str, function: Callable[[], dict]) -> dict:
-        """The result of `function`, computed once for the running stage: a restart reads it from `STAGE/NAME.json`.
+        """The result of `function`, computed once for this stage, kept in `STAGE/NAME.json`.
 
-        Every process calls `function`; what process 0 returns is kept. The result comes back as JSON has it (lists for
-        tuples, string keys), on the first run as on the later ones.
+        A restart reads it from there. Every process calls `function`; what process 0 returns is
+        kept. The result comes back as JSON has it (lists for tuples, string keys), on the first run
+        as on the later ones.
         """
         file = self.folder(self.stage, f"{name}.json")
         done = file.exists()
-        processes.barrier(
-            f"{self.stage}/{name} looked up"
-        )  # nobody may find the file that another has just written
+        # Nobody may find the file that another process has just written.
+        processes.barrier(f"{self.stage}/{name} looked up")
         if not done:
             result = function()
             if processes.is_main():

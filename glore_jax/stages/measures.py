@@ -1,254 +1,210 @@
-"""From evaluation records to figures: the contract of `report.json` (design, section 4), each with its count."""
+"""From the records of stage `evaluate` to its figures and worked examples.
 
-import math
+The figures are the types of `report/figures.py`: the contract of `report.json`. What a run did not
+do (draw samples, label steps), or what its task does not know (the truth of steps), leaves its
+figures out.
+"""
 
-import numpy as np
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from glore_jax.labels import metrics, selection
-from glore_jax.labels.balance import label_rates
-from glore_jax.stages import labelling
+from glore_jax.records import LabelledDraft, Sample
+from glore_jax.report import figures
+from glore_jax.report.examples import WorkedExample
+from glore_jax.stages import draft_figures, labelling, sample_figures
+from glore_jax.stages.context import Context
+from glore_jax.stages.draft_figures import Candidate, Labels, Refined, Scores
+from glore_jax.tasks.base import Problem, Task
 
 
-def measure(ctx, problems, drafts, samples, labelled, scored, refined, finals) -> dict:
-    """{"figures": nested dict, "examples": list} of one split. `samples` and `labelled` may be empty."""
-    task, c = ctx.task, ctx.config.evaluate
-    by_id = {p.id: p for p in problems}
-    truth = [task.step_truth(by_id[d["question_id"]], d["steps"]) for d in drafts]
-    known = all(t is not None for t in truth)
-    labels = {r["question_id"]: r["labels"] for r in labelled}
-    scores = scored["drafts"]
-    figures = {
-        "draft": _draft(drafts, truth if known else [labels.get(d["question_id"]) for d in drafts]),
-        "final": {m: _final(scores[m], drafts, c.threshold) for m in scores},
-        "refine": _refine(drafts, refined),
-        "pipeline": _pipeline(drafts, refined, finals, scores["orm"]),
-        "curves": {},
-    }
+@dataclasses.dataclass(frozen=True)
+class SplitRecords:
+    """What was generated and scored on one split.
+
+    Attributes:
+      problems: of the split.
+      drafts: greedy solutions, one a question.
+      samples: K drawn solutions a question, in any order; empty if the split is not sampled.
+      labelled: step-label records of the drafts that have a step; empty if the split has no labels.
+      scored: `drafts` and `samples`: by reward model, for each of those records a score a step.
+      refined: for each draft its refinements by kind: `{steps, bad, ended, correct}`.
+      finals: for each draft the ORM's score of each of its refinements.
+    """
+
+    problems: Sequence[Problem]
+    drafts: Sequence[Sample]
+    samples: Sequence[Sample]
+    labelled: Sequence[LabelledDraft]
+    scored: Mapping[str, Mapping[str, Scores]]
+    refined: Sequence[Refined]
+    finals: Sequence[Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The figures of one split, and one worked example a draft."""
+
+    figures: figures.SplitFigures
+    examples: list[WorkedExample]
+
+
+def measure(ctx: Context, records: SplitRecords) -> Measured:
+    """The figures of one split with their counts, and its worked examples."""
+    truth = _truth(ctx.task, records)
+    labels = _rollout_labels(records)
+    known = all(steps is not None for steps in truth)
+    # Steps are judged by the truth where there is one, else by what the rollouts say.
+    reference = truth if known else labels
+    choices = _choices(records)
+
+    parts = _draft_figures(ctx, records, reference, choices)
     if known:
-        figures["step_truth"] = {m: _steps(scores[m], truth, c.threshold) for m in scores}
-        strict = [task.step_truth(by_id[d["question_id"]], d["steps"], strict=True) for d in drafts]
-        figures["step_truth_strict"] = {m: _steps(scores[m], strict, c.threshold) for m in scores}
-        if labels_agree := labelling.label_truth(task, by_id, labelled):
-            strict_acc = labelling.label_truth(task, by_id, labelled, strict=True)["acc"]
-            figures["label_truth"] = labels_agree | {"strict_acc": strict_acc}
-    if labelled:
-        rows = [labels.get(d["question_id"]) for d in drafts]
-        figures["step"] = {m: _steps(scores[m], rows, c.threshold) for m in scores}
-        rates = label_rates(labelled)
-        figures["curves"]["label_rate"] = {
-            "length": [r["length"] for r in rates],
-            "rate": [r["rate"] for r in rates],
-            "n": [r["n"] for r in rates],
-        }
-        figures["cost"] = labelling.cost(labelled, c.label_k)
-    reference = truth if known else [labels.get(d["question_id"]) for d in drafts]
-    figures["curves"] |= _calibration(scores, reference)
-    if samples:
-        figures |= _samples(ctx, samples, scored["samples"], figures)
-    return {"figures": figures, "examples": _examples(drafts, refined, finals, scores, truth)}
+        parts |= _against_truth(ctx, records, truth)
+    if records.labelled:
+        parts |= _against_labels(ctx, records, labels)
+    measured = figures.SplitFigures(**parts)
+    if records.samples:
+        measured = _with_samples(ctx, records, measured)
+    return Measured(measured, _examples(records, truth, choices))
 
 
-def _draft(drafts, truth) -> dict:
-    errors = [t.index(0) + 1 for t in ([int(x) for x in t] for t in truth if t) if 0 in t]
-    return {
-        "acc": float(np.mean([d["correct"] for d in drafts])),
-        "n": len(drafts),
-        "truncated": sum(not d["ended"] for d in drafts),
-        "steps_mean": float(
-            np.mean([max(len(d["steps"]) - 1, 0) for d in drafts])
-        ),  # the answer line not counted
-        "first_error_histogram": [[s, errors.count(s)] for s in sorted(set(errors))],
-    }
+# What the drafts' steps are: right or wrong.
 
 
-def _flat(scores, labels):
-    pairs = [
-        (s, x)
-        for row, ref in zip(scores, labels, strict=True)
-        if ref is not None
-        for s, x in zip(row, ref, strict=True)
-    ]
-    return [s for s, _ in pairs], [int(x) for _, x in pairs]
+def _truth(task: Task, records: SplitRecords, strict: bool = False) -> list[list[bool] | None]:
+    """The truth of each draft's steps, None where the task cannot tell."""
+    problems = {problem.id: problem for problem in records.problems}
+    truth = []
+    for draft in records.drafts:
+        problem = problems[draft["question_id"]]
+        truth.append(task.step_truth(problem, draft["steps"], strict=strict))
+    return truth
 
 
-def _steps(scores, labels, threshold) -> dict:
-    """Step accuracy over all steps with the final one included, as in the paper's table 1, and where the first error is."""
-    p, y = _flat(scores, labels)
-    rows = [(s, [int(v) for v in ref]) for s, ref in zip(scores, labels, strict=True) if ref]
-    found = metrics.first_error_accuracy(
-        [metrics.first_error(s, threshold) for s, _ in rows],
-        [ref.index(0) if 0 in ref else -1 for _, ref in rows],
+def _rollout_labels(records: SplitRecords) -> list[list[int] | None]:
+    """The rollout labels of each draft's steps, None for a draft without any."""
+    labels = {record["question_id"]: record["labels"] for record in records.labelled}
+    return [labels.get(draft["question_id"]) for draft in records.drafts]
+
+
+def _choices(records: SplitRecords) -> list[list[Candidate]]:
+    """The candidates of each question, among which the ORM chooses."""
+    draft_scores = draft_figures.last_scores(records.scored["drafts"]["orm"])
+    rows = zip(records.drafts, records.refined, records.finals, draft_scores, strict=True)
+    return [draft_figures.candidates(*row) for row in rows]
+
+
+# Figures by what they need. Each function gives some fields of `figures.SplitFigures`.
+
+
+def _draft_figures(
+    ctx: Context, records: SplitRecords, reference: Labels, choices: list[list[Candidate]]
+) -> dict[str, Any]:
+    """What needs drafts and refinements alone."""
+    scores = records.scored["drafts"]
+    threshold = ctx.config.evaluate.threshold
+    final = {m: draft_figures.final(scores[m], records.drafts, threshold) for m in scores}
+    curves = figures.Curves(
+        label_rate=draft_figures.label_rate(records.labelled) if records.labelled else None,
+        reliability={m: draft_figures.reliability(scores[m], reference) for m in scores},
+        scores={m: draft_figures.score_histogram(scores[m], reference) for m in scores},
     )
-    return metrics.binary_scores(p, y, threshold) | {
-        "first_error_acc": found["acc"],
-        "first_error_f1": found["f1"],
-        "auc": metrics.auc(p, y)[0],
-        "positive": float(np.mean(y)) if y else None,
-    }
-
-
-def _last(scores) -> list[float]:
-    return [float(s[-1]) if len(s) else 0.0 for s in scores]
-
-
-def _final(scores, drafts, threshold) -> dict:
-    return metrics.binary_scores(_last(scores), [int(d["correct"]) for d in drafts], threshold)
-
-
-def _refine(drafts, refined) -> dict:
-    right = np.array([d["correct"] for d in drafts], bool)
-    after = {
-        k: np.array([r[k]["correct"] for r in refined], bool)
-        for k in ("global", "local_orm", "local_sorm")
-    }
-    after["union_orm"], after["union_sorm"] = (
-        after["global"] | after["local_orm"],
-        after["global"] | after["local_sorm"],
-    )
-    out = {}
-    for kind, fixed in after.items():
-        out[kind] = {
-            "fix_rate": float(fixed[~right].mean()) if (~right).any() else None,
-            "n_wrong": int((~right).sum()),
-            "break_rate": float((~fixed[right]).mean()) if right.any() else None,
-            "n_right": int(right.sum()),
-            "all_acc": float(fixed.mean()),
-            "oracle_when_acc": float((right | fixed).mean()),
-            "n": len(drafts),
-        }
-    return out
-
-
-def _pipeline(drafts, refined, finals, orm) -> dict:
-    """The draft competes with its global and its SORM-located local refinement; the ORM's final score decides."""
-    rows = [_candidates(*row) for row in zip(drafts, refined, finals, _last(orm), strict=True)]
-    chosen = [max(row, key=lambda c: c[1])[2] for row in rows]
     return {
-        "rerank": {"acc": float(np.mean(chosen)), "n": len(rows)},
-        "oracle": {"acc": float(np.mean([any(c[2] for c in row) for row in rows])), "n": len(rows)},
+        "draft": draft_figures.draft(records.drafts, reference),
+        "final": final,
+        "refine": draft_figures.refinements(records.drafts, records.refined),
+        "pipeline": draft_figures.pipeline(choices),
+        "curves": curves,
     }
 
 
-def _candidates(draft, refined, final, draft_score):
-    """(name, ORM score, correct), the draft first: it wins ties."""
-    return [
-        ("draft", draft_score, draft["correct"]),
-        ("global", final["global"], refined["global"]["correct"]),
-        ("local", final["local_sorm"], refined["local_sorm"]["correct"]),
-    ]
+def _step_decisions(
+    ctx: Context, records: SplitRecords, labels: Labels
+) -> dict[str, figures.StepDecisions]:
+    """Each reward model as a judge of steps against `labels`."""
+    threshold = ctx.config.evaluate.threshold
+    scores = records.scored["drafts"]
+    return {model: draft_figures.steps(scores[model], labels, threshold) for model in scores}
 
 
-def _samples(ctx, samples, scores, figures) -> dict:
-    """Figures of K samples a question: student.*, scorer.*, best-of-3 and the rerank curves."""
+def _against_truth(ctx: Context, records: SplitRecords, truth: Labels) -> dict[str, Any]:
+    """What needs a task that knows the truth of every step."""
+    strict = _truth(ctx.task, records, strict=True)
+    return {
+        "step_truth": _step_decisions(ctx, records, truth),
+        "step_truth_strict": _step_decisions(ctx, records, strict),
+        "label_truth": _label_truth(ctx.task, records),
+    }
+
+
+def _label_truth(task: Task, records: SplitRecords) -> figures.LabelTruth | None:
+    """The rollout labels against the truth; None without labels."""
+    problems = {problem.id: problem for problem in records.problems}
+    agreement = labelling.label_truth(task, problems, records.labelled)
+    strict = labelling.label_truth(task, problems, records.labelled, strict=True)
+    if agreement is None or strict is None:
+        return None
+    return figures.LabelTruth.from_json(agreement | {"strict_acc": strict["acc"]})
+
+
+def _against_labels(ctx: Context, records: SplitRecords, labels: Labels) -> dict[str, Any]:
+    """What needs rollout labels of the drafts."""
+    cost = labelling.cost(records.labelled, ctx.config.evaluate.label_k)
+    return {
+        "step": _step_decisions(ctx, records, labels),
+        "cost": figures.LabelCost.from_json(cost),
+    }
+
+
+def _with_samples(
+    ctx: Context, records: SplitRecords, measured: figures.SplitFigures
+) -> figures.SplitFigures:
+    """`measured` with what needs K samples a question."""
     k = ctx.config.evaluate.k
-    groups: dict[str, list[int]] = {}
-    for i, s in enumerate(samples):
-        groups.setdefault(s["question_id"], []).append(i)
-    groups = {q: sorted(g, key=lambda i: samples[i]["sample_id"]) for q, g in groups.items()}
-    finals = {m: _last(scores[m]) for m in scores} | {"loglik": [s["logprob"] for s in samples]}
-
-    def rows(values):
-        return [[values[i] for i in g] for g in groups.values()]
-
-    correct = rows([bool(s["correct"]) for s in samples])
-    answers = rows([s["answer"] for s in samples])
-    gold = [samples[g[0]]["gold"] for g in groups.values()]
-    votes = [selection.majority_vote(a) for a in answers]
-    right = [
-        v is not None and ctx.task.grade([f"#### {v}"], x) for v, x in zip(votes, gold, strict=True)
-    ]
-
-    def best(name):
-        return float(
-            np.mean(
-                [c[int(np.argmax(s))] for s, c in zip(rows(finals[name]), correct, strict=True)]
-            )
-        )
-
-    ks = [1 << i for i in range(int(math.log2(k)) + 1)] + ([] if k & (k - 1) == 0 else [k])
-    curves = {
-        m: selection.rerank_curves(rows(finals[m]), correct, answers, ks, 100, ctx.config.seed)
-        for m in finals
-    }
-    bo3 = selection.rerank_curves(
-        rows(finals["orm"]), correct, answers, [min(3, k)], 400, ctx.config.seed
+    seed = ctx.config.seed
+    samples = sample_figures.Samples.of(records.samples, records.scored["samples"])
+    by_orm, by_oracle = sample_figures.best_of_3(samples, k, seed)
+    curve = sample_figures.rerank_curves(samples, k, seed)
+    assert measured.draft and measured.pipeline and measured.curves  # every split has these
+    return dataclasses.replace(
+        measured,
+        scorer=sample_figures.scorers(samples),
+        student=sample_figures.student(ctx.task, samples, k, measured.draft.acc),
+        pipeline=dataclasses.replace(measured.pipeline, bo3=by_orm, bo3_oracle=by_oracle),
+        curves=dataclasses.replace(measured.curves, rerank=curve),
     )
-    scorer = {}
-    for m in finals:
-        within, n = metrics.within_pair_accuracy(zip(rows(finals[m]), correct, strict=True))
-        auc, n_auc = metrics.auc(finals[m], [int(s["correct"]) for s in samples])
-        scorer[m] = {"within_pair": within, "n": n, "auc": auc, "n_auc": n_auc}
-    pipeline = {
-        "bo3": {"acc": bo3["rerank"]["mean"][0], "n": len(groups)},
-        "bo3_oracle": {"acc": bo3["pass"]["mean"][0], "n": len(groups)},
-    }
-    return {
-        "scorer": scorer,
-        "student": {
-            "K": k,
-            "n": len(groups),
-            "maj1": figures["draft"]["acc"],
-            "mean1": float(np.mean([np.mean(c) for c in correct])),
-            "majK": float(np.mean(right)),
-            "passK": float(np.mean([any(c) for c in correct])),
-            "rerankK": best("orm"),
-            "rerankK_sorm": best("sorm"),
-            "loglikK": best("loglik"),
-            "truncated": sum(not s["ended"] for s in samples),
-        },
-        "pipeline": figures["pipeline"] | pipeline,
-        "curves": figures["curves"]
-        | {
-            "rerank": {
-                "k": ks,
-                "pass": curves["orm"]["pass"],
-                "majority": curves["orm"]["majority"],
-                **{m: curves[m]["rerank"] for m in finals},
-            }
-        },
-    }
 
 
-def _calibration(scores, reference) -> dict:
-    reliability, histograms = {}, {}
-    for m, values in scores.items():
-        p, y = _flat(values, reference)
-        bins = [b for b in metrics.reliability(p, y)["bins"] if b["n"]]
-        reliability[m] = {
-            "p": [b["prob"] for b in bins],
-            "rate": [b["rate"] for b in bins],
-            "n": [b["n"] for b in bins],
+# Worked examples.
+
+
+def _examples(
+    records: SplitRecords, truth: Labels, choices: list[list[Candidate]]
+) -> list[WorkedExample]:
+    """What happened to each draft, for the page."""
+    scores = records.scored["drafts"]
+    examples = []
+    for i, (draft, refined) in enumerate(zip(records.drafts, records.refined, strict=True)):
+        choice = draft_figures.chosen(choices[i])
+        local = refined["local_sorm"]
+        example: WorkedExample = {
+            "question_id": draft["question_id"],
+            "question": draft["question"],
+            "gold": draft["gold"],
+            "draft": draft["steps"],
+            "draft_correct": draft["correct"],
+            "truth": truth[i],
+            "orm": scores["orm"][i],
+            "sorm": scores["sorm"][i],
+            "bad": local["bad"],
+            "global": refined["global"]["steps"],
+            "global_correct": refined["global"]["correct"],
+            "local": local["steps"],
+            "local_correct": local["correct"],
+            "scores": {candidate.name: candidate.score for candidate in choices[i]},
+            "choice": choice.name,
+            "choice_correct": choice.correct,
         }
-        histograms[m] = {
-            side: metrics.histogram01([a for a, b in zip(p, y, strict=True) if b == want])["counts"]
-            for side, want in (("right", 1), ("wrong", 0))
-        }
-    return {"reliability": reliability, "scores": histograms}
-
-
-def _examples(drafts, refined, finals, scores, truth) -> list[dict]:
-    out = []
-    for i, (d, r, f) in enumerate(zip(drafts, refined, finals, strict=True)):
-        row = _candidates(d, r, f, _last([scores["orm"][i]])[0])
-        name, _, good = max(row, key=lambda c: c[1])
-        out.append(
-            {
-                "question_id": d["question_id"],
-                "question": d["question"],
-                "gold": d["gold"],
-                "draft": d["steps"],
-                "draft_correct": d["correct"],
-                "truth": truth[i],
-                "orm": scores["orm"][i],
-                "sorm": scores["sorm"][i],
-                "bad": r["local_sorm"]["bad"],
-                "global": r["global"]["steps"],
-                "global_correct": r["global"]["correct"],
-                "local": r["local_sorm"]["steps"],
-                "local_correct": r["local_sorm"]["correct"],
-                "scores": {n: s for n, s, _ in row},
-                "choice": name,
-                "choice_correct": good,
-            }
-        )
-    return out
+        examples.append(example)
+    return examples

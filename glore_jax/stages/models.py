@@ -1,41 +1,50 @@
 """Models in and out of the work directory."""
 
+import dataclasses
 import importlib.resources
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import jax
 from etils import epath
 from flax import nnx
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from glore_jax import storage
 from glore_jax.errors import UserError
-from glore_jax.models import hf, kernels, llama, reward
+from glore_jax.models import hf_export, hf_import, kernels, vocab
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.model import Model
-from glore_jax.models.tokenizer import BAD, Tokenizer
+from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.parallel import mesh as meshes
 from glore_jax.stages.context import Context
+from glore_jax.tasks.prompts import BAD
 
 
-def base_folder(config) -> epath.Path:
-    """Where the run's base checkpoint lies; "tiny" is the packaged one. UserError if none is given."""
-    if not config.model.base:
+def base_folder(config: ConfigDict) -> epath.Path:
+    """Where the run's base checkpoint lies; "tiny" is the packaged one. UserError if none is given.
+
+    config: the whole one.
+    """
+    base = config.model.base
+    if not base:
         raise UserError(
             "config.model.base is empty: give the folder of a Hugging Face LLaMA checkpoint"
         )
-    if config.model.base == "tiny":
+    if base == "tiny":
         assets = importlib.resources.files("glore_jax") / "assets" / "tiny_base"
         return storage.path(str(assets))
-    return storage.path(config.model.base)
+    return storage.path(base)
 
 
-def mesh_of(ctx: Context, training: bool) -> jax.sharding.Mesh:
+def mesh_of(ctx: Context, training: bool) -> Mesh:
     """All devices to train, this process's own for inference."""
     return ctx.mesh if training else ctx.local_mesh
 
 
-def options(ctx: Context, config: LlamaConfig, training: bool) -> dict:
+def options(ctx: Context, config: LlamaConfig, training: bool) -> dict[str, Any]:
     """Keyword arguments of a module of `config` for training or for inference."""
     m = ctx.config.model
     return {
@@ -46,7 +55,7 @@ def options(ctx: Context, config: LlamaConfig, training: bool) -> dict:
     }
 
 
-def padded_vocab(config, size: int) -> int:
+def padded_vocab(config: ConfigDict, size: int) -> int:
     """Rows of the embedding for `size` ids: a multiple that the mesh can divide."""
     multiple = config.model.vocab_multiple
     return -(-size // multiple) * multiple
@@ -54,20 +63,15 @@ def padded_vocab(config, size: int) -> int:
 
 def load_base(ctx: Context) -> Model:
     """The base for training, sharded over the mesh, with `[BAD]` and the embedding padded."""
-    folder = base_folder(ctx.config)
-    config = hf.read_config(folder)
-    tokenizer = Tokenizer.load(folder)
+    model = _read(ctx, hf_import.read_policy, base_folder(ctx.config), training=True)
+    tokenizer = model.tokenizer
     if tokenizer.bad_id is None:
         tokenizer = tokenizer.with_token(BAD)
-    size = padded_vocab(ctx.config, max(tokenizer.vocab_size, config.vocab_size))
-    shapes = llama.abstract(config, **options(ctx, config, True))[1]
-    shardings = meshes.param_shardings(shapes, ctx.mesh)
-    params = hf.load_policy_params(folder, config, shardings=shardings)
-    if size != config.vocab_size:
-        params, config = hf.grow_vocab(params, config, size)
-    graphdef, shapes = llama.abstract(config, **options(ctx, config, True))
-    params = jax.device_put(params, meshes.param_shardings(shapes, ctx.mesh))
-    return Model(graphdef, params, config, tokenizer)
+    # Some models have more rows than ids already.
+    size = padded_vocab(ctx.config, max(tokenizer.vocab_size, model.config.vocab_size))
+    # A grown embedding may divide over the mesh where the old one did not, so it is placed again.
+    grown = vocab.grow(model, size).on(ctx.mesh)
+    return dataclasses.replace(grown, tokenizer=tokenizer)
 
 
 def load_policy(ctx: Context, *parts: str, training: bool = False) -> Model:
@@ -76,47 +80,49 @@ def load_policy(ctx: Context, *parts: str, training: bool = False) -> Model:
     To train it: float32 over the global mesh. To generate with it: the compute dtype over this
     process's devices.
     """
-    return _load(ctx, llama, hf.load_policy_params, parts, training)
+    return _read(ctx, hf_import.read_policy, ctx.folder(*parts), training)
+
+
+def load_reward(ctx: Context, *parts: str) -> Model:
+    """A reward model that a stage exported, over this process's devices."""
+    return _read(ctx, hf_import.read_reward_model, ctx.folder(*parts), training=False)
+
+
+def _read(ctx: Context, read: Callable[..., Model], folder: epath.Path, training: bool) -> Model:
+    config = hf_import.read_config(folder)
+    return read(
+        folder,
+        param_dtype="float32" if training else ctx.config.model.dtype,
+        mesh=mesh_of(ctx, training),
+        **options(ctx, config, training),
+    )
 
 
 def publish(ctx: Context, stage: str, name: str, dtype: str) -> Model:
     """Makes the policy `STAGE/NAME/hf` the result of its stage, `STAGE/hf`, weights in `dtype`."""
     model = load_policy(ctx, stage, name, "hf", training=True)
-    hf.save_policy(ctx.folder(stage, "hf"), model, dtype)
+    hf_export.save_policy(ctx.folder(stage, "hf"), model, dtype)
     return model
 
 
-def load_reward(ctx: Context, *parts: str) -> Model:
-    """A reward model that a stage exported, over this process's devices."""
-    asked = hf.read_reward_options(ctx.folder(*parts))
-    return _load(ctx, reward, hf.load_reward_params, parts, False, **asked)
-
-
-def _load(
-    ctx: Context,
-    module: ModuleType,
-    load: Callable,
-    parts: tuple[str, ...],
-    training: bool,
-    **asked: bool,
-) -> Model:
-    folder = ctx.folder(*parts)
-    config = hf.read_config(folder)
-    graphdef, shapes = module.abstract(config, **options(ctx, config, training), **asked)
-    shardings = meshes.param_shardings(shapes, mesh_of(ctx, training))
-    dtype = "float32" if training else ctx.config.model.dtype
-    params = load(folder, config, dtype=dtype, shardings=shardings)
-    return Model(graphdef, params, config, Tokenizer.load(folder))
-
-
 def init_sharded(
-    init: Callable, config: LlamaConfig, seed: int, mesh: jax.sharding.Mesh, **options
-) -> tuple[nnx.GraphDef, nnx.State]:
-    """(graphdef, params) of a fresh model, each parameter made where it belongs."""
+    module: ModuleType,
+    config: LlamaConfig,
+    tokenizer: Tokenizer,
+    seed: int,
+    mesh: Mesh,
+    **options: Any,
+) -> Model:
+    """A fresh model, each parameter made where it belongs.
 
-    def fresh(key) -> nnx.State:
-        return init(config, key, **options)[1]
+    Args:
+      module: `models.llama` or `models.reward`.
+      options: as for its `init`.
+    """
+    graphdef, shapes = module.abstract(config, **options)
 
-    graphdef, shapes = nnx.split(nnx.eval_shape(lambda: nnx.merge(*init(config, 0, **options))))
-    shardings = meshes.param_shardings(shapes, mesh)
-    return graphdef, jax.jit(fresh, out_shardings=shardings)(jax.random.key(seed))
+    def fresh(key: jax.Array) -> nnx.State:
+        return module.init(config, key, **options)[1]
+
+    make = jax.jit(fresh, out_shardings=meshes.param_shardings(shapes, mesh))
+    return Model(graphdef, make(jax.random.key(seed)), config, tokenizer)

@@ -1,57 +1,73 @@
-"""Stage `report`: collects the figures of all stages and writes report.json, report.md, report.html and the plots."""
+"""Stage `report`: the figures of all stages together, as report.json, report.md, report.html, plots
+and summary.txt."""
 
-from glore_jax import storage
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from glore_jax import stages, storage
 from glore_jax.errors import UserError
-from glore_jax.models import hf
+from glore_jax.models import hf_import
 from glore_jax.parallel import processes
-from glore_jax.report import tables, write
+from glore_jax.report import figures
+from glore_jax.report.examples import WorkedExample
+from glore_jax.report.summary import summary
+from glore_jax.report.write import write
+from glore_jax.stages.context import Context
 
-NEEDS = ("student", "sample", "rollout", "orm", "sorm", "refiner", "evaluate")
-CONFIG = ("name", "task.name", "report")
+# The split that shows the system on templates that were never trained on, where a task has it.
+TEMPLATES = "test_templates"
 
 
-def run(ctx) -> dict:
+def run(ctx: Context) -> dict:
+    """Writes the report; returns how many worked examples it shows."""
     return make(ctx) if processes.is_main() else {}
 
 
-def make(ctx) -> dict:
-    c = ctx.config
-    figures = storage.read_json(ctx.folder("evaluate", "results.json"))
-    main, *others = figures
-    manifests = {s: storage.read_json(ctx.folder(s, "manifest.json")) for s in NEEDS}
-    results = {
-        "name": c.name,
-        "task": c.task.name,
-        "model": {"base": c.model.base, "parameters": parameters(ctx)},
-        "paper_column": c.report.paper_column,
-        **figures[main],
-        "label_truth": manifests["rollout"]["counts"]["label_truth"],
-        "label_truth_test": figures[main].get("label_truth"),
-        "templates": None,
-        "seconds": {s: m["seconds"] for s, m in manifests.items()},
-    }
-    results["student"] = results.get("student", {}) | {
-        "rounds": manifests["student"]["counts"]["rounds"]
-    }
-    if "cost" in results:
-        results["cost"] |= total_cost(manifests)
-    if "test_templates" in others:
-        other = figures["test_templates"]
-        results["templates"] = {
-            "n": other["draft"]["n"],
-            "draft": other["draft"]["acc"],
-            "rerank": other["pipeline"]["rerank"]["acc"],
-            "oracle": other["pipeline"]["oracle"]["acc"],
-        }
-    examples = [e for e in storage.read_jsonl(ctx.folder("evaluate", "examples.jsonl"))]
-    page = write.write(results, telling(examples, c.report.examples), ctx.folder("report"))
-    summary = f"{tables.summary(results)}\n\nreport: {page}\n"
-    storage.write_text(ctx.folder("report", "summary.txt"), summary)
-    ctx.say(summary)
-    return {"examples": min(len(examples), c.report.examples)}
+def make(ctx: Context) -> dict:
+    """What process 0 does."""
+    report = collect(ctx)
+    worked: list[Any] = storage.read_jsonl(ctx.folder("evaluate", "examples.jsonl"))
+    shown = telling(worked, ctx.config.report.examples)
+    page = write(report, shown, ctx.folder("report"))
+    text = f"{summary(report.to_json())}\n\nreport: {page}\n"
+    storage.write_text(ctx.folder("report", "summary.txt"), text)
+    ctx.say(text)
+    return {"examples": len(shown)}
 
 
-def parameters(ctx) -> int:
+def collect(ctx: Context) -> figures.Report:
+    """The figures of the whole run: of the first split evaluated, and what other stages counted."""
+    by_split = storage.read_json(ctx.folder("evaluate", "results.json"))
+    main, *others = by_split
+    measured = figures.SplitFigures.from_json(by_split[main])
+    manifests = {
+        s: storage.read_json(ctx.folder(s, "manifest.json")) for s in stages.STAGES["report"].needs
+    }
+    templates = None
+    if TEMPLATES in others:
+        templates = unseen_templates(figures.SplitFigures.from_json(by_split[TEMPLATES]))
+    model = figures.StudentModel(base=ctx.config.model.base, parameters=parameters(ctx))
+    replaced = {
+        # Training's labels take the place of the split's own, which get a name of their own.
+        "label_truth": _label_truth(manifests["rollout"]["counts"]),
+        "cost": total_cost(manifests) if measured.cost else None,
+        "student": _with_rounds(measured.student, manifests["student"]["counts"]["rounds"]),
+    }
+    fields = {f.name: getattr(measured, f.name) for f in dataclasses.fields(measured)}
+    return figures.Report(
+        name=ctx.config.name,
+        task=ctx.config.task.name,
+        model=model,
+        paper_column=ctx.config.report.paper_column,
+        **(fields | replaced),
+        label_truth_test=measured.label_truth,
+        templates=templates,
+        seconds={stage: manifest["seconds"] for stage, manifest in manifests.items()},
+    )
+
+
+def parameters(ctx: Context) -> int:
     """Number of weights of the student."""
     import jax
 
@@ -60,37 +76,64 @@ def parameters(ctx) -> int:
     folder = ctx.folder("student", "hf")
     if not folder.exists():
         raise UserError(f"{folder}: no student; run the stage student")
-    return int(sum(x.size for x in jax.tree.leaves(llama.abstract(hf.read_config(folder))[1])))
+    _, shapes = llama.abstract(hf_import.read_config(folder))
+    return int(sum(leaf.size for leaf in jax.tree.leaves(shapes)))
 
 
-def total_cost(manifests: dict) -> dict:
-    """Of the training labels: rollouts made, rollouts at every step, tokens drawn for them, seconds of their stage."""
-    rollout = manifests["rollout"]["counts"]
-    return {
-        "rollouts": rollout["rollouts"],
-        "rollouts_full": rollout["rollouts_full"],
-        "tokens": rollout["tokens"],
-        "seconds": manifests["rollout"]["seconds"],
-    }
+def unseen_templates(measured: figures.SplitFigures) -> figures.Templates:
+    """The few figures of the split of unseen templates that the report shows."""
+    draft = measured.draft
+    pipeline = measured.pipeline
+    assert draft and pipeline and pipeline.rerank and pipeline.oracle  # every split has these
+    return figures.Templates(
+        n=draft.n, draft=draft.acc, rerank=pipeline.rerank.acc, oracle=pipeline.oracle.acc
+    )
 
 
-def telling(examples: list[dict], count: int) -> list[dict]:
-    """Examples in which something happened first: fixed, broken, refused fixes; then the rest."""
+def total_cost(manifests: Mapping[str, Mapping[str, Any]]) -> figures.TotalCost:
+    """Cost of the training labels: rollouts made and saved, tokens drawn, seconds of the stage."""
+    rollout = manifests["rollout"]
+    return figures.TotalCost(
+        rollouts=rollout["counts"]["rollouts"],
+        rollouts_full=rollout["counts"]["rollouts_full"],
+        tokens=rollout["counts"]["tokens"],
+        seconds=rollout["seconds"],
+    )
 
-    def rank(e: dict) -> int:
-        fixed = not e["draft_correct"] and e["choice_correct"]
-        broken = e["draft_correct"] and not e["choice_correct"]
-        missed = not e["choice_correct"] and (e["global_correct"] or e["local_correct"])
-        return 0 if fixed else 1 if broken else 2 if missed else 3 if not e["draft_correct"] else 4
 
-    kinds: dict[int, list[dict]] = {}
-    for e in examples:
-        kinds.setdefault(rank(e), []).append(e)
-    out: list[dict] = []
-    while len(out) < count and any(
-        kinds.values()
-    ):  # in turn, so that no kind crowds out the others
-        for kind in sorted(kinds):
-            if kinds[kind]:
-                out.append(kinds[kind].pop(0))
-    return out[:count]
+def _label_truth(counts: Mapping[str, Any]) -> figures.LabelTruth | None:
+    """The training labels against the truth; None where the task does not know it."""
+    truth = counts["label_truth"]
+    return figures.LabelTruth.from_json(truth) if truth else None
+
+
+def _with_rounds(student: figures.Student | None, rounds: list[dict]) -> figures.Student:
+    """The student's figures with its rounds of expert iteration."""
+    entries = tuple(figures.Round.from_json(entry) for entry in rounds)
+    return dataclasses.replace(student or figures.Student(), rounds=entries)
+
+
+# Worked examples.
+
+
+def telling(examples: Sequence[WorkedExample], count: int) -> list[WorkedExample]:
+    """Up to `count` examples, those first in which something happened: fixed, broken, missed.
+
+    The kinds take turns, so that none crowds out the others.
+    """
+    kinds: dict[int, list[WorkedExample]] = {}
+    for example in examples:
+        kinds.setdefault(_rank(example), []).append(example)
+    queues = [kinds[rank] for rank in sorted(kinds)]
+    longest = max(map(len, queues), default=0)
+    in_turn = [queue[i] for i in range(longest) for queue in queues if i < len(queue)]
+    return in_turn[:count]
+
+
+def _rank(example: WorkedExample) -> int:
+    """What happened, the most telling first: 0 fixed, 1 broken, 2 missed, 3 lost, 4 kept."""
+    if example["choice_correct"]:
+        return 4 if example["draft_correct"] else 0
+    if example["draft_correct"]:
+        return 1
+    return 2 if example["global_correct"] or example["local_correct"] else 3

@@ -1,27 +1,34 @@
-"""From a stage's examples to a trained model: batches, the loop with its folders, checkpoints dropped."""
+"""From a stage's examples to a trained model: batches, the loop with its folders, clean-up."""
 
 from collections.abc import Callable
+
+from flax import nnx
+from ml_collections import ConfigDict
 
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.model import Model
 from glore_jax.parallel import processes
 from glore_jax.stages.context import Context
 from glore_jax.training import loop
-from glore_jax.training.batches import Batches, Example
+from glore_jax.training.batches import Batches, BatchSource, Example
+from glore_jax.training.losses import LossFunction
 
 
-def row_length_of(section, config: LlamaConfig) -> int:
+def row_length_of(section: ConfigDict, config: LlamaConfig) -> int:
     """Tokens of a packed row: no more than the model's context."""
     return min(section.row_length, config.max_positions)
 
 
-def row_multiple_of(ctx: Context, section) -> int:
-    """What the rows of a batch are a multiple of: a microbatch is divided over `data` and `fsdp`."""
+def row_multiple_of(ctx: Context, section: ConfigDict) -> int:
+    """What the rows of a batch are a multiple of.
+
+    A microbatch is divided over `data` and `fsdp`.
+    """
     return ctx.mesh.shape["data"] * ctx.mesh.shape["fsdp"] * section.microbatches
 
 
 def make_batches(
-    ctx: Context, examples: list[Example], section, config: LlamaConfig
+    ctx: Context, examples: list[Example], section: ConfigDict, config: LlamaConfig
 ) -> tuple[Batches, int]:
     """(batches, number of examples left out because they are longer than a row)."""
     row_length = row_length_of(section, config)
@@ -41,12 +48,15 @@ def fit(
     ctx: Context,
     name: str,
     model: Model,
-    batches: Batches,
-    loss_fn: Callable,
-    section,
-    on_step: Callable | None = None,
+    batches: BatchSource,
+    loss_fn: LossFunction,
+    section: ConfigDict,
+    on_update: Callable[[int, nnx.State], None] | None = None,
 ) -> loop.Trained:
-    """Trains with checkpoints under the folder `name` and a TensorBoard run of its own."""
+    """Trains with checkpoints under the folder `name` and a TensorBoard run of its own.
+
+    `on_update`: see `loop.train`. The checkpoints stay until `drop_checkpoints`.
+    """
     writer = ctx.writer(name, section)
     try:
         return loop.train(
@@ -58,7 +68,7 @@ def fit(
             folder=ctx.folder(*name.split("/"), "checkpoints"),
             name=name,
             writer=writer,
-            on_step=on_step,
+            on_update=on_update,
         )
     finally:
         writer.close()

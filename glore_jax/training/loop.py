@@ -1,318 +1,174 @@
-"""The training loop of every model: one compiled step, deterministic batches, checkpoints, TensorBoard, a progress bar."""
+"""The training loop of every model: deterministic batches, one compiled update, checkpoints.
+
+batches.py ─► prefetch.py ─► update.py ─► log.py          metrics, one update late
+                                      └─► saving.py       whether to save or to stop
+                                            └─► checkpoints.py
+"""
 
 import contextlib
 import dataclasses
-import signal
 import time
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
+from etils import epath
 from flax import nnx
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.parallel import processes
-from glore_jax.training import metrics as measures
-from glore_jax.training.batches import Batches, ahead
+from glore_jax.training.batches import Batch, BatchSource
 from glore_jax.training.checkpoints import Checkpoints
-from glore_jax.training.optimizer import make_optimizer
-
-_SAVE, _STOP = 1, 2  # what a process may want after a step; the largest wish is granted to all
+from glore_jax.training.log import MetricsLog
+from glore_jax.training.losses import LossFunction
+from glore_jax.training.metrics import Writer, training_flops
+from glore_jax.training.prefetch import prefetch
+from glore_jax.training.profiling import profiler
+from glore_jax.training.saving import Action, SaveClock, SavePolicy
+from glore_jax.training.signals import deferred_signals
+from glore_jax.training.state import Tail, TrainState, abstract_tree, from_tree, to_tree
+from glore_jax.training.update import Setup, setup
 
 
 @dataclasses.dataclass
 class Trained:
-    """The result of a run: parameters, and the means of the last tenth of its steps."""
+    """The result of a run.
+
+    Attributes:
+      model: with the trained parameters.
+      updates: of the whole run.
+      seconds: of this call; after a restart only of the rest.
+      tokens_per_second: of this call.
+      metrics: means over the last tenth of the updates.
+    """
 
     model: Model
-    steps: int
-    seconds: float  # of this call, after a restart only the rest
+    updates: int
+    seconds: float
     tokens_per_second: float
     metrics: dict[str, float]
 
 
-def make_step(
-    graphdef, loss_fn: Callable, tx, shardings=None, opt_shardings=None, microbatches: int = 1
-):
-    """The jitted step (params, opt_state, batch) -> (params, opt_state, metrics); the first two are donated.
-
-    With `microbatches` the rows are taken in so many equal parts, one after the other, and their gradients are added: the gradient
-    of the batch, with room for the activations of one part.
-    """
-    mesh = None if shardings is None else jax.tree.leaves(shardings)[0].mesh.abstract_mesh
-
-    def step(params, opt_state, batch):
-        def gradient(part):
-            def loss(params):
-                with jax.sharding.use_abstract_mesh(mesh) if mesh else contextlib.nullcontext():
-                    return loss_fn(nnx.merge(graphdef, params), part, batch)
-
-            (_, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params)
-            return grads, metrics
-
-        def placed(part):
-            grads, metrics = gradient(part)
-            return jax.lax.with_sharding_constraint(grads, shardings) if mesh else grads, metrics
-
-        grads, metrics = (
-            gradient(batch) if microbatches == 1 else _sum(placed, _parts(batch, microbatches))
-        )
-        updates, opt_state = tx.update(grads, opt_state, params)
-        norm = jax.tree.reduce(lambda s, g: s + (g.astype("float32") ** 2).sum(), grads, 0.0) ** 0.5
-        params = jax.tree.map(lambda p, u: (p + u).astype(p.dtype), params, updates)
-        return params, opt_state, metrics | {"gradient_norm": norm}
-
-    out = None if shardings is None else (shardings, opt_shardings, None)
-    return jax.jit(step, donate_argnums=(0, 1), out_shardings=out)
-
-
-def _parts(batch: dict, count: int) -> dict:
-    """[rows, ...] -> [count, rows / count, ...]. A device's rows stay with it: every part takes each `count`-th of them."""
-    return {k: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1) for k, x in batch.items()}
-
-
-def _sum(function: Callable, parts: dict):
-    """The sum of `function(part)`, a tree, over the leading axis of `parts`."""
-    first = jax.tree.map(lambda x: x[0], parts)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, first))
-
-    def add(total, part):
-        return jax.tree.map(jnp.add, total, function(part)), None
-
-    return jax.lax.scan(add, zeros, parts)[0]
-
-
-@dataclasses.dataclass(frozen=True)
-class Setup:
-    """A training run before its first step: the jitted `step` of `make_step`, the jitted `init` (params) -> opt_state, the shapes and
-    shardings of that state, and the learning-rate schedule."""
-
-    step: Callable
-    init: Callable
-    opt_state: optax.OptState
-    schedule: optax.Schedule
-
-
-def setup(model: Model, loss_fn: Callable, config, steps: int, mesh) -> Setup:
-    """Everything that `train` compiles, for a `model` whose parameters are arrays or `ShapeDtypeStruct`s, with shardings; nothing is computed.
-
-    `config`: a training section (see `make_optimizer`). The optimizer state lies beside its parameters.
-    """
-    tx, schedule = make_optimizer(config, steps)
-    shardings = jax.tree.map(lambda p: p.sharding, model.params)
-    abstract = jax.eval_shape(tx.init, model.params)
-    opt_shardings = meshes.like_params(abstract, shardings, mesh)
-    return Setup(
-        make_step(model.graphdef, loss_fn, tx, shardings, opt_shardings, config.microbatches),
-        jax.jit(tx.init, out_shardings=opt_shardings),
-        meshes.placed(abstract, opt_shardings),
-        schedule,
-    )
-
-
 def train(
     model: Model,
-    batches: Batches,
-    loss_fn: Callable,
-    config,
+    batches: BatchSource,
+    loss_fn: LossFunction,
+    config: ConfigDict,
     *,
-    mesh,
-    folder,
+    mesh: Mesh,
+    folder: epath.PathLike,
     name: str,
-    writer: measures.Writer,
-    on_step: Callable | None = None,
+    writer: Writer,
+    on_update: Callable[[int, nnx.State], None] | None = None,
 ) -> Trained:
-    """Trains on every batch of the plan and returns the result; goes on from the newest checkpoint under `folder`.
+    """Trains on all `batches`; goes on from the newest checkpoint under `folder`.
 
-    The checkpoints stay: the caller drops them once it has exported the result, so that a kill in between loses little.
+    The checkpoints stay: the caller drops them once it has exported the result, so that a kill in
+    between loses little. SIGTERM and Ctrl-C save before they end the process; with several
+    processes, one of them that is signalled makes all save and end (`saving.py`).
 
-    `config`: a training section (see `make_optimizer`; also `microbatches`, `save_seconds`, `profile_steps`). SIGTERM and Ctrl-C save before they end
-    the process; with several processes, one of them that is signalled makes all save the same step, and end.
-    Raises FloatingPointError naming the step if the loss is not finite.
+    Args:
+      model: float32, over `mesh`. Its parameters are donated.
+      batches: one for each update.
+      loss_fn: one of `losses.py`.
+      config: a training section, see `make_optimizer`; also `microbatches`, `save_seconds`,
+        `profile_steps`.
+      mesh: of all devices of all processes.
+      folder: of the checkpoints.
+      name: in front of the progress bar.
+      writer: of the TensorBoard events.
+      on_update: called with (updates done, parameters) after each but the last.
+
+    Raises:
+      FloatingPointError: the loss is not finite; it names the update.
+      KeyboardInterrupt: the run was told to end, and has saved.
     """
+    # Set up, and restore.
     run = setup(model, loss_fn, config, len(batches), mesh)
-    params = model.params
-    opt_state = run.init(params)
-
     checkpoints = Checkpoints(folder)
-    abstract = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
-        {"params": params, "opt_state": opt_state},
-    )
-    *_, metrics = jax.eval_shape(run.step, params, opt_state, batches[0])
-    tail = _Tail.of(metrics)
-    first, saved = checkpoints.restore(abstract | {"tail": tail.state()})
-    if saved is not None:
-        params, opt_state, tail = saved["params"], saved["opt_state"], _Tail(**saved["tail"])
-
-    tokens = batches.plan.rows * batches.plan.row_length
-    flops = measures.training_flops(model.num_params, model.config, tokens, batches.plan.row_length)
-    # All rates at once: a small computation between two steps would wait for the device to finish the first.
-    rates = np.asarray(run.schedule(np.arange(len(batches))))
-    log = _Log(writer, rates, flops, tokens * batches.plan.fill, tail)
+    first, state, tail = _restore(checkpoints, run, model.params, batches[0])
+    bar = _progress_bar(name, first, len(batches))
+    log = _metrics_log(run, model, batches, writer, tail, bar)
+    clock = SaveClock(config.save_seconds)
     start = time.monotonic()
-    pending, agreed, due = None, processes.Agreed(), _clock(config.save_seconds)
-    fed = ahead(lambda step: meshes.feed(batches[step], mesh), range(first, len(batches)))
+
+    # Update by update.
+    fed = prefetch(lambda n: meshes.shard_batch(batches[n], mesh), range(first, len(batches)))
     with (
-        _until_signalled() as stop,
-        tqdm(
-            total=len(batches),
-            initial=first,
-            desc=name,
-            unit="step",
-            mininterval=2.0,
-            dynamic_ncols=True,
-        ) as bar,
-        _profiler(config, writer) as profile,
+        deferred_signals() as signalled,
+        bar,
+        profiler(config.profile_steps, writer) as before_update,
         contextlib.closing(fed),
     ):
-        for step, batch in enumerate(fed, first):
-            profile(step)
-            params, opt_state, metrics = run.step(params, opt_state, batch)
-            if pending is not None:  # one step late: the device is never waited for
-                bar.set_postfix_str(log(*pending))
-            pending = (step, metrics)
+        policy = SavePolicy(len(batches), signalled, clock)
+        for update, batch in enumerate(fed, first):
+            before_update(update)
+            state, metrics = run.update(state, batch)
+            log.add(update, metrics)
             bar.update()
-            done = step + 1
-            if on_step and done < len(batches):
-                on_step(done, params)
-            wish = _STOP if stop() else _SAVE if due() and done < len(batches) else 0
-            wish = agreed(wish) if done < len(batches) else agreed.last(wish)
-            if wish:
-                bar.set_postfix_str(log(*pending))  # no checkpoint of a state that is not a number
-                pending = None
-                state = {"params": params, "opt_state": opt_state, "tail": tail.state()}
-                checkpoints.save(done, state)
-            if wish == _STOP:
+            done = update + 1
+            if on_update and done < len(batches):
+                on_update(done, state.params)
+            action = policy.after_update(done)
+            if action != Action.CONTINUE:
+                log.read()  # no checkpoint of a state that is not a number
+                checkpoints.save(done, to_tree(state, tail))
+            if action == Action.STOP:
                 checkpoints.close()
-                processes.part()
+                processes.disconnect()
                 raise KeyboardInterrupt
-        if pending is not None:
-            log(*pending)
+
+    # Close.
+    log.read()
     checkpoints.close()
     seconds = time.monotonic() - start
-    return Trained(
-        model.with_params(params),
-        len(batches),
-        seconds,
-        tokens * batches.plan.fill * (len(batches) - first) / seconds,
-        tail.means(),
+    tokens = _tokens_per_update(batches) * (len(batches) - first)
+    trained = model.with_params(state.params)
+    return Trained(trained, len(batches), seconds, tokens / seconds, tail.means())
+
+
+def _restore(
+    checkpoints: Checkpoints, run: Setup, params: nnx.State, batch: Batch
+) -> tuple[int, TrainState, Tail]:
+    """(updates done, state, tail) of the newest checkpoint, or of the beginning."""
+    state = run.init(params)
+    _, metrics = jax.eval_shape(run.update, state, batch)
+    tail = Tail.of(metrics)
+    done, tree = checkpoints.restore(abstract_tree(state, tail))
+    if tree is not None:
+        state, tail = from_tree(tree)
+    return done, state, tail
+
+
+def _tokens_per_update(batches: BatchSource) -> float:
+    """On average, padding left out."""
+    plan = batches.plan
+    return plan.rows * plan.row_length * plan.fill
+
+
+def _metrics_log(
+    run: Setup, model: Model, batches: BatchSource, writer: Writer, tail: Tail, bar: tqdm
+) -> MetricsLog:
+    plan = batches.plan
+    # All rates at once: a small computation between two updates would wait for the device to
+    # finish the first.
+    rates = np.asarray(run.schedule(np.arange(len(batches))))
+    positions = plan.rows * plan.row_length  # padding is computed too
+    return MetricsLog(
+        writer,
+        rates,
+        flops=training_flops(model.num_params, model.config, positions, plan.row_length),
+        tokens=_tokens_per_update(batches),
+        tail=tail,
+        show=bar.set_postfix_str,
     )
 
 
-@dataclasses.dataclass
-class _Tail:
-    """Sums of the metrics of the last tenth of the steps. They are saved too, or a run stopped near its end would forget some."""
-
-    count: np.ndarray
-    sums: dict[str, np.ndarray]
-
-    @classmethod
-    def of(cls, names) -> "_Tail":
-        return cls(np.zeros((), np.int64), {name: np.zeros((), np.float64) for name in names})
-
-    def state(self) -> dict:
-        return {
-            "count": np.array(self.count),
-            "sums": {name: np.array(x) for name, x in self.sums.items()},
-        }
-
-    def add(self, values: dict[str, float]) -> None:
-        self.count = self.count + 1
-        self.sums = {name: x + values[name] for name, x in self.sums.items()}
-
-    def means(self) -> dict[str, float]:
-        return {name: float(x / self.count) for name, x in self.sums.items()} if self.count else {}
-
-
-class _Log:
-    """Reads metrics of finished steps, raises on NaN, writes TensorBoard, adds those of the last tenth to `tail`."""
-
-    def __init__(self, writer, rates: np.ndarray, flops: float, tokens: float, tail: _Tail):
-        self.writer, self.rates, self.flops, self.tokens = writer, rates, flops, tokens
-        self.peak = measures.peak_flops() * jax.device_count()
-        self.last, self.tail = time.monotonic(), tail
-
-    def __call__(self, step: int, metrics) -> str:
-        values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        if not np.isfinite(values["loss"]):
-            raise FloatingPointError(
-                f"the loss is {values['loss']} at step {step}: lower the learning rate or check the labels"
-            )
-        now = time.monotonic()
-        seconds, self.last = now - self.last, now
-        if step >= min(0.9 * len(self.rates), len(self.rates) - 1):
-            self.tail.add(values)
-        self.writer.scalars(
-            values
-            | {
-                "learning_rate": float(self.rates[step]),
-                "tokens_per_second": self.tokens / seconds,
-                "model_flops_utilisation": self.flops / seconds / self.peak,
-            },
-            step,
-        )
-        return f"loss {values['loss']:.3f} {self.tokens / seconds:.0f} tok/s"
-
-
-def _clock(seconds: float) -> Callable[[], bool]:
-    """A function that is true once every `seconds`. Only process 0's clock counts: two that are a step apart would save twice."""
-    last = time.monotonic()
-
-    def due() -> bool:
-        nonlocal last
-        if not processes.is_main() or time.monotonic() - last <= seconds:
-            return False
-        last = time.monotonic()
-        return True
-
-    return due
-
-
-@contextlib.contextmanager
-def _until_signalled():
-    """Yields a function that turns true once SIGTERM or SIGINT came; a second SIGINT interrupts at once."""
-    seen: list[int] = []
-
-    def handler(number, frame):
-        if seen and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        seen.append(number)
-
-    try:
-        old = {s: signal.signal(s, handler) for s in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:  # not the main thread (a notebook's worker): leave signals alone
-        old = {}
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, previous in old.items():
-            signal.signal(number, previous)
-    if seen:  # after the last look
-        raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _profiler(config, writer):
-    """Yields a function to call before each step; traces `config.profile_steps = (first, last)` into the events folder."""
-    first, last = config.profile_steps or (-1, -1)
-    running = False
-
-    def at(step: int):
-        nonlocal running
-        if step == first and writer.events:
-            jax.profiler.start_trace(writer.events.logdir)
-            running = True
-        elif running and step == last + 1:
-            jax.profiler.stop_trace()
-            running = False
-
-    try:
-        yield at
-    finally:
-        if running:
-            jax.profiler.stop_trace()
+def _progress_bar(name: str, first: int, updates: int) -> tqdm:
+    return tqdm(
+        total=updates, initial=first, desc=name, unit="step", mininterval=2.0, dynamic_ncols=True
+    )

@@ -1,18 +1,21 @@
-"""TensorBoard without TensorFlow, and how much work a step is."""
+"""TensorBoard without TensorFlow, and how much work an update is."""
 
 import functools
 import json
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tensorboardX
+from etils import epath
 
 from glore_jax import storage
+from glore_jax.models.config import LlamaConfig
 from glore_jax.parallel.chips import CHIPS
 
-# Published dense bf16 peaks, FLOP/s a device as JAX counts devices.
+# Published dense bf16 peaks, FLOP/s a device as JAX counts devices, by the start of its name.
 PEAK_FLOPS = {
     "TPU v4": CHIPS["v4"].flops,
     "TPU v5 lite": CHIPS["v5e"].flops,
@@ -28,18 +31,21 @@ PEAK_FLOPS = {
 
 
 class Writer:
-    """TensorBoard events under `folder`; only process 0 writes. Steps are optimizer steps of the run named by the folder."""
+    """TensorBoard events under `folder`; only process 0 writes.
 
-    def __init__(self, folder, hyperparameters: dict | None = None):
-        self.events = None
+    TensorBoard's steps are updates of the run named by the folder, from 0.
+
+    Attributes:
+      events: the writer of TensorBoard's files, None in the other processes.
+    """
+
+    def __init__(self, folder: epath.PathLike, hyperparameters: dict[str, Any] | None = None):
+        self.events: tensorboardX.SummaryWriter | None = None
         if jax.process_index() == 0:
             self.events = tensorboardX.SummaryWriter(str(storage.path(folder)))
             if hyperparameters is not None:
-                self.text(
-                    "hyperparameters",
-                    "```json\n" + json.dumps(hyperparameters, indent=1, sort_keys=True) + "\n```",
-                    0,
-                )
+                fields = json.dumps(hyperparameters, indent=1, sort_keys=True)
+                self.text("hyperparameters", f"```json\n{fields}\n```", 0)
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         if self.events:
@@ -55,24 +61,34 @@ class Writer:
             self.events.close()
 
 
-def training_flops(num_params: int, config, tokens: int, row_length: int) -> float:
-    """Model FLOPs of a training step on `tokens` positions: 6 N a token, and causal attention 6 L T H hd (half the square)."""
+def training_flops(num_params: int, config: LlamaConfig, tokens: int, row_length: int) -> float:
+    """Model FLOPs of an update on `tokens` positions.
+
+    6 N a token for N parameters, and 6 L T H C for the attention of L layers with H heads of C
+    numbers in rows of T tokens: causal, so half the square.
+    """
     attention = 6 * config.num_layers * config.num_heads * config.head_dim * row_length
     return float(tokens) * (6.0 * num_params + attention)
 
 
 @functools.cache
 def peak_flops() -> float:
-    """FLOP/s of one device: the published figure, or on a CPU the rate of a float32 1024-cubed matrix product, measured once."""
+    """FLOP/s of one device.
+
+    The published figure, or on a CPU the rate of a float32 1024-cubed matrix product, measured
+    once.
+    """
     kind = jax.devices()[0].device_kind
+    # The longest name first: "TPU v5" is the start of others.
     for name in sorted(PEAK_FLOPS, key=len, reverse=True):
         if kind.startswith(name):
             return PEAK_FLOPS[name]
-    x, f = jnp.ones((1024, 1024), jnp.float32), jax.jit(lambda x: x @ x)
-    f(x).block_until_ready()
+    x = jnp.ones((1024, 1024), jnp.float32)
+    product = jax.jit(lambda x: x @ x)
+    product(x).block_until_ready()  # compiles
     seconds = []
     for _ in range(5):
         start = time.perf_counter()
-        f(x).block_until_ready()
+        product(x).block_until_ready()
         seconds.append(time.perf_counter() - start)
     return 2 * 1024**3 / float(np.min(seconds))

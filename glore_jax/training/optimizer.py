@@ -1,37 +1,64 @@
-"""The optimizer of every stage: cosine schedule, warm-up, clipping, AdamW, or Muon for the matrices of the layers."""
+"""The optimizer of every stage: cosine schedule, warm-up, clipping, and AdamW or Muon.
+
+    gradients ─► clip to norm `clip` ─► AdamW, or Muon for the matrices of the layers
+              ─► value head times `head_scale` ─► added to the parameters
+
+A leaf of the parameters is known by its path: ("layers", ...) is stacked [layers, ...], and a
+value head's arrays ("weight", "bias", "scale") lie at the top.
+"""
+
+from typing import Any
 
 import jax
 import optax
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
 from optax import contrib
 
 from glore_jax.errors import UserError
 
 
-def cosine(lr: float, min_lr: float, steps: int, warmup: int) -> optax.Schedule:
-    """Linear warm-up to `lr`, then cosine decay to `min_lr` at `steps` (paper table 4: cosine everywhere)."""
-    warmup = min(warmup, max(steps - 1, 0))
-    decay = optax.cosine_decay_schedule(lr, max(steps - warmup, 1), alpha=min_lr / lr)
-    return optax.join_schedules(
-        [optax.linear_schedule(lr / max(warmup, 1), lr, max(warmup, 1)), decay], [warmup]
-    )
+def cosine(lr: float, min_lr: float, updates: int, warmup: int) -> optax.Schedule:
+    """Linear warm-up to `lr`, then cosine decay to `min_lr` at `updates`.
+
+    Paper table 4: cosine everywhere.
+    """
+    warmup = min(warmup, max(updates - 1, 0))
+    # A schedule of 0 updates is none; two that are joined need one of 1 at least.
+    rise = optax.linear_schedule(lr / max(warmup, 1), lr, max(warmup, 1))
+    decay = optax.cosine_decay_schedule(lr, max(updates - warmup, 1), alpha=min_lr / lr)
+    return optax.join_schedules([rise, decay], [warmup])
 
 
-def make_optimizer(config, steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """(transformation, learning-rate schedule) from a training section: optimizer, lr, min_lr, warmup, weight_decay, clip, head_scale.
+def make_optimizer(
+    config: ConfigDict, updates: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """(transformation, learning-rate schedule) for a run of so many updates.
 
-    The value head of a reward model, which starts from nothing, learns at `head_scale` times the rate.
-    `optimizer = "muon"`: the layers' matrices get Muon at `lr * muon_scale`, embeddings, norms and heads AdamW at `lr`.
+    The value head of a reward model, which starts from nothing, learns at `head_scale` times the
+    rate. `optimizer = "muon"`: the layers' matrices get Muon at `lr * muon_scale`, embeddings,
+    norms and heads AdamW at `lr`.
+
+    Args:
+      config: a training section (`config.training`): optimizer, lr, min_lr, warmup, weight_decay,
+        clip, head_scale, muon_scale.
+      updates: how many the schedule is for.
+
+    Raises:
+      UserError: rates that no schedule goes through, or an optimizer that is not known.
     """
     if not config.lr > 0 or not 0 <= config.min_lr <= config.lr:
         raise UserError(
             f"learning rates lr={config.lr}, min_lr={config.min_lr}: need 0 <= min_lr <= lr, lr > 0"
         )
-    schedule = cosine(config.lr, config.min_lr, steps, config.warmup)
+    schedule = cosine(config.lr, config.min_lr, updates, config.warmup)
     if config.optimizer == "adamw":
-        tx = optax.adamw(schedule, b1=0.9, b2=0.95, weight_decay=config.weight_decay, mask=_decayed)
+        inner = optax.adamw(
+            schedule, b1=0.9, b2=0.95, weight_decay=config.weight_decay, mask=_decayed
+        )
     elif config.optimizer == "muon":
-        tx = contrib.muon(
-            lambda step: config.muon_scale * schedule(step),
+        inner = contrib.muon(
+            lambda update: config.muon_scale * schedule(update),
             weight_decay=config.weight_decay,
             adam_b2=0.95,
             adam_learning_rate=schedule,
@@ -40,29 +67,62 @@ def make_optimizer(config, steps: int) -> tuple[optax.GradientTransformation, op
     else:
         raise UserError(f"optimizer {config.optimizer!r} is not known: choose adamw or muon")
     head = optax.masked(optax.scale(config.head_scale), _is_value_head)
-    return optax.chain(optax.clip_by_global_norm(config.clip), tx, head), schedule
+    return optax.chain(optax.clip_by_global_norm(config.clip), inner, head), schedule
 
 
-def _is_value_head(params):
-    return jax.tree_util.tree_map_with_path(
-        lambda p, _: p[0].key in ("weight", "bias", "scale"), params
+def state_shardings(
+    tx: optax.GradientTransformation,
+    opt_state: optax.OptState,
+    shardings: Any,
+    mesh: Mesh | AbstractMesh,
+) -> Any:
+    """A tree of NamedSharding beside `opt_state`, a state of `tx` as arrays or shapes.
+
+    What belongs to a parameter (a moment) lies as the parameter does, by the tree `shardings`;
+    everything else (counts, Muon's coefficients) is whole on every device.
+    """
+    whole = NamedSharding(mesh, PartitionSpec())
+    return optax.tree.map_params(
+        tx,
+        # A masked transformation keeps an empty node in place of what is not its business.
+        lambda moment, sharding: moment if _is_masked(moment) else sharding,
+        opt_state,
+        shardings,
+        transform_non_params=lambda _: whole,
+        is_leaf=_is_masked,
     )
 
 
-def _is_layer_matrix(path, leaf) -> bool:
-    return leaf.ndim == 3 and any(getattr(k, "key", None) == "layers" for k in path)
+def _is_masked(node: Any) -> bool:
+    return isinstance(node, optax.MaskedNode)
 
 
-def _muon_dimensions(params):
-    """Stacked kernels [layers, in, out]: each layer's matrix is orthogonalised on its own."""
-    dims = contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
+def _is_value_head(params: Any) -> Any:
+    """A tree of bool beside `params`."""
     return jax.tree_util.tree_map_with_path(
-        lambda p, x: dims if _is_layer_matrix(p, x) else None, params
+        lambda path, _: path[0].key in ("weight", "bias", "scale"), params
     )
 
 
-def _decayed(params):
-    """Weight decay for matrices, not for norms and biases ([layers, width] or [width])."""
+def _is_stacked(path: jax.tree_util.KeyPath) -> bool:
+    """Whether the array at `path` has the layers as its first axis."""
+    return any(getattr(key, "key", None) == "layers" for key in path)
+
+
+def _muon_dimensions(params: Any) -> Any:
+    """A tree of dimension numbers beside `params`, None for what is not Muon's.
+
+    Stacked kernels are [layers, in, out]: each layer's matrix is orthogonalised on its own.
+    """
+    matrix = contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
     return jax.tree_util.tree_map_with_path(
-        lambda p, x: x.ndim - any(getattr(k, "key", None) == "layers" for k in p) >= 2, params
+        lambda path, x: matrix if _is_stacked(path) and x.ndim == 3 else None, params
     )
+
+
+def _decayed(params: Any) -> Any:
+    """A tree of bool beside `params`: weight decay is for matrices, not for norms and biases.
+
+    Those are [layers, width] where they are stacked, else [width].
+    """
+    return jax.tree_util.tree_map_with_path(lambda path, x: x.ndim - _is_stacked(path) >= 2, params)

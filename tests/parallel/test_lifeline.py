@@ -8,16 +8,18 @@ import pytest
 import several
 
 from glore_jax.errors import UserError
-from glore_jax.parallel.lifeline import Lifeline, roll_call
+from glore_jax.parallel.lifeline import Lifeline, rendezvous
 
 
 def gather(count):
     """The lifelines of `count` processes, by number."""
-    address, lines = several.free_address(), {}
-    threads = [
-        threading.Thread(target=lambda i=i: lines.update({i: roll_call(address, count, i, 20)}))
-        for i in reversed(range(count))
-    ]
+    address = several.free_address()
+    lines = {}
+
+    def join(index):
+        lines[index] = rendezvous(address, count, index, 20)
+
+    threads = [threading.Thread(target=join, args=(i,)) for i in reversed(range(count))]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -38,38 +40,32 @@ def watched(lines):
     return heard
 
 
-def test_roll_call_ends_when_all_have_reported():
+def test_rendezvous_ends_when_all_have_reported():
     lines = gather(4)
-    assert {i: sorted(line.peers) for i, line in lines.items()} == {
-        0: [1, 2, 3],
-        1: [0],
-        2: [0],
-        3: [0],
-    }
+    peers = {i: sorted(line.peers) for i, line in lines.items()}
+    assert peers == {0: [1, 2, 3], 1: [0], 2: [0], 3: [0]}
 
 
 def test_process_0_names_who_is_missing():
     address = several.free_address()
     worker = threading.Thread(
-        target=lambda: pytest.raises(UserError, roll_call, address, 4, 2, 1.5)
+        target=lambda: pytest.raises(UserError, rendezvous, address, 4, 2, 1.5)
     )
     worker.start()
     stranger = threading.Timer(0.3, lambda: socket.create_connection(address.split(":")).close())
     stranger.start()  # a port scan is no report
-    with pytest.raises(
-        UserError, match=r"^process 1, 3 did not report to process 0 on port \d+ within 1 s$"
-    ):
-        roll_call(address, 4, 0, timeout=1)
+    line = r"^process 1, 3 did not report to process 0 on port \d+ within 1 s$"
+    with pytest.raises(UserError, match=line):
+        rendezvous(address, 4, 0, timeout=1)
     worker.join()
     stranger.join()
 
 
 def test_worker_names_the_coordinator_that_it_cannot_reach():
     address = several.free_address()
-    with pytest.raises(
-        UserError, match=rf"^process 1 heard nothing from process 0 at {address} in 1 s: .*refused"
-    ):
-        roll_call(address, 2, 1, timeout=1)
+    line = rf"^process 1 heard nothing from process 0 at {address} in 1 s: .*refused"
+    with pytest.raises(UserError, match=line):
+        rendezvous(address, 2, 1, timeout=1)
 
 
 @pytest.mark.parametrize("gone", [0, 2])
@@ -87,18 +83,18 @@ def test_a_process_that_fails_says_why(failing):
     lines = gather(3)
     failed = lines.pop(failing)
     heard = watched(lines)
-    failed.leave("ended with exit code 2 (no space\nleft)")
+    failed.announce_exit("ended with exit code 2 (no space\nleft)")
     drop(failed)
     line = f"process {failing} ended with exit code 2 (no space left)"
     assert sorted(heard.get(timeout=20) for _ in lines) == [(i, line) for i in sorted(lines)]
 
 
 def test_nobody_minds_who_ends_well():
-    """The one that ends last but one does not; what is heard of it shows that nothing was heard of those before."""
+    """The last one vanishes; that this is heard shows that nothing was heard of those before."""
     lines = gather(4)
     heard = watched({0: lines[0]})
     for index in (3, 1):
-        lines[index].leave()
+        lines[index].announce_exit()
         drop(lines[index])
     drop(lines[2])
     assert heard.get(timeout=20) == (0, "process 2 is gone: killed, or its machine is down")

@@ -1,4 +1,6 @@
-"""Where every array of a training state lies, as committed tables: a change of layout shows as a diff of `shardings/*.txt`.
+"""Where every array of a training state lies, as committed tables.
+
+A change of layout shows as a diff of `shardings/*.txt`.
 
 UPDATE_SNAPSHOTS=1 python -m pytest tests/parallel/test_shardings.py        # writes them anew
 """
@@ -14,23 +16,26 @@ import pytest
 from jax.sharding import AbstractMesh
 
 from benchmarks import pods
-from glore_jax.models import hf, llama, reward, shapes
+from glore_jax.models import hf_import, llama, reward, shapes
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.planning import slices
 from glore_jax.stages import models
-from glore_jax.training import loop, losses
+from glore_jax.training import losses, update
 
 FOLDER = pathlib.Path(__file__).parent / "shardings"
 CONFIGS = pods.CONFIGS | {"tiny": "configs/tiny.py"}
 
 
 def sizes_of(model: str) -> list[dict[str, int]]:
-    """The meshes of docs/pods.md for `model`, each once: those of training, one that divides every axis, and a host's chips that
-    generate."""
+    """The meshes of docs/pods.md for `model`, each once.
+
+    Those of training, one that divides every axis, and a host's chips that generate.
+    """
     if model == "tiny":
         return [{}, {"fsdp": 8}, {"fsdp": 4, "tensor": 2}]
-    training, generation = [], []
+    training = []
+    generation = []
     for slice_, (topology, _) in pods.SLICES.items():
         changes = pods.changes_for(model, slice_)
         sizes = {k.removeprefix("mesh."): n for k, n in changes.items() if k.startswith("mesh.")}
@@ -44,7 +49,8 @@ def sizes_of(model: str) -> list[dict[str, int]]:
 def states(model: str, sizes: dict[str, int]) -> dict:
     """{name: (parameters, optimizer state)}, as shapes with shardings, set up as the stages do."""
     config = pods.read_config(CONFIGS[model])
-    shape = hf.read_config(models.base_folder(config)) if model == "tiny" else shapes.named(model)
+    base = models.base_folder(config)
+    shape = hf_import.read_config(base) if model == "tiny" else shapes.named(model)
     shape = dataclasses.replace(shape, vocab_size=models.padded_vocab(config, shape.vocab_size + 1))
     mesh = AbstractMesh(tuple(sizes.get(a, 1) for a in meshes.AXES), meshes.AXES)
     found = {}
@@ -54,10 +60,8 @@ def states(model: str, sizes: dict[str, int]) -> dict:
     ):
         graphdef, params = module.abstract(shape)
         params = meshes.placed(params, meshes.param_shardings(params, mesh))
-        found[name] = (
-            params,
-            loop.setup(Model(graphdef, params, shape, None), loss, section, 100, mesh).opt_state,
-        )
+        model = Model(graphdef, params, shape, None)
+        found[name] = (params, update.setup(model, loss, section, 100, mesh).state.opt_state)
     return found
 
 
@@ -65,9 +69,8 @@ def placements(tree) -> dict[str, tuple[str, str]]:
     """Name of every leaf -> (its shape, the mesh axis of each dimension)."""
     found = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        name = ".".join(
-            str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path
-        )
+        keys = [getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in path]
+        name = ".".join(map(str, keys))
         spec = (*leaf.sharding.spec, *[None] * leaf.ndim)[: leaf.ndim]
         axes = ",".join("+".join((a,) if isinstance(a, str) else a or "-") for a in spec)
         found[name.removesuffix(".value")] = "x".join(map(str, leaf.shape)) or "one", axes or "-"
@@ -80,37 +83,52 @@ def merged(per_mesh: list[dict[str, tuple[str, str]]]) -> dict[str, tuple[str, .
     return {n: (per_mesh[0][n][0], *(found[n][1] for found in per_mesh)) for n in names}
 
 
+def apart(params, rest) -> tuple[dict, collections.Counter]:
+    """What of `rest` does not lie as the parameter it belongs to, and counts of what does."""
+    others = {}
+    beside = collections.Counter()
+    for name, row in rest.items():
+        owner = next((p for p in params if name.endswith("." + p)), None)
+        if owner and params[owner] == row:
+            beside[name.removesuffix("." + owner)] += 1
+        else:
+            others[name] = row
+    return others, beside
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths)] for row in rows]
+    return ["  ".join(row).rstrip() for row in padded]
+
+
+def heading(sizes: dict[str, int]) -> str:
+    return " ".join(f"{k}={v}" for k, v in sizes.items() if v > 1) or "one device"
+
+
 def table(model: str) -> str:
-    """One row an array, one column a mesh. Of the optimizer state a row only for what does not lie as the parameter it belongs to."""
+    """One row an array, one column a mesh.
+
+    Of the optimizer state a row only for what does not lie as the parameter it belongs to.
+    """
     columns = sizes_of(model)
     by_mesh = [states(model, sizes) for sizes in columns]
+    heads = ["shape", *map(heading, columns)]
     lines = ["# The mesh axis of each dimension on each mesh; - where it lies whole."]
-    for part in by_mesh[0]:
-        params, rest = (merged([placements(found[part][i]) for found in by_mesh]) for i in (0, 1))
-        beside = collections.Counter()
-        for name, row in list(rest.items()):
-            owner = next((p for p in params if name.endswith("." + p)), None)
-            if owner and params[owner] == row:
-                beside[name.removesuffix("." + owner)] += 1
-                del rest[name]
-        heads = [
-            " ".join(f"{k}={v}" for k, v in sizes.items() if v > 1) or "one device"
-            for sizes in columns
-        ]
-        rows = [[part, "shape", *heads], *([n, *r] for n, r in params.items())]
-        rows += [["its optimizer", "shape", *heads], *([n, *r] for n, r in rest.items())]
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        lines += [
-            "",
-            *("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows),
-        ]
-        lines += [f"{name}: {n} arrays, each as its parameter" for name, n in beside.items()]
+    for name in by_mesh[0]:
+        params, rest = (merged([placements(found[name][i]) for found in by_mesh]) for i in (0, 1))
+        others, beside = apart(params, rest)
+        rows = [[name, *heads], *([n, *row] for n, row in params.items())]
+        rows += [["its optimizer", *heads], *([n, *row] for n, row in others.items())]
+        lines += ["", *aligned(rows)]
+        lines += [f"{n}: {count} arrays, each as its parameter" for n, count in beside.items()]
     return "\n".join(lines) + "\n"
 
 
 @pytest.mark.parametrize("model", CONFIGS)
 def test_layout(model):
-    file, text = FOLDER / f"{model}.txt", table(model)
+    file = FOLDER / f"{model}.txt"
+    text = table(model)
     if os.environ.get("UPDATE_SNAPSHOTS"):
         file.write_text(text)
     assert text == file.read_text()

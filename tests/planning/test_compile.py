@@ -1,7 +1,9 @@
-"""The command: what it prints and writes, and one line for every mistake. With libtpu, tiny programs for described slices."""
+"""The command: what it prints and writes, and one line for every mistake.
+
+With libtpu, tiny programs are compiled for described slices.
+"""
 
 import dataclasses
-import importlib.util
 import json
 import os
 import subprocess
@@ -14,37 +16,34 @@ from tiny_llama import CONFIG
 
 from glore_jax.errors import UserError
 from glore_jax.models import shapes
-from glore_jax.parallel import chips
 from glore_jax.planning import compile as command
-from glore_jax.planning import measure
+from glore_jax.planning import measure, slices
 
 
 @pytest.fixture
-def config():
-    spec = importlib.util.spec_from_file_location("tiny", fake_stages.ROOT / "configs" / "tiny.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    c = module.get_config("smoke")
-    c.model.remat, c.engine.tensor = "full", 2
-    c.rollout.max_new = 64
-    c.student.sft.optimizer = c.sorm.train.optimizer = c.refiner.train.optimizer = "adamw"
-    return c
+def config(config):
+    config.rollout.max_new = 64
+    return config
 
 
 @pytest.fixture
 def small(monkeypatch):
+    """A model called "small", and four fake devices for every slice."""
     monkeypatch.setitem(shapes.SHAPES, "small", CONFIG)
-    monkeypatch.setattr(chips, "describe", lambda name: jax.devices()[:4])
+    monkeypatch.setattr(slices, "describe", lambda name: jax.devices()[:4])
+
+
+def compiled(config, name, topology="v5e:2x2", model="small", tokens=32, say=lambda line: None):
+    """What the command finds of one program."""
+    found = command.compile_all(config, topology, [name], model, tokens, say)
+    return found.programs[name]
 
 
 def test_figures_of_a_program(small, config):
     lines = []
-    found = command.compile_all(config, "v5e:2x2", ["score"], "small", 32, lines.append)
-    assert (
-        found["topology"] == "v5e:2x2"
-        and found["model"] == "small"
-        and list(found["programs"]) == ["score"]
-    )
+    found = command.compile_all(config, "v5e:2x2", ["score"], "small", 32, lines.append).to_json()
+    assert found["topology"] == "v5e:2x2" and found["model"] == "small"
+    assert list(found["programs"]) == ["score"]
     promised = {
         "fits",
         "peak_bytes",
@@ -61,28 +60,33 @@ def test_figures_of_a_program(small, config):
 
 
 def test_what_does_not_fit_is_said_with_a_way_out(small, config, monkeypatch):
-    said = "RESOURCE_EXHAUSTED: the total memory required for HLO temporaries (33.03G) exceeds available HBM (15.75G)."
-    monkeypatch.setattr(measure, "measure", lambda program, chip: measure.refused(said))
+    said = (
+        "RESOURCE_EXHAUSTED: the total memory required for HLO temporaries (33.03G)"
+        " exceeds available HBM (15.75G)."
+    )
+
+    def refuse(program, chip):
+        return measure.refusal(measure.describe(program), said)
+
+    monkeypatch.setattr(measure, "measure", refuse)
     lines = []
-    found = command.compile_all(config, "v5e:2x2", ["student"], "small", 32, lines.append)
-    assert not found["programs"]["student"]["fits"]
+    found = compiled(config, "student", say=lines.append)
+    assert not found.fits
     assert "NO" in lines[2] and "33.03 GiB needed" in lines[2]
     assert "33.03G" in lines[3] and "--config.model.remat=full" in lines[3]
 
 
 def test_bad_layouts_are_named_under_the_row(small, config):
-    figures = command.compile_all(config, "v5e:2x2", ["score"], "small", 32, lambda line: None)[
-        "programs"
-    ]["score"]
-    line = command.row("score", figures | {"unsharded": ["head"], "unaliased_bytes": 512})
+    figures = compiled(config, "score")
+    bad = dataclasses.replace(figures, unsharded=["head"], unaliased_bytes=512)
+    line = command.row("score", bad)
     assert "whole on every chip: ['head']" in line and "donated in vain: 512" in line
 
 
 def test_the_shape_of_a_model(config, tmp_path):
     assert command.shape_of(config, "llama2_7b") == (shapes.SHAPES["llama2_7b"], "llama2_7b")
-    assert (
-        command.shape_of(config, None)[0].hidden_size == 128
-    )  # the config.json of the packaged base
+    # The config.json of the packaged base.
+    assert command.shape_of(config, None)[0].hidden_size == 128
     config.model.base = str(tmp_path / "llama-2-13b-hf")
     assert command.shape_of(config, None)[1] == "llama2_13b"
     config.model.base = str(tmp_path / "mine")
@@ -91,19 +95,16 @@ def test_the_shape_of_a_model(config, tmp_path):
 
 
 def test_an_unknown_program(small, config):
-    with pytest.raises(
-        UserError,
-        match="'critic' is not known: choose from student, reward, refiner, rollout, prefill, score, all",
-    ):
+    choices = "student, reward, refiner, rollout, prefill, score, all"
+    with pytest.raises(UserError, match=f"'critic' is not known: choose from {choices}"):
         command.compile_all(config, "v5e:2x2", ["critic"], "small", 32)
 
 
 def run(*flags):
-    environment = os.environ | {"PYTHONPATH": str(fake_stages.ROOT)}
     return subprocess.run(
         [sys.executable, "-m", "glore_jax.planning.compile", *flags],
         cwd=fake_stages.ROOT,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(fake_stages.ROOT)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -120,57 +121,49 @@ def run(*flags):
 )
 def test_mistakes_are_one_line(flags, message):
     done = run(*flags)
-    assert (
-        done.returncode == 2 and message in done.stderr and done.stderr.startswith("glore: error: ")
-    )
+    assert done.returncode == 2 and message in done.stderr
+    assert done.stderr.startswith("glore: error: ")
     assert len(done.stderr.splitlines()) == 1 and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("topology", ["v5e:2x2", "v4:2x2x1"])
 def test_for_a_slice(topology, config, monkeypatch):
-    """The real compiler: all state donated, nothing whole but norms, weights gathered and not summed."""
+    """The real compiler: all state donated, only norms whole, weights gathered, not summed."""
     pytest.importorskip("libtpu")
     monkeypatch.setitem(shapes.SHAPES, "small", CONFIG)
-    found = command.compile_all(
-        config, topology, ["student", "rollout"], "small", 32, lambda line: None
-    )["programs"]
+    names = ["student", "rollout"]
+    found = command.compile_all(config, topology, names, "small", 32, lambda line: None).programs
     for figures in found.values():
-        assert figures["fits"] and figures["unaliased_bytes"] == 0 and figures["unsharded"] == []
-        assert "gathers_as_all_reduce" not in figures["collectives"]
-    assert found["student"]["open_loops"] == 0 and found["rollout"]["open_loops"] == 1
+        assert figures.fits and figures.unaliased_bytes == 0 and figures.unsharded == []
+        assert "gathers_as_all_reduce" not in figures.collectives
+    assert found["student"].open_loops == 0 and found["rollout"].open_loops == 1
 
 
 def test_splash_attention_for_a_slice(config, monkeypatch):
     """The kernel compiles under a mesh that divides rows and heads, and its products are seen."""
     pytest.importorskip("libtpu")
-    monkeypatch.setitem(
-        shapes.SHAPES, "small", dataclasses.replace(CONFIG, head_dim=128, max_positions=1024)
-    )
-    config.mesh.fsdp, config.mesh.tensor = 2, 2
-    config.refiner.train.row_length, config.refiner.train.batch_size = 1024, 16
+    shape = dataclasses.replace(CONFIG, head_dim=128, max_positions=1024)
+    monkeypatch.setitem(shapes.SHAPES, "small", shape)
+    config.mesh.fsdp = 2
+    config.mesh.tensor = 2
+    config.refiner.train.row_length = 1024
+    config.refiner.train.batch_size = 16
     flops = []
     for attention in ("causal", "prefix"):
         config.refiner.attention = attention
-        found = command.compile_all(config, "v5e:2x2", ["refiner"], "small", 512, lambda line: None)
-        assert (
-            found["programs"]["refiner"]["fits"]
-            and found["programs"]["refiner"]["unaliased_bytes"] == 0
-        )
-        flops.append(found["programs"]["refiner"]["flops"])
-    # Of 2 layers, 16 rows, 4 heads: a second call of the kernels, for the whole square, of 2 + 2 + 4 + 3 products.
+        refiner = compiled(config, "refiner", tokens=512)
+        assert refiner.fits and refiner.unaliased_bytes == 0
+        flops.append(refiner.flops)
+    # Of 2 layers, 16 rows, 4 heads: a second call of the kernels, for the whole square, of
+    # 2 + 2 + 4 + 3 products.
     square = 2 * 2 * 16 * 4 * 1024**2 * 128 / 4
     assert flops[1] - flops[0] == 11 * square
 
 
 def test_too_large_for_a_slice(config, monkeypatch):
     pytest.importorskip("libtpu")
-    config.student.sft.batch_size, config.student.sft.row_length = 512, 4096
-    found = command.compile_all(
-        config, "v5e:2x2", ["student"], "llama2_7b", 4096, lambda line: None
-    )
-    student = found["programs"]["student"]
-    assert (
-        not student["fits"]
-        and student["needed_bytes"] > 15.75 * 2**30
-        and "RESOURCE_EXHAUSTED" in student["says"]
-    )
+    config.student.sft.batch_size = 512
+    config.student.sft.row_length = 4096
+    student = compiled(config, "student", model="llama2_7b", tokens=4096)
+    assert not student.fits and student.needed_bytes > 15.75 * 2**30
+    assert "RESOURCE_EXHAUSTED" in student.says

@@ -14,77 +14,141 @@ from glore_jax.planning import measure
 CHIP = chips.CHIPS["v5e"]
 
 
-def program(donate=True, spec=("fsdp",), function=None, least=0):
+def placed(shape, mesh, *spec):
+    """A described float32 array."""
+    sharding = NamedSharding(mesh, PartitionSpec(*spec))
+    return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding)
+
+
+def program(donate=True, spec=("fsdp",), least=0):
     """w [1024, 512] += x [64, 1024].T @ (x @ w), on eight devices; w is the weight."""
     mesh = meshes.make_mesh(1, 8, 1)
-
-    def placed(shape, *spec):
-        return jax.ShapeDtypeStruct(
-            shape, jnp.float32, sharding=NamedSharding(mesh, PartitionSpec(*spec))
-        )
-
-    w, x = {"w": placed((1024, 512), *spec)}, placed((64, 1024), "fsdp")
-    step = function or (lambda w, x: ({"w": w["w"] + x.T @ (x @ w["w"])}, x.sum()))
-    jitted = jax.jit(
-        step,
+    w = {"w": placed((1024, 512), mesh, *spec)}
+    x = placed((64, 1024), mesh, "fsdp")
+    step = jax.jit(
+        lambda w, x: ({"w": w["w"] + x.T @ (x @ w["w"])}, x.sum()),
         donate_argnums=(0,) if donate else (),
-        out_shardings=None if function else ({"w": w["w"].sharding}, None),
+        out_shardings=({"w": w["w"].sharding}, None),
     )
-    return measure.Program(jitted, (w, x), (0,), w, 4.0 * 64 * 1024 * 512, mesh, "64 rows", least)
+    return measure.Program(
+        function=step,
+        arguments=(w, x),
+        donated=(0,),
+        weights=w,
+        model_flops=4.0 * 64 * 1024 * 512,
+        mesh=mesh,
+        layout="64 rows",
+        least_bytes=least,
+    )
 
 
 def test_figures_of_a_step():
     found = measure.measure(program(least=2**20), CHIP)
-    assert found["fits"] and found["unsharded"] == [] and found["unaliased_bytes"] == 0
-    assert found["argument_bytes"] == 4 * (1024 * 512 + 64 * 1024) // 8
-    assert found["flops_ratio"] == pytest.approx(1.0)
-    assert found["flops"] == 4 * 64 * 1024 * 512 / 8 and found["model_flops"] == found["flops"]
-    assert found["bytes_ratio"] == found["bytes_accessed"] / 2**20
-    assert found["seconds"]["compute"] == found["flops"] / 197e12
-    assert found["seconds"]["links"] > 0 and found["collectives"]
-    assert found["mesh"] == {"data": 1, "fsdp": 8, "tensor": 1}
+    assert found.fits and found.unsharded == [] and found.unaliased_bytes == 0
+    assert found.argument_bytes == 4 * (1024 * 512 + 64 * 1024) // 8
+    assert found.flops_ratio == pytest.approx(1.0)
+    assert found.flops == 4 * 64 * 1024 * 512 / 8 and found.model_flops == found.flops
+    assert found.bytes_ratio == found.bytes_accessed / 2**20
+    assert found.seconds["compute"] == found.flops / 197e12
+    assert found.seconds["links"] > 0 and found.collectives
+    assert found.mesh == {"data": 1, "fsdp": 8, "tensor": 1}
 
 
 def test_what_is_wrong_with_a_layout_is_named():
     found = measure.measure(program(donate=False, spec=()), CHIP)
-    assert found["unsharded"] == ["w"]
-    assert found["unaliased_bytes"] == 4 * 1024 * 512
+    assert found.unsharded == ["w"]
+    assert found.unaliased_bytes == 4 * 1024 * 512
 
 
 def test_figures_are_those_of_one_turn():
+    mesh = meshes.single_device_mesh()
+    w = {"w": placed((32, 16), mesh)}
+    x = placed((8, 32), mesh)
+
+    @jax.jit
     def until(w, x):
         return jax.lax.while_loop(lambda y: y.sum() > 0, lambda y: y @ w["w"] @ w["w"].T, x)
 
-    mesh = meshes.single_device_mesh()
-    w = {
-        "w": jax.ShapeDtypeStruct(
-            (32, 16), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec())
-        )
-    }
-    x = jax.ShapeDtypeStruct((8, 32), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec()))
-    found = measure.measure(
-        measure.Program(jax.jit(until), (w, x), (), w, 4.0 * 8 * 32 * 16, mesh, "", 0, 5), CHIP
+    described = measure.Program(
+        function=until,
+        arguments=(w, x),
+        donated=(),
+        weights=w,
+        model_flops=4.0 * 8 * 32 * 16,
+        mesh=mesh,
+        layout="",
+        turns=5,
     )
-    assert found["flops_ratio"] == pytest.approx(1.0) and found["unsharded"] == []
+    found = measure.measure(described, CHIP)
+    assert found.flops_ratio == pytest.approx(1.0) and found.unsharded == []
+
+
+def test_the_form_of_the_figures():
+    """What docs/pods.json and `--json` hold, in this order."""
+    found = measure.measure(program(), CHIP)
+    form = found.to_json()
+    assert list(form) == [
+        "mesh",
+        "layout",
+        "unsharded",
+        "model_flops",
+        "fits",
+        "argument_bytes",
+        "temp_bytes",
+        "total_bytes",
+        "peak_bytes",
+        "unaliased_bytes",
+        "flops",
+        "flops_ratio",
+        "bytes_accessed",
+        "bytes_ratio",
+        "collectives",
+        "open_loops",
+        "seconds",
+    ]
+    kind, sent = next(iter(found.collectives.items()))
+    assert form["collectives"][kind] == {"count": sent.count, "bytes": sent.bytes}
+    assert form["bytes_ratio"] is None and list(form["seconds"]) == ["compute", "memory", "links"]
+
+
+def refusing(reason):
+    """The program, and a compiler that says `reason`."""
+
+    class Refused:
+        def trace(self, *arguments):
+            raise jax.errors.JaxRuntimeError(reason)
+
+    return dataclasses.replace(program(), function=Refused())
 
 
 def test_no_room_is_an_answer():
-    class Refused:
-        def trace(self, *arguments):
-            raise jax.errors.JaxRuntimeError(
-                "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (25.46G) exceeds "
-                "available HBM (15.75G).\nmore"
-            )
+    said = (
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO"
+        " temporaries (25.46G) exceeds available HBM (15.75G).\nmore"
+    )
+    found = measure.measure(refusing(said), CHIP)
+    assert not found.fits and found.needed_bytes == int(25.46 * 2**30)
+    assert found.says.startswith("RESOURCE_EXHAUSTED") and "more" not in found.says
+    assert list(found.to_json())[-3:] == ["fits", "says", "needed_bytes"]
 
-    found = measure.measure(dataclasses.replace(program(), function=Refused()), CHIP)
-    assert not found["fits"] and found["needed_bytes"] == int(25.46 * 2**30)
-    assert found["says"].startswith("RESOURCE_EXHAUSTED") and "more" not in found["says"]
+
+def test_a_refusal_without_a_size():
+    found = measure.measure(refusing("RESOURCE_EXHAUSTED: no"), CHIP)
+    assert found.needed_bytes is None
+    assert list(found.to_json())[-2:] == ["fits", "says"]
 
 
 def test_other_errors_are_not_swallowed():
-    class Broken:
-        def trace(self, *arguments):
-            raise jax.errors.JaxRuntimeError("INTERNAL: a bug")
-
     with pytest.raises(jax.errors.JaxRuntimeError, match="a bug"):
-        measure.measure(dataclasses.replace(program(), function=Broken()), CHIP)
+        measure.measure(refusing("INTERNAL: a bug"), CHIP)
+
+
+def test_what_the_compiler_says_is_needed():
+    said = (
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO"
+        " temporaries (25.46G) exceeds available HBM (15.75G)"
+    )
+    assert measure.needed_bytes(said) == int(25.46 * 2**30)
+    said = "Ran out of memory in memory space hbm. Used 17.29G of 15.75G hbm."
+    assert measure.needed_bytes(said) == int(17.29 * 2**30)
+    assert measure.needed_bytes("something else") is None

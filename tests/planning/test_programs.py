@@ -1,4 +1,7 @@
-"""The described programs are those that the stages run, and on fake devices they cost what their mathematics asks for."""
+"""The described programs are those that the stages run.
+
+On fake devices they cost what their mathematics asks for.
+"""
 
 import dataclasses
 
@@ -11,75 +14,82 @@ from tiny_llama import CONFIG, model
 from glore_jax.errors import UserError
 from glore_jax.models import attention, kernels
 from glore_jax.parallel import chips
-from glore_jax.planning import measure, programs
+from glore_jax.planning import measure, programs, slices
 from glore_jax.sampling import decode, scoring
+from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine
 
 
 @pytest.fixture
-def slices(monkeypatch):
+def fake_devices(monkeypatch):
     """Fake devices for a slice: eight for v4:2x2x2, four for its host."""
-    monkeypatch.setattr(
-        chips, "describe", lambda name: jax.devices()[: 4 if name == "v4:2x2x1" else 8]
-    )
+
+    def describe(name):
+        return jax.devices()[: 4 if name == "v4:2x2x1" else 8]
+
+    monkeypatch.setattr(slices, "describe", describe)
 
 
 @pytest.fixture
-def config(ctx):
-    c = ctx.config
-    c.mesh.fsdp, c.mesh.tensor, c.engine.tensor, c.model.remat = 4, 2, 2, "full"
-    c.rollout.max_new, c.rollout.k = 40, 4
-    for section in (c.student.sft, c.sorm.train, c.refiner.train):
-        section.batch_size, section.row_length, section.optimizer = 16, 128, "adamw"
-    return c
+def config(config):
+    config.mesh.fsdp = 4
+    config.mesh.tensor = 2
+    config.rollout.max_new = 40
+    config.rollout.k = 4
+    for section in (config.student.sft, config.sorm.train, config.refiner.train):
+        section.batch_size = 16
+        section.row_length = 128
+    return config
+
+
+def built(name, config):
+    return programs.build(name, config, CONFIG, "v4:2x2x2", tokens=32)
 
 
 def measured(name, config):
-    return measure.measure(
-        programs.build(name, config, CONFIG, "v4:2x2x2", programs.Assumed(32)), chips.CHIPS["v4"]
-    )
+    return measure.measure(built(name, config), chips.CHIPS["v4"])
 
 
 @pytest.mark.parametrize(
     "name, layout",
     [("student", "4 rows of 128"), ("reward", "4 rows of 128"), ("refiner", "8 rows of 128")],
 )
-def test_training_programs(name, layout, slices, config):
+def test_training_programs(name, layout, fake_devices, config):
     found = measured(name, config)
-    assert found["layout"].startswith(layout)  # 16 examples of 32 (64) tokens
-    assert found["mesh"] == {"data": 1, "fsdp": 4, "tensor": 2}
-    assert found["unaliased_bytes"] == 0 and found["open_loops"] == 0
-    # Rematerialisation, the whole square of attention, half of it under the diagonal; at these sizes attention weighs much.
-    assert 1.2 < found["flops_ratio"] < 1.8
-    assert found["collectives"].get("gathers_as_all_reduce", {"count": 0})["count"] == 0
+    assert found.layout.startswith(layout)  # 16 examples of 32 (64) tokens
+    assert found.mesh == {"data": 1, "fsdp": 4, "tensor": 2}
+    assert found.unaliased_bytes == 0 and found.open_loops == 0
+    # Rematerialisation; the whole square of attention, of which half counts: at these sizes
+    # attention weighs much.
+    assert 1.2 < found.flops_ratio < 1.8
+    assert "gathers_as_all_reduce" not in found.collectives
 
 
-def test_a_decode_step_reads_weights_and_cache_about_once(slices, config):
-    program = programs.build("rollout", config, CONFIG, "v4:2x2x2", programs.Assumed(32))
+def test_a_decode_step_reads_weights_and_cache_about_once(fake_devices, config):
+    program = built("rollout", config)
     assert program.function is decode.decode_round and program.turns == config.engine.round_steps
     assert dict(program.mesh.shape) == {"data": 2, "fsdp": 1, "tensor": 2}
     state = program.arguments[2]
     trunk, suffix = state["cache"]["trunk_k"], state["cache"]["suffix"][0]["k"]
-    assert trunk.sharding.spec == PartitionSpec(
-        None, ("data", "fsdp"), "tensor", None, None
-    )  # [L, G, K, C, T]
-    assert suffix.sharding.spec == PartitionSpec(
-        None, ("data", "fsdp"), None, "tensor", None, None
-    )  # [L, G, F, K, B, C]
+    rows = ("data", "fsdp")
+    # [L, G, K, C, T] and [L, G, F, K, B, C].
+    assert trunk.sharding.spec == PartitionSpec(None, rows, "tensor", None, None)
+    assert suffix.sharding.spec == PartitionSpec(None, rows, None, "tensor", None, None)
     found = measured("rollout", config)
-    assert found["open_loops"] == 1 and found["unaliased_bytes"] == 0
-    assert 0.6 < found["flops_ratio"] < 1.3
+    assert found.open_loops == 1 and found.unaliased_bytes == 0
+    assert 0.6 < found.flops_ratio < 1.3
 
 
 @pytest.mark.parametrize("name, function", [("prefill", decode.prefill), ("score", scoring.values)])
-def test_forward_programs(name, function, slices, config):
-    program = programs.build(name, config, CONFIG, "v4:2x2x2", programs.Assumed(32))
-    assert program.function is function
-    assert measured(name, config)["unaliased_bytes"] == 0
+def test_forward_programs(name, function, fake_devices, config):
+    assert built(name, config).function is function
+    assert measured(name, config).unaliased_bytes == 0
 
 
 @pytest.mark.parametrize("name", [n for n in programs.NAMES if n != "rollout"])
-def test_every_program_attends_by_the_kernel_of_its_devices(name, slices, config, monkeypatch):
+def test_every_program_attends_by_the_kernel_of_its_devices(
+    name, fake_devices, config, monkeypatch
+):
     made = []
 
     @dataclasses.dataclass(frozen=True)
@@ -90,39 +100,38 @@ def test_every_program_attends_by_the_kernel_of_its_devices(name, slices, config
             made.append((self.mesh, prefix_mask is not None))
             return attention.causal(segment_ids, prefix_mask=prefix_mask, keep_kv=keep_kv)
 
-    monkeypatch.setattr(
-        kernels,
-        "choose",
-        lambda kernel, shape, mesh, dtype: Kernel(mesh) if kernel == "auto" else None,
-    )
+    def choose(kernel, shape, mesh, dtype):
+        return Kernel(mesh) if kernel == "auto" else None
+
+    monkeypatch.setattr(kernels, "choose", choose)
     config.refiner.attention = "prefix"
-    program = programs.build(name, config, CONFIG, "v4:2x2x2", programs.Assumed(32))
+    program = built(name, config)
     program.function.trace(*program.arguments)
     assert made == [(program.mesh, name == "refiner")]
 
 
 def test_the_engine_is_described_as_it_is_made():
-    made = Engine(model(), groups=3, slots=2, max_trunk=32, max_new=40)
+    made = Engine(model(), Capacity(3, 2, 1, max_trunk=32, max_new=40))
     described = jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), made.state_shapes())
-    assert described == jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), made._fresh_state())
+    assert described == jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), made.fresh_state())
 
 
-def test_parameters_have_the_dtype_they_are_loaded_in(slices, config):
+def test_parameters_have_the_dtype_they_are_loaded_in(fake_devices, config):
     config.model.dtype = "bfloat16"
     dtypes = {}
     for name in ("student", "rollout", "score"):
-        weights = programs.build(name, config, CONFIG, "v4:2x2x2", programs.Assumed(32)).weights
-        dtypes[name] = {np.dtype(x.dtype).name for x in jax.tree.leaves(weights)}
+        leaves = jax.tree.leaves(built(name, config).weights)
+        dtypes[name] = {np.dtype(x.dtype).name for x in leaves}
     assert dtypes == {"student": {"float32"}, "rollout": {"bfloat16"}, "score": {"bfloat16"}}
 
 
 def test_layers_written_out_are_refused(config):
     config.model.unroll_layers = True
     with pytest.raises(UserError, match="--config.model.unroll_layers=false"):
-        programs.build("student", config, CONFIG, "v4:2x2x2")
+        built("student", config)
 
 
-def test_a_mesh_that_does_not_fit(slices, config):
+def test_a_mesh_that_does_not_fit(fake_devices, config):
     config.mesh.fsdp = 3
     with pytest.raises(UserError, match="does not cover 8 devices"):
-        programs.build("student", config, CONFIG, "v4:2x2x2")
+        built("student", config)

@@ -1,40 +1,40 @@
-"""Reading single figures, the interval, and the contract of report.json."""
+"""The contract of report.json: what it may hold, and how a breach is named."""
 
 import math
 
 import pytest
 
-from glore_jax.report.figures import at, check, interval, number
+from glore_jax.report.figures import Report, SplitFigures
+from glore_jax.report.reading import at
 
 
-def test_a_figure_is_found_by_its_path(results):
-    assert number(results, "step.sorm.acc") == 0.824
-    assert at(results, "curves.rerank.k") == [1, 2, 4, 8]
-
-
-@pytest.mark.parametrize(
-    "path", ["step.prm.acc", "nothing.at.all", "draft.acc.deeper", "name", "draft"]
-)
-def test_what_is_not_there_or_no_number_is_none(results, path):
-    assert number(results, path) is None
-
-
-@pytest.mark.parametrize("value", [None, math.nan, math.inf, True, "0.5", [0.5]])
-def test_what_cannot_be_shown_is_none(value):
-    assert number({"x": {"acc": value}}, "x.acc") is None
-
-
-def test_the_interval_is_wilsons():
-    low, high = interval(0.5, 10)  # tabulated: 0.2366 to 0.7634
-    assert (round(low, 4), round(high, 4)) == (0.2366, 0.7634)
-    assert interval(0.0, 10)[0] == 0.0 and interval(1.0, 10)[1] == pytest.approx(1.0)
-    assert 0.2 < interval(0.0, 10)[1] < 0.35  # nothing in ten tries does not mean never
-    assert interval(0.5, 0) == (0.0, 1.0)
+def check(results: dict) -> None:
+    Report.from_json(results)
 
 
 def test_whole_and_empty_results_pass(results):
     check(results)
     check({})
+
+
+def test_report_json_is_what_it_was_read_from(results):
+    assert Report.from_json(results).to_json() == results
+
+
+def test_the_file_begins_with_what_was_run(results):
+    assert list(Report.from_json(results).to_json())[:4] == [
+        "name",
+        "task",
+        "model",
+        "paper_column",
+    ]
+
+
+def test_what_a_split_did_not_measure_is_left_out():
+    assert SplitFigures().to_json() == {}
+    # The report says of three parts that they are missing, since a task may not have them.
+    missing = {key for key, value in Report().to_json().items() if value is None}
+    assert {"label_truth", "label_truth_test", "templates"} <= missing
 
 
 def test_missing_figures_pass(results):
@@ -97,4 +97,10 @@ def test_a_curve_that_does_not_fit_its_axis_is_named(results, path):
     *groups, key = path.split(".")
     at(results["curves"], ".".join(groups))[key].pop()
     with pytest.raises(ValueError, match=rf"curves\.{path} and"):
+        check(results)
+
+
+def test_a_figure_that_nobody_declared_is_named(results):
+    results["step"]["orm"]["accuracy"] = 0.5
+    with pytest.raises(ValueError, match=r"step\.orm\.accuracy is not declared in StepDecisions"):
         check(results)

@@ -1,12 +1,12 @@
-"""The page: whole, escaped, free of outside references, with every example and its colours in it."""
+"""The page: whole, escaped, free of outside references, with every example and its colours."""
 
 import re
 from html.parser import HTMLParser
 
 import pytest
 
-from glore_jax.report import page as page_module
-from glore_jax.report.page import FILTERS, outcome, page
+from glore_jax.report.examples import FILTERS, HIGH, LOW
+from glore_jax.report.page import page
 
 VOID = {"meta", "img", "source", "br", "link", "input"}
 
@@ -37,14 +37,13 @@ class Reader(HTMLParser):
             element["text"] += data
 
     def all(self, **wanted) -> list[dict]:
-        return [
-            e
-            for e in self.elements
-            if all(
-                v in (e.get("class") or "").split() if k == "class_" else e.get(k) == v
-                for k, v in wanted.items()
-            )
-        ]
+        return [e for e in self.elements if all(self.has(e, k, v) for k, v in wanted.items())]
+
+    @staticmethod
+    def has(element: dict, key: str, value: str) -> bool:
+        if key == "class_":  # one of several
+            return value in (element.get("class") or "").split()
+        return element.get(key) == value
 
 
 @pytest.fixture
@@ -61,14 +60,22 @@ def test_the_page_is_well_formed_and_holds_the_numbers(html):
     assert [e["text"] for e in reader.all(tag="div", class_="tile")][0] == "Draft55.2%"
 
 
+def test_styles_and_script_are_inside(html):
+    reader = Reader(html)
+    (style,) = reader.all(tag="style")
+    (script,) = reader.all(tag="script")
+    assert "prefers-color-scheme: dark" in style["text"] and ".example" in style["text"]
+    assert "ArrowRight" in script["text"] and "hashchange" in script["text"]
+    assert {"src", "href"}.isdisjoint(script.keys() | style.keys())
+    assert "&amp;" not in style["text"] + script["text"]  # code, not text: nothing is escaped
+
+
 def test_nothing_is_loaded_from_outside(written):
     html = written[0].read_text()
     for element in Reader(html).elements:
         for name in ("src", "srcset"):
-            assert (
-                element.get(name, "data:").startswith("data:image/png;base64,")
-                or name not in element
-            )
+            if name in element:
+                assert element[name].startswith("data:image/png;base64,")
         assert element.get("href", "#").startswith("#")
         assert element["tag"] not in ("link", "iframe", "object", "embed", "form", "base")
     rest = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", html)
@@ -78,10 +85,8 @@ def test_nothing_is_loaded_from_outside(written):
 
 def test_every_plot_is_inside_in_both_schemes(written):
     reader = Reader(written[0].read_text())
-    images, dark = (
-        reader.all(tag="img"),
-        reader.all(tag="source", media="(prefers-color-scheme: dark)"),
-    )
+    images = reader.all(tag="img")
+    dark = reader.all(tag="source", media="(prefers-color-scheme: dark)")
     assert len(images) == len(dark) == 7
     assert all(i["src"] != d["srcset"] and i["alt"] for i, d in zip(images, dark, strict=True))
 
@@ -134,7 +139,7 @@ def test_steps_have_the_colour_and_the_number_of_their_score(html, examples):
         hue, alpha = re.search(r"--tint:rgba\((\d+,\d+,\d+),([\d.]+)\)", row["style"]).groups()
         return hue, float(alpha)
 
-    assert tint(good)[0] == page_module._HIGH and tint(bad)[0] == tint(last)[0] == page_module._LOW
+    assert tint(good)[0] == HIGH and tint(bad)[0] == tint(last)[0] == LOW
     assert tint(last)[1] > tint(bad)[1] > 0  # the worse the score, the stronger the colour
 
 
@@ -170,41 +175,15 @@ def test_filters_count_what_they_show(html, examples):
     }
     assert list(buttons) == list(FILTERS)
     assert buttons["all"] == len(examples)
-    assert (
-        buttons["fixed"]
-        == sum(e["choice_correct"] and not e["draft_correct"] for e in examples)
-        > 0
-    )
-    assert (
-        buttons["broken"]
-        == sum(e["draft_correct"] and not e["choice_correct"] for e in examples)
-        > 0
-    )
-    assert buttons["wrong"] == sum(not e["choice_correct"] for e in examples) > buttons["broken"]
+    fixed = sum(e["choice_correct"] and not e["draft_correct"] for e in examples)
+    broken = sum(e["draft_correct"] and not e["choice_correct"] for e in examples)
+    wrong = sum(not e["choice_correct"] for e in examples)
+    assert buttons["fixed"] == fixed > 0
+    assert buttons["broken"] == broken > 0
+    assert buttons["wrong"] == wrong > broken
     kinds = [e["data-kinds"].split() for e in reader.all(tag="article")]
-    assert all(
-        sum(key in kind for kind in kinds) == buttons[key] for key in ("fixed", "broken", "wrong")
-    )
-
-
-@pytest.mark.parametrize(
-    ("draft", "refined", "choice", "kinds", "word"),
-    [
-        (True, True, True, "", "Kept"),
-        (False, True, True, "fixed", "Fixed"),
-        (True, False, False, "broken wrong", "Broken"),
-        (False, True, False, "wrong", "Missed"),
-        (False, False, False, "wrong", "Unsolved"),
-    ],
-)
-def test_outcomes(draft, refined, choice, kinds, word):
-    example = {
-        "draft_correct": draft,
-        "global_correct": refined,
-        "local_correct": False,
-        "choice_correct": choice,
-    }
-    assert outcome(example)[0] == kinds and outcome(example)[1].startswith(word)
+    for key in ("fixed", "broken", "wrong"):
+        assert sum(key in kind for kind in kinds) == buttons[key]
 
 
 def test_sparse_examples_are_shown(results):

@@ -5,6 +5,7 @@ import pytest
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.report import plots
+from glore_jax.report.figures import Report
 from glore_jax.report.write import write
 
 
@@ -36,7 +37,7 @@ def test_the_markdown_links_plots_that_exist(written):
 def test_a_broken_contract_writes_nothing(tmp_path, results, examples):
     results["final"]["orm"]["acc"] = 84.6
     with pytest.raises(ValueError, match=r"final\.orm\.acc"):
-        write(results, examples, tmp_path / "report")
+        write(Report.from_json(results), examples, tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 
@@ -45,7 +46,7 @@ def test_plots_of_an_earlier_report_do_not_stay(tmp_path, monkeypatch, results, 
     old = tmp_path / "plots" / "rerank.png"
     storage.write_bytes(old, b"old")
     results["curves"]["rerank"] = None
-    write(results, examples, tmp_path)
+    write(Report.from_json(results), examples, tmp_path)
     assert not old.exists() and (tmp_path / "plots" / "scores.png").read_bytes() == b"image"
     assert "`curves.rerank.k`" in (tmp_path / "report.md").read_text()
 
@@ -53,5 +54,5 @@ def test_plots_of_an_earlier_report_do_not_stay(tmp_path, monkeypatch, results, 
 def test_an_unknown_column_of_the_paper_is_the_users_mistake(tmp_path, results):
     results["paper_column"] = "GSM8K 70B"
     with pytest.raises(UserError, match="GSM8K 70B"):
-        write(results, [], tmp_path / "report")
+        write(Report.from_json(results), [], tmp_path / "report")
     assert not (tmp_path / "report").exists()

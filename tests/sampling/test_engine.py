@@ -7,7 +7,7 @@ import tokenizers
 from tiny_llama import CONFIG, Characters, forward, fresh
 
 from glore_jax.errors import UserError
-from glore_jax.models import hf, llama
+from glore_jax.models import hf_export, llama
 from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.parallel import mesh as meshes
@@ -201,7 +201,7 @@ def test_frequencies_of_what_is_drawn(policy, temperature, top_k, top_p):
 def test_transformers_writes_the_same(policy, tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
-    hf.save_policy(
+    hf_export.save_policy(
         tmp_path / "hf", Model(None, policy[1], CONFIG, numbers(CONFIG.vocab_size)), "float32"
     )
     reference = transformers.LlamaForCausalLM.from_pretrained(

@@ -3,11 +3,11 @@
 import threading
 
 import pytest
+from glore_jax.sampling.lanes import Lanes
 from tiny_llama import CONFIG, Characters, fresh
 
 from glore_jax.models.model import Model
 from glore_jax.sampling.engine import Engine, Fork, Job
-from glore_jax.sampling.lanes import Lanes
 from glore_jax.sampling.tokens import Sampling
 
 DRAWN = Sampling(1.0, max_new=12)

@@ -62,11 +62,11 @@ def model():
 
 
 def test_read_where_trained(model):
-    """The scores are the model's values at exactly the positions that carry weight in a training batch."""
+    """The scores are the model's values just where a training batch has weight."""
     example = reward_example(PROMPTS, QUESTION, STEPS, [1, 0, 0], [1, 1, 1])
     batch = Batches([example], batch_size=1, row_length=64, epochs=1, seed=0)[0]
-    values = np.asarray(forward(model.graphdef, model.params, batch["tokens"]))
-    expected = 1 / (1 + np.exp(-values[batch["weights"] > 0]))
+    values = np.asarray(forward(model.graphdef, model.params, batch.tokens))
+    expected = 1 / (1 + np.exp(-values[batch.weights > 0]))
     ctx = SimpleNamespace(local_mesh=meshes.single_device_mesh(), prompts=lambda model: PROMPTS)
     scores, none = score(ctx, model, [(QUESTION, STEPS), (QUESTION, [])], "test")
     np.testing.assert_allclose(scores, expected, atol=1e-5)

@@ -1,4 +1,4 @@
-"""A checkpoint gives back what was saved, on any mesh; a damaged one gives way to the one before it."""
+"""A checkpoint gives back what was saved, on any mesh; a torn one gives way to the one before."""
 
 import logging
 import resource
@@ -26,26 +26,26 @@ def state(value):
 
 @pytest.fixture
 def two_saves(tmp_path):
-    """A folder with the checkpoints of steps 3 and 6."""
+    """A folder with the checkpoints after 3 and 6 updates."""
     checkpoints = Checkpoints(tmp_path / "run", keep=2)
-    for step in (3, 6):
-        checkpoints.save(step, state(step))
+    for updates in (3, 6):
+        checkpoints.save(updates, state(updates))
     checkpoints.close()
     return tmp_path / "run"
 
 
+def abstract(tree):
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)
+
+
 def restore(folder):
+    """(updates, a parameter, a number of the optimizer) of what is found in `folder`."""
     checkpoints = Checkpoints(folder, keep=2)
-    abstract = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state(0)
-    )
-    step, found = checkpoints.restore(abstract)
+    updates, found = checkpoints.restore(abstract(state(0)))
     checkpoints.close()
-    return (
-        step,
-        None if found is None else float(found["params"]["w"][63, 7]),
-        None if found is None else int(found["opt_state"][0]),
-    )
+    if found is None:
+        return updates, None, None
+    return updates, float(found["params"]["w"][63, 7]), int(found["opt_state"][0])
 
 
 def truncate(folder):
@@ -105,14 +105,17 @@ ocp.StandardCheckpointHandler.restore = refuse
 rows = NamedSharding(mesh.make_mesh(1, 2, 1), PartitionSpec("fsdp"))
 whole = NamedSharding(rows.mesh, PartitionSpec())
 struct = jax.ShapeDtypeStruct
-wanted = {"params": {"w": struct((64, 8), "float32", sharding=rows)}, "opt_state": (struct((), "int32", sharding=whole),)}
+wanted = {
+    "params": {"w": struct((64, 8), "float32", sharding=rows)},
+    "opt_state": (struct((), "int32", sharding=whole),),
+}
 checkpoints = Checkpoints(sys.argv[1], keep=2)
-step, found = checkpoints.restore(wanted)
+updates, found = checkpoints.restore(wanted)
 shard = found["params"]["w"].addressable_data(0)
-print(step, shard.shape, float(shard[0, 0]))
-checkpoints.save(6, found)  # the step is free again
+print(updates, shard.shape, float(shard[0, 0]))
+checkpoints.save(6, found)  # the number is free again
 checkpoints.close()
-processes.leave(0)
+processes.announce_exit(0)
 """
 
 
@@ -122,12 +125,10 @@ def test_one_process_that_cannot_read_makes_both_go_back(two_saves):
 
     with several.together(2, arguments) as run:
         ends = several.ended(run)
-    assert [(code, out.splitlines()[-1]) for code, out, _ in ends] == [(0, "3 (32, 8) 3.0")] * 2, (
-        ends
-    )
-    assert (
-        "cannot be read (by another process)" in ends[0][2] and "Input/output error" in ends[1][2]
-    )
+    found = [(code, out.splitlines()[-1]) for code, out, _ in ends]
+    assert found == [(0, "3 (32, 8) 3.0")] * 2, ends
+    assert "cannot be read (by another process)" in ends[0][2]
+    assert "Input/output error" in ends[1][2]
     assert restore(two_saves) == (6, 3.0, 3)
 
 
@@ -140,7 +141,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from glore_jax.errors import UserError
 from glore_jax.training.checkpoints import Checkpoints
 rows = NamedSharding(mesh.make_mesh(1, 2, 1), PartitionSpec("fsdp"))
-large = jax.jit(lambda key: jax.random.normal(key, (1024, 1024)), out_shardings=rows)(jax.random.key(0))
+draw = jax.jit(lambda key: jax.random.normal(key, (1024, 1024)), out_shardings=rows)
+large = draw(jax.random.key(0))
 if processes.index() == 1:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, -1))
 checkpoints = Checkpoints(sys.argv[1], keep=2)
@@ -148,23 +150,21 @@ checkpoints.save(9, {"w": large})
 try:
     checkpoints.close()
 except UserError as error:
-    processes.leave(2, str(error))
+    processes.announce_exit(2, str(error))
 """
 
 
 def test_one_process_that_cannot_write_ends_both(two_saves):
-    """The others would wait for its part of the checkpoint, and it for them."""
+    """The others would wait for its share of the checkpoint, and it for them."""
 
     def arguments(address, index):
         return "-c", _WRITER, two_saves, address, index
 
     with several.together(2, arguments) as run:
         ends = several.ended(run)
-    assert [code for code, *_ in ends] == [processes.LOST, 2], ends
-    assert (
-        "process 1 ended with exit code 2 (cannot write the checkpoint under "
-        in ends[0][2].splitlines()[-1]
-    )
+    assert [code for code, *_ in ends] == [processes.EXIT_PEER_LOST, 2], ends
+    line = "process 1 ended with exit code 2 (cannot write the checkpoint under "
+    assert line in ends[0][2].splitlines()[-1]
     assert restore(two_saves) == (6, 6.0, 6)
 
 
@@ -191,16 +191,15 @@ def test_restored_onto_another_mesh(tmp_path, shape):
         values = {"w": w, "moment": jnp.asarray(w, jnp.bfloat16), "count": np.int32(5)}
         return {k: jax.device_put(v, NamedSharding(mesh, specs[k])) for k, v in values.items()}
 
-    saved, wanted = laid_out(make_mesh(1, 8, 1)), laid_out(make_mesh(*shape))
+    saved = laid_out(make_mesh(1, 8, 1))
+    wanted = laid_out(make_mesh(*shape))
     first = Checkpoints(tmp_path / "run")
     first.save(2, saved)
     first.close()
     second = Checkpoints(tmp_path / "run")
-    step, found = second.restore(
-        jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), wanted)
-    )
+    updates, found = second.restore(abstract(wanted))
     second.close()
-    assert step == 2
+    assert updates == 2
     for name, value in found.items():
         assert value.sharding == wanted[name].sharding and value.dtype == saved[name].dtype
         np.testing.assert_array_equal(value, saved[name])
@@ -208,8 +207,8 @@ def test_restored_onto_another_mesh(tmp_path, shape):
 
 def test_only_so_many_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path / "run", keep=1)
-    for step in (1, 2, 3):
-        checkpoints.save(step, state(step))
+    for updates in (1, 2, 3):
+        checkpoints.save(updates, state(updates))
     checkpoints.close()
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["3"]
 
@@ -229,9 +228,8 @@ def test_a_write_that_fails_is_one_line(tmp_path, at_once):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
         second.save(6, large)
-        with pytest.raises(
-            UserError, match="cannot write the checkpoint under .*/run: .*"
-        ) as raised:
+        line = "cannot write the checkpoint under .*/run: .*"
+        with pytest.raises(UserError, match=line) as raised:
             second.close() if at_once else second.save(9, large)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -3,14 +3,16 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
 from tiny_llama import CONFIG, forward, fresh
 
 from glore_jax.models import llama, reward
-from glore_jax.training import losses
-from glore_jax.training.batches import Example, assemble, language_example
+from glore_jax.training import batches, losses
+from glore_jax.training.batches import Example, language_example
 
 ROW = 24
 LOSS = {
@@ -20,32 +22,30 @@ LOSS = {
 }
 
 
+def assemble(examples, layout, rows=3):
+    """A batch on the device."""
+    return jax.tree.map(jnp.asarray, batches.assemble(examples, layout, rows, ROW))
+
+
 def examples(kind, prefix=False):
-    rng, out = np.random.default_rng(0), []
+    """Of 9, 5 and 8 tokens."""
+    rng = np.random.default_rng(0)
+    found = []
     for n in (9, 5, 8):
         tokens = rng.integers(0, 64, n)
         if kind == "policy":
-            out.append(
-                language_example(
-                    tokens[:3].tolist(), tokens[3:].tolist(), prefix=prefix, source_weight=0.25
-                )
-            )
+            source, target = tokens[:3].tolist(), tokens[3:].tolist()
+            found.append(language_example(source, target, prefix=prefix, source_weight=0.25))
         else:
             weights = (np.arange(n) % 3 == 1).astype(np.float32)
-            out.append(
-                Example(
-                    tokens.astype(np.int32),
-                    weights,
-                    (rng.random(n) * weights).astype(np.float32),
-                    source=n // 3,
-                )
-            )
-    return out
+            labels = (rng.random(n) * weights).astype(np.float32)
+            found.append(Example(tokens.astype(np.int32), weights, labels, source=n // 3))
+    return found
 
 
 @pytest.fixture(scope="module", params=LOSS)
 def setting(request):
-    """(kind, params, function (params, batch) -> ((loss, metrics), gradient))."""
+    """(kind, graphdef, params, function (params, batch) -> ((loss, metrics), gradient))."""
     module, loss_fn, options = LOSS[request.param]
     graphdef, params = fresh(module=module, **options)
     value = jax.jit(
@@ -54,35 +54,39 @@ def setting(request):
     return request.param, graphdef, params, value
 
 
+def of_policy(example, out):
+    """(term, weight, right, counted) of each target; the logits at t - 1 predict token t."""
+    for t in range(1, len(example.tokens)):
+        z = out[t - 1]
+        term = np.log(np.exp(z - z.max()).sum()) + z.max() - z[example.tokens[t]]
+        right = z.argmax() == example.tokens[t]
+        yield term, example.weights[t], right, example.weights[t] == 1
+
+
+def of_reward(example, out):
+    """(term, weight, right, counted) of each token: its logit is the value of what ends there."""
+    for t, label in enumerate(example.labels):
+        p = 1 / (1 + np.exp(-out[t]))
+        term = -(label * np.log(p) + (1 - label) * np.log(1 - p))
+        yield term, example.weights[t], (p > 0.5) == (label > 0.5), example.weights[t] > 0
+
+
 def test_by_hand(setting):
     kind, graphdef, params, value = setting
     items = examples(kind)
-    (loss, metrics), _ = value(params, assemble(items, [[0], [1], [2]], 3, ROW))
-    terms, weights, right, counted = [], [], [], []
+    (loss, metrics), _ = value(params, assemble(items, [[0], [1], [2]]))
+    rows = []
     for e in items:
         row = np.zeros((1, ROW), np.int32)
         row[0, : len(e.tokens)] = e.tokens
         solution = None if kind == "policy" else np.arange(ROW)[None] >= e.source
-        out = np.asarray(forward(graphdef, params, row, solution=solution), np.float64)[
-            0, : len(e.tokens)
-        ]
-        for t in range(len(e.tokens)):
-            if kind == "policy" and t:  # logits at t - 1 predict token t
-                z = out[t - 1]
-                terms.append(np.log(np.exp(z - z.max()).sum()) + z.max() - z[e.tokens[t]])
-                right.append(z.argmax() == e.tokens[t])
-                counted.append(e.weights[t] == 1)
-                weights.append(e.weights[t])
-            elif kind != "policy":  # the logit at t is the value of what ends at t
-                p = 1 / (1 + np.exp(-out[t]))
-                terms.append(-(e.labels[t] * np.log(p) + (1 - e.labels[t]) * np.log(1 - p)))
-                right.append((p > 0.5) == (e.labels[t] > 0.5))
-                counted.append(e.weights[t] > 0)
-                weights.append(e.weights[t])
+        out = np.asarray(forward(graphdef, params, row, solution=solution), np.float64)[0]
+        rows += (of_policy if kind == "policy" else of_reward)(e, out)
+    terms, weights, right, counted = map(np.asarray, zip(*rows))
     assert float(loss) == pytest.approx(np.average(terms, weights=weights), rel=1e-4)
     assert float(metrics["loss"]) == float(loss) and loss.dtype == np.float32
     accuracy = metrics["token_accuracy" if kind == "policy" else "label_accuracy"]
-    assert float(accuracy) == pytest.approx(np.mean(np.asarray(right)[np.asarray(counted)]))
+    assert float(accuracy) == pytest.approx(np.mean(right[counted]))
     if kind != "policy":
         labels = np.concatenate([e.labels[e.weights > 0] for e in items])
         assert float(metrics["label_mean"]) == pytest.approx(labels.mean(), rel=1e-5)
@@ -90,30 +94,31 @@ def test_by_hand(setting):
 
 def test_packed_equals_unpacked(setting):
     kind, _, params, value = setting
-    for prefix in (False, True) if kind == "policy" else (False,):  # a reward model reads causally
+    prefixes = (False, True) if kind == "policy" else (False,)  # a reward model reads causally
+    for prefix in prefixes:
         items = examples(kind, prefix)
-        (loss, _), grads = value(params, assemble(items, [[0], [1], [2]], 3, ROW))
-        (packed, _), packed_grads = value(
-            params, assemble(items, [[2, 0, 1], []], 3, ROW)
-        )  # two padding rows
+        (loss, _), grads = value(params, assemble(items, [[0], [1], [2]]))
+        # All in one row, and two rows of padding.
+        (packed, _), packed_grads = value(params, assemble(items, [[2, 0, 1], []]))
         assert float(packed) == pytest.approx(float(loss), rel=1e-5)
         pairs = zip(jax.tree.leaves(packed_grads), jax.tree.leaves(grads), strict=True)
         for ours, theirs in pairs:
-            np.testing.assert_allclose(ours, theirs, atol=2e-6 + 1e-5 * float(np.abs(theirs).max()))
+            close = 2e-6 + 1e-5 * float(np.abs(theirs).max())
+            np.testing.assert_allclose(ours, theirs, atol=close)
         assert any(np.abs(g).max() > 1e-3 for g in jax.tree.leaves(grads))
 
 
 def test_parts_of_a_batch_add_up_to_it(setting):
     kind, graphdef, params, value = setting
     loss_fn = LOSS[kind][1]
-    whole = assemble(examples(kind), [[0], [1], [2]], 3, ROW)
+    whole = assemble(examples(kind), [[0], [1], [2]])
     (_, metrics), grads = value(params, whole)
-    one = jax.jit(
+    of_rows = jax.jit(
         jax.value_and_grad(
-            lambda p, part: loss_fn(nnx.merge(graphdef, p), part, whole), has_aux=True
+            lambda p, rows: loss_fn(nnx.merge(graphdef, p), rows, whole), has_aux=True
         )
     )
-    parts = [one(params, {k: v[i : i + 1] for k, v in whole.items()}) for i in range(3)]
+    parts = [of_rows(params, jax.tree.map(lambda x, i=i: x[i : i + 1], whole)) for i in range(3)]
     assert len({float(loss) for (loss, _), _ in parts}) == 3
     for name, x in metrics.items():
         assert float(sum(m[name] for (_, m), _ in parts)) == pytest.approx(float(x), rel=1e-5)
@@ -124,16 +129,18 @@ def test_parts_of_a_batch_add_up_to_it(setting):
 
 def test_padding_has_no_influence(setting):
     kind, _, params, value = setting
-    batch = assemble(examples(kind), [[0], [1], [2]], 3, ROW)
+    batch = assemble(examples(kind), [[0], [1], [2]])
     (loss, _), grads = value(params, batch)
-    padding = batch["segments"] == 0
-    junk = np.random.default_rng(1).integers(1, 64, padding.shape)
-    changed = batch | {
-        k: np.where(padding, junk, batch[k]).astype(np.int32)
-        for k in ("tokens", "targets", "positions")
-    }
+    padding = batch.segments == 0
+    junk = np.random.default_rng(1).integers(1, 64, padding.shape, np.int32)
+    changed = dataclasses.replace(
+        batch,
+        tokens=jnp.where(padding, junk, batch.tokens),
+        targets=jnp.where(padding, junk, batch.targets),
+        positions=jnp.where(padding, junk, batch.positions),
+    )
     if kind != "policy":
-        changed["labels"] = np.where(padding, 1.0, batch["labels"]).astype(np.float32)
+        changed = dataclasses.replace(changed, labels=jnp.where(padding, 1.0, batch.labels))
     (other, _), other_grads = value(params, changed)
     assert float(other) == float(loss)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), other_grads, grads)
@@ -143,7 +150,7 @@ def test_prefix_is_read_both_ways():
     graphdef, params = fresh()
     loss = jax.jit(lambda p, batch: losses.language_loss(nnx.merge(graphdef, p), batch)[0])
     causal, both = (
-        loss(params, assemble(examples("policy", prefix), [[0, 1, 2]], 1, ROW))
+        loss(params, assemble(examples("policy", prefix), [[0, 1, 2]], 1))
         for prefix in (False, True)
     )
     assert abs(float(causal) - float(both)) > 1e-3
@@ -151,33 +158,41 @@ def test_prefix_is_read_both_ways():
 
 def test_no_weight_is_no_loss(setting):
     kind, _, params, value = setting
-    batch = assemble(examples(kind), [[0]], 1, ROW)
-    batch["weights"] = np.zeros_like(batch["weights"])
-    batch = {
-        k: np.concatenate([v, *[np.zeros_like(v)] * 2]) for k, v in batch.items()
-    }  # the shape of the other tests
+    batch = assemble(examples(kind), [[0], [], []])
+    batch = dataclasses.replace(batch, weights=jnp.zeros_like(batch.weights))
     (loss, _), grads = value(params, batch)
     assert float(loss) == 0 and not any(g.any() for g in jax.tree.leaves(grads))
+
+
+def both_kinds(judging):
+    """(a batch of texts with labels for them, the batch of its labels alone)."""
+    layout = [[0], [1], [2]]
+    texts, values = (assemble(examples(kind), layout) for kind in ("policy", "reward"))
+    joint = dataclasses.replace(
+        texts,
+        labels=values.labels,
+        label_weights=values.weights,
+        judging=jnp.full(3, judging, jnp.float32),
+    )
+    same_texts = dataclasses.replace(
+        values, tokens=texts.tokens, positions=texts.positions, segments=texts.segments
+    )
+    return joint, same_texts
 
 
 def test_joint_loss_is_the_sum_of_both():
     tied = dataclasses.replace(CONFIG, tie_embeddings=True)
     graphdef, params = fresh(tied, module=reward)
     policy_graphdef, _ = fresh(tied)
-    layout = [[0], [1], [2]]
-    batch, values = (assemble(examples(kind), layout, 3, ROW) for kind in ("policy", "reward"))
-    values |= {k: batch[k] for k in ("tokens", "positions", "segments")}
-    joint = batch | {"labels": values["labels"], "label_weights": values["weights"]}
-    joint["judging"] = np.full(3, 0.3, np.float32)
+    joint, values = both_kinds(0.3)
     loss, metrics = losses.joint_loss(nnx.merge(graphdef, params), joint)
-    halves = ({k: v[i:j] for k, v in joint.items()} for i, j in ((0, 1), (1, 3)))
+    halves = (jax.tree.map(lambda x, s=s: x[s], joint) for s in (slice(0, 1), slice(1, 3)))
     parts = [losses.joint_loss(nnx.merge(graphdef, params), half, joint)[0] for half in halves]
     assert float(sum(parts)) == pytest.approx(float(loss), rel=1e-5)
-    language, _ = losses.language_loss(nnx.merge(policy_graphdef, params["backbone"]), batch)
+    language, _ = losses.language_loss(nnx.merge(policy_graphdef, params["backbone"]), joint)
     value, _ = losses.reward_loss(nnx.merge(graphdef, params), values)
-    assert float(value) > 0.1 and float(loss) == pytest.approx(
-        float(language) + 0.3 * float(value), rel=1e-5
-    )
+    expected = float(language) + 0.3 * float(value)
+    assert float(value) > 0.1 and float(loss) == pytest.approx(expected, rel=1e-5)
     assert float(metrics["loss"]) == float(loss)
     assert float(metrics["language_loss"]) == pytest.approx(float(language), rel=1e-5)
     assert float(metrics["reward_loss"]) == pytest.approx(float(value), rel=1e-5)
@@ -186,20 +201,22 @@ def test_joint_loss_is_the_sum_of_both():
 def test_a_share_of_the_joint_loss_is_that_of_the_lower_layers():
     tied = dataclasses.replace(CONFIG, tie_embeddings=True, num_layers=3)
     graphdef, params = fresh(tied, module=reward)
-    batch, values = (
-        assemble(examples(kind), [[0], [1], [2]], 3, ROW) for kind in ("policy", "reward")
-    )
-    batch |= {
-        "labels": values["labels"],
-        "label_weights": values["weights"],
-        "judging": np.ones(3, np.float32),
-    }
+    batch, _ = both_kinds(1.0)
     whole, metrics = losses.joint_loss(nnx.merge(graphdef, params), batch)
     both, same = losses.joint_loss(nnx.merge(graphdef, params), batch, depth=2, share=0.5)
     shallow = jax.tree.map(lambda x: x, params)
     shallow["backbone"]["layers"] = jax.tree.map(lambda w: w[:2], params["backbone"]["layers"])
     short_graphdef, _ = fresh(dataclasses.replace(tied, num_layers=2), module=reward)
-    foretaste, _ = losses.joint_loss(nnx.merge(short_graphdef, shallow), batch)
-    assert float(both) == pytest.approx(float(whole) + 0.5 * float(foretaste), rel=1e-5)
-    assert float(foretaste) != pytest.approx(float(whole), rel=1e-3)
+    early, _ = losses.joint_loss(nnx.merge(short_graphdef, shallow), batch)
+    assert float(both) == pytest.approx(float(whole) + 0.5 * float(early), rel=1e-5)
+    assert float(early) != pytest.approx(float(whole), rel=1e-3)
     assert float(same["language_loss"]) == pytest.approx(float(metrics["language_loss"]), rel=1e-5)
+
+
+def test_shapes_are_checked():
+    """Labels of another row length would be broadcast, or read at the wrong token, in silence."""
+    values = jnp.zeros((3, 8), jnp.float32)
+    with pytest.raises(jaxtyping.TypeCheckError, match="weights"):
+        losses._mean(values, values[:, :1], values)
+    with pytest.raises(jaxtyping.TypeCheckError, match="labels"):
+        losses._reward(values, jnp.zeros((3, 8), jnp.int32), values, values)

@@ -9,6 +9,7 @@ import pytest
 from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event
 
+from glore_jax.models.config import LlamaConfig
 from glore_jax.training.metrics import PEAK_FLOPS, Writer, peak_flops, training_flops
 
 
@@ -21,13 +22,13 @@ def read_events(folder) -> list[Event]:
         return data
 
     (file,) = folder.iterdir()
-    data, events = file.read_bytes(), []
+    data = file.read_bytes()
+    events = []
     while data:
         (length,) = struct.unpack("<Q", checked(data[:8], data[8:12]))
-        events.append(
-            Event.FromString(checked(data[12 : 12 + length], data[12 + length : 16 + length]))
-        )
-        data = data[16 + length :]
+        end = 12 + length
+        events.append(Event.FromString(checked(data[12:end], data[end : end + 4])))
+        data = data[end + 4 :]
     return events
 
 
@@ -36,11 +37,8 @@ def test_scalars_are_read_back_with_their_steps(tmp_path):
     for step in (0, 7):
         writer.scalars({"loss": 0.5 + step, "learning_rate": 2e-4}, step)
     writer.close()
-    found = {
-        (v.tag, e.step): v.simple_value
-        for e in read_events(tmp_path / "run")
-        for v in e.summary.value
-    }
+    events = read_events(tmp_path / "run")
+    found = {(v.tag, e.step): v.simple_value for e in events for v in e.summary.value}
     expected = {
         ("loss", 0): 0.5,
         ("loss", 7): 7.5,
@@ -65,9 +63,8 @@ def test_hyperparameters_are_shown_as_text(tmp_path):
     writer.close()
     found = texts(tmp_path / "run")
     assert found["chains-dev-00003"] == "2+3=5 ✓"
-    assert (
-        json.loads(found["hyperparameters"].removeprefix("```json").removesuffix("```")) == section
-    )
+    shown = found["hyperparameters"].removeprefix("```json").removesuffix("```")
+    assert json.loads(shown) == section
 
 
 def test_other_processes_write_nothing(tmp_path, monkeypatch):
@@ -80,9 +77,12 @@ def test_other_processes_write_nothing(tmp_path, monkeypatch):
 
 
 def test_training_flops_by_hand():
-    """Forward, per token: 2 N in the products; with half the square, T/2 keys of width 32 in 2 layers, each read twice at 2 FLOP a
-    number. Backward twice as much."""
-    config = SimpleNamespace(num_layers=2, num_heads=4, head_dim=8)
+    """Backward is twice as much as forward.
+
+    Forward, per token: 2 N in the products; with half the square, T/2 keys of width 32 in 2
+    layers, each read twice at 2 FLOP a number.
+    """
+    config = LlamaConfig(64, 32, 48, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8)
     forward = 2 * 1000 + 2 * (16 / 2 * 32 * 2 * 2)
     assert training_flops(1000, config, tokens=48, row_length=16) == 48 * 3 * forward
 

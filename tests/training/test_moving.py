@@ -1,4 +1,7 @@
-"""A run that is stopped and goes on elsewhere, on more or fewer devices or processes, ends as one that stayed."""
+"""A run that is stopped and goes on elsewhere ends as one that stayed.
+
+Elsewhere: on more or fewer devices or processes.
+"""
 
 import jax
 import numpy as np
@@ -20,9 +23,10 @@ def interrupted(*arguments, **options):
     return stop.value.args[0]
 
 
-def assert_same(stayed, params, losses, steps):
-    assert list(losses) == list(steps)
-    np.testing.assert_allclose(list(losses.values()), [stayed[1][s] for s in steps], rtol=1e-4)
+def assert_same(stayed, params, losses, updates):
+    assert list(losses) == list(updates)
+    expected = [stayed[1][n] for n in updates]
+    np.testing.assert_allclose(list(losses.values()), expected, rtol=1e-4)
     if params is not None:
         for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(stayed[0])):
             np.testing.assert_allclose(a, b, atol=1e-4)
@@ -32,17 +36,21 @@ def test_from_eight_devices_to_four_to_one_and_back(tmp_path, stayed):
     where = [((1, 8, 1), 8, 3), ((1, 2, 2), 4, 6), ((1, 1, 1), 1, 8), ((4, 1, 2), 8, None)]
     first = 0
     for sizes, count, last in where:
-        arguments, params = (tmp_path, sizes, jax.devices()[:count]), None
+        arguments = (tmp_path, sizes, jax.devices()[:count])
+        params = None
         if last:
             losses = interrupted(*arguments, stop_after=last)
         else:
             params, losses = tiny_run.train(*arguments)
-        assert_same(stayed, params, losses, range(first, last or tiny_run.STEPS))
+        assert_same(stayed, params, losses, range(first, last or tiny_run.UPDATES))
         first = last
 
 
 def test_from_one_process_to_two_and_back(tmp_path, stayed):
-    """One of the two is signalled, and only one finds that it is time to save: both save the same steps, and end."""
+    """One of the two is signalled, and only one finds that it is time to save.
+
+    Both save after the same updates, and end.
+    """
     interrupted(tmp_path, (1, 1, 1), jax.devices()[:1], stop_after=2)
 
     def arguments(address, index):
@@ -52,7 +60,7 @@ def test_from_one_process_to_two_and_back(tmp_path, stayed):
         ends = several.ended(run)
     assert [code for code, *_ in ends] == [130, 130], ends
     (saved,) = (int(p.name) for p in tmp_path.iterdir())
-    # What is agreed is known one step late.
+    # What is agreed is known one update late.
     assert tiny_run.SIGNALLED < saved <= tiny_run.SIGNALLED + 3
     params, losses = tiny_run.train(tmp_path, (1, 2, 1), jax.devices()[:2])
-    assert_same(stayed, params, losses, range(saved, tiny_run.STEPS))
+    assert_same(stayed, params, losses, range(saved, tiny_run.UPDATES))

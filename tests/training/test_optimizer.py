@@ -27,7 +27,7 @@ def first_update(tx, grads, params):
 
 def test_cosine():
     schedule = optimizer.cosine(1e-2, 1e-3, 110, 10)
-    values = np.array([schedule(s) for s in range(111)])
+    values = np.array([schedule(n) for n in range(111)])
     assert values[0] == pytest.approx(1e-3) and values[10] == pytest.approx(1e-2)
     assert (np.diff(values[:11]) > 0).all() and (np.diff(values[10:]) < 0).all()
     assert values[60] == pytest.approx((1e-2 + 1e-3) / 2)  # half way
@@ -35,10 +35,10 @@ def test_cosine():
     assert float(schedule(500)) == pytest.approx(1e-3)
 
 
-@pytest.mark.parametrize("steps, warmup", [(1, 10), (5, 10), (5, 0)])
-def test_short_runs_have_a_schedule(steps, warmup):
-    schedule = optimizer.cosine(1e-2, 1e-3, steps, warmup)
-    values = [float(schedule(s)) for s in range(steps)]
+@pytest.mark.parametrize("updates, warmup", [(1, 10), (5, 10), (5, 0)])
+def test_short_runs_have_a_schedule(updates, warmup):
+    schedule = optimizer.cosine(1e-2, 1e-3, updates, warmup)
+    values = [float(schedule(n)) for n in range(updates)]
     assert all(0 < v <= 1e-2 * 1.0001 for v in values) and np.isfinite(values).all()
 
 
@@ -46,16 +46,14 @@ def test_a_value_head_learns_at_its_own_rate():
     _, params = fresh(module=reward, likelihood=True)
     grads = jax.tree.map(np.ones_like, params)
     for name in ("adamw", "muon"):
-        one, ten = (
-            named(
-                first_update(
-                    optimizer.make_optimizer(section(optimizer=name, head_scale=s), 100)[0],
-                    grads,
-                    params,
-                )[0]
-            )
-            for s in (1.0, 10.0)
-        )
+
+        def updates(head_scale, name=name):
+            config = section(optimizer=name, head_scale=head_scale)
+            tx, _ = optimizer.make_optimizer(config, 100)
+            return named(first_update(tx, grads, params)[0])
+
+        one = updates(1.0)
+        ten = updates(10.0)
         for path in one:
             expected = 10 if path.startswith(("['weight']", "['bias']", "['scale']")) else 1
             np.testing.assert_allclose(ten[path], expected * np.asarray(one[path]), rtol=1e-5)
@@ -94,9 +92,8 @@ def test_decay_alone(kind):
         if "norm" in name:
             assert not update.any(), name
         elif kind == "adamw":
-            np.testing.assert_allclose(
-                update, -float(schedule(0)) * 0.1 * named(params)[name], rtol=1e-5
-            )
+            expected = -float(schedule(0)) * 0.1 * named(params)[name]
+            np.testing.assert_allclose(update, expected, rtol=1e-5)
 
 
 def test_muon_is_for_layer_matrices():
@@ -108,11 +105,13 @@ def test_muon_is_for_layer_matrices():
     config = section(optimizer="muon", muon_scale=5.0, clip=1e9)
     tx, schedule = optimizer.make_optimizer(config, 10)
     rng = np.random.default_rng(0)
-    # Gradients whose directions differ tenfold in size: Muon moves all directions alike, each layer on its own.
-    grads = jax.tree.map(
-        lambda x: (rng.standard_normal(x.shape) * np.logspace(0, 1, x.shape[-1])).astype(x.dtype),
-        params,
-    )
+
+    def uneven(x):
+        """A gradient whose directions differ tenfold in size."""
+        return (rng.standard_normal(x.shape) * np.logspace(0, 1, x.shape[-1])).astype(x.dtype)
+
+    # Muon moves all directions alike, each layer on its own.
+    grads = jax.tree.map(uneven, params)
     updates, _ = first_update(tx, grads, params)
     rate = float(schedule(0))
     for name, update in named(updates).items():
@@ -122,14 +121,13 @@ def test_muon_is_for_layer_matrices():
             assert (sizes.max(-1) / sizes.min(-1)).max() < 4, name
             assert 0.5 * 5 * rate < sizes.max() < 3 * 5 * rate, name
         else:
-            step = np.abs(
-                np.asarray(update)
-            )  # Adam's first step is alike for all entries (1 - b1^2 over 1 - b1 of it, by Nesterov)
-            np.testing.assert_allclose(step, step.flat[0], rtol=1e-2, err_msg=name)
-            assert rate < step.flat[0] < 2 * rate, name
+            # Adam's first one is alike for all entries (1 - b1^2 over 1 - b1 of it, by Nesterov).
+            size = np.abs(np.asarray(update))
+            np.testing.assert_allclose(size, size.flat[0], rtol=1e-2, err_msg=name)
+            assert rate < size.flat[0] < 2 * rate, name
 
 
-def test_adam_first_step_and_clip():
+def test_adam_first_update_and_clip():
     _, params = fresh()
     tx, schedule = optimizer.make_optimizer(section(clip=1.0), 10)
     grads = jax.tree.map(lambda x: np.full(x.shape, 1e3, x.dtype), params)

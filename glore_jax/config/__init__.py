@@ -1,0 +1,34 @@
+"""The configuration of a run: every field once, with all that is known about it.
+
+A file in `configs/` starts from `default()` and changes what it needs; the command line overrides
+single fields (`--config.rollout.k=16`). Users see a plain `ml_collections.ConfigDict`, locked by
+the command, so that a misspelt field is an error.
+
+    fields.py      what a field is: default, meaning, bounds or choices, its effect on a result
+    schema.py      the tree of all fields
+    tasks.py       the fields of each task
+    pretraining.py the recipe of the packaged base
+    validation.py  a config against that tree, complete before anything runs
+    view.py        what a stage may read of a config
+    document.py    docs/config.md, by `python -m glore_jax.config > docs/config.md`
+"""
+
+from glore_jax.config.fields import Effect, Field, Section
+from glore_jax.config.schema import default, effect_of, fields_of, training
+from glore_jax.config.tasks import task
+from glore_jax.config.validation import validate
+from glore_jax.config.view import UndeclaredField, View
+
+__all__ = [
+    "Effect",
+    "Field",
+    "Section",
+    "UndeclaredField",
+    "View",
+    "default",
+    "effect_of",
+    "fields_of",
+    "task",
+    "training",
+    "validate",
+]

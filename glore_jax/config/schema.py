@@ -1,0 +1,424 @@
+"""The tree of all fields. Its defaults are the paper's values where the paper states one."""
+
+from ml_collections import ConfigDict
+
+from glore_jax.config.fields import Effect, Field, Form, Section, defaults, find, section
+from glore_jax.config.pretraining import readings
+from glore_jax.config.tasks import ANY_TASK, DEFAULT_TASK
+
+NOT_STATED = "not stated"
+
+
+def _training(
+    meaning: str, lr: float, min_lr: float, batch_size: int, epochs: int, paper: str = "table 4"
+) -> Section:
+    """A section that trains a model. Four values differ from stage to stage; the rest is shared."""
+
+    def stated(value: float) -> str:
+        return f"{value:g} ({paper})"
+
+    return section(
+        meaning,
+        lr=Field(lr, "Highest learning rate of the cosine.", above=0, paper=stated(lr)),
+        min_lr=Field(
+            min_lr,
+            "Learning rate at the end of the cosine; no more than `lr`.",
+            at_least=0,
+            paper=stated(min_lr),
+        ),
+        batch_size=Field(
+            batch_size, "Examples of an update.", at_least=1, paper=stated(batch_size)
+        ),
+        epochs=Field(epochs, "Times that each example is seen.", at_least=1, paper=stated(epochs)),
+        row_length=Field(
+            1024,
+            "Tokens of a packed row, no more than the model's context; longer examples are left "
+            "out and counted.",
+            at_least=1,
+            paper=NOT_STATED,
+        ),
+        microbatches=Field(
+            1,
+            "Parts of a batch that are taken one after the other, for want of memory.",
+            at_least=1,
+        ),
+        optimizer=Field(
+            "adamw",
+            "AdamW, or Muon for the layers' matrices and AdamW for the rest.",
+            choices=("adamw", "muon"),
+            paper=NOT_STATED,
+        ),
+        muon_scale=Field(8.0, "Learning rate of Muon's matrices / `lr`.", above=0),
+        head_scale=Field(1.0, "Learning rate of a value head / `lr`.", above=0, paper=NOT_STATED),
+        warmup=Field(10, "Updates in which the rate rises to `lr`.", at_least=0, paper=NOT_STATED),
+        weight_decay=Field(0.0, "Decoupled weight decay.", at_least=0, paper=NOT_STATED),
+        clip=Field(1.0, "Largest norm of a gradient.", above=0, paper=NOT_STATED),
+        save_seconds=Field(
+            600.0, "Seconds between two checkpoints.", at_least=1, effect=Effect.SPEED
+        ),
+        profile_steps=Field(
+            None,
+            "First and last update that are traced for TensorBoard; empty: none.",
+            at_least=0,
+            effect=Effect.SPEED,
+            form=Form.PAIR,
+        ),
+    )
+
+
+def _drawing(temperature: str = NOT_STATED, max_new: str = NOT_STATED) -> dict[str, Field]:
+    """How tokens are drawn; `temperature` and `max_new`: what the paper says of these."""
+    return {
+        "temperature": Field(1.0, "Temperature of the samples.", above=0, paper=temperature),
+        "top_k": Field(
+            0, "Draw among so many likeliest tokens; 0: all.", at_least=0, paper=NOT_STATED
+        ),
+        "top_p": Field(
+            1.0,
+            "Draw among the likeliest tokens of this total probability.",
+            above=0,
+            at_most=1,
+            paper=NOT_STATED,
+        ),
+        "max_new": Field(300, "Most new tokens of a text.", at_least=1, paper=max_new),
+    }
+
+
+def _likelihood(of: str) -> Field:
+    return Field(
+        False,
+        f"The {of}'s value counts how likely the model itself finds the solution.",
+        paper=NOT_STATED,
+    )
+
+
+def _first_questions(purpose: str) -> Field:
+    return Field(0, f"{purpose} the first so many training questions; 0: all.", at_least=0)
+
+
+_MESH = section(
+    "How all devices are divided for training; one size may be -1: what is left.",
+    data=Field(1, "Copies of the weights.", at_least=-1, effect=Effect.SPEED),
+    fsdp=Field(
+        -1,
+        "Devices that share each copy of the weights and divide the rows of a batch.",
+        at_least=-1,
+        effect=Effect.SPEED,
+    ),
+    tensor=Field(1, "Devices that divide each matrix product.", at_least=-1, effect=Effect.SPEED),
+)
+
+_ENGINE = section(
+    "The rollout engine: `groups` x `siblings` forks decode at a time, of `groups` x `shelves` "
+    "trunks that are held.",
+    groups=Field(16, "Groups of forks.", at_least=1, effect=Effect.SPEED),
+    siblings=Field(8, "Most forks of a group.", at_least=1, effect=Effect.SPEED),
+    shelves=Field(2, "Trunks that a group holds at a time.", at_least=1, effect=Effect.SPEED),
+    cache_bytes=Field(
+        0,
+        "Bytes of keys and values that a device may hold, from which the numbers above are "
+        "derived; 0: room for the numbers above.",
+        at_least=0,
+        effect=Effect.SPEED,
+    ),
+    round_steps=Field(
+        16, "Most tokens between two looks of the host.", at_least=1, effect=Effect.SPEED
+    ),
+    tensor=Field(
+        1,
+        "Devices of a process that hold a model together, to generate and to score; the rest are "
+        "copies.",
+        at_least=1,
+        effect=Effect.SPEED,
+    ),
+    lanes=Field(
+        0,
+        "Engines side by side on one CPU device; 0: one a core.",
+        at_least=0,
+        effect=Effect.SPEED,
+    ),
+    part_questions=Field(
+        256,
+        "Questions of a part of records, the unit of a restart and of a process's work.",
+        at_least=1,
+        effect=Effect.PARTS,
+    ),
+)
+
+_MODEL = section(
+    "The base model and how it is computed.",
+    base=Field(
+        "",
+        "A Hugging Face folder of a LLaMA (safetensors), or `tiny` for the packaged base.",
+        effect=Effect.IDENTITY,
+        paper="LLaMA-2 7B, 13B",
+    ),
+    dtype=Field(
+        "bfloat16",
+        "What is computed and exported in; parameters are trained in float32.",
+        choices=("bfloat16", "float32"),
+        paper=NOT_STATED,
+    ),
+    remat=Field(
+        "full",
+        "What the backward pass computes again for want of memory.",
+        choices=("none", "full", "dots"),
+        effect=Effect.SPEED,
+    ),
+    unroll_layers=Field(
+        False,
+        "Layers written out one by one: faster on a CPU, slow to compile.",
+        effect=Effect.SPEED,
+    ),
+    kernel=Field(
+        "auto",
+        "Attention of training, scoring and prefill: splash on TPUs, cudnn on NVIDIA GPUs; auto: "
+        "what can run.",
+        choices=("auto", "xla", "splash", "cudnn"),
+        effect=Effect.SPEED,
+    ),
+    vocab_multiple=Field(
+        128,
+        "The embedding is padded to a multiple of it after [BAD] is added, so that it can be "
+        "sharded.",
+        at_least=1,
+    ),
+)
+
+_STUDENT = section(
+    "Supervised fine-tuning, then expert iteration (stage `student`).",
+    worked=Field(
+        0,
+        "Training questions whose worked solutions the student sees, of all others it gets the "
+        "answer alone; 0: all.",
+        at_least=0,
+    ),
+    sft=_training("Each round of fine-tuning.", 2e-5, 2e-7, 128, 4),
+    shot=section(
+        "The example of the one-shot prompt, for tasks without worked solutions.",
+        question=Field("", "A question.", paper=NOT_STATED),
+        solution=Field("", "Its worked solution, `#### ANSWER` last.", paper=NOT_STATED),
+    ),
+    ei=section(
+        "Expert iteration.",
+        rounds=Field(5, "Most rounds.", at_least=0, paper="2 for GSM8K, 5 for SVAMP (table 5)"),
+        k=Field(96, "Samples of a question.", at_least=1, paper="96 (appendix B)"),
+        **_drawing(),
+        per_question=Field(
+            0,
+            "New solutions of a question that a round may add; 0: all.",
+            at_least=0,
+            paper=NOT_STATED,
+        ),
+        questions=_first_questions("Sample"),
+        patience=Field(
+            1,
+            "Rounds without a rise of the greedy accuracy on `dev` that end the iteration.",
+            at_least=1,
+            paper=NOT_STATED,
+        ),
+    ),
+)
+
+_SAMPLE = section(
+    "What the reward models and the refiner learn from: the student's solutions of training "
+    "questions (stage `sample`). `max_new` also bounds every greedy draft.",
+    k=Field(96, "Samples of a question.", at_least=1, paper="96 (appendix F)"),
+    **_drawing(temperature="1.0 (appendix F)"),
+    questions=_first_questions("Sample"),
+    include_greedy=Field(
+        False,
+        "The greedy draft is a sample too, and comes first where few drafts are taken.",
+        paper=NOT_STATED,
+    ),
+    include_worked=Field(False, "The task's own solutions are samples too.", paper=NOT_STATED),
+)
+
+_ROLLOUT = section(
+    "Step labels from rollouts (stage `rollout`; in `evaluate` those of test drafts).",
+    k=Field(8, "Rollouts of a prefix.", at_least=1, paper="8 (section 4.1)"),
+    **_drawing(max_new="300 (section 4.1)"),
+    schedule=Field(
+        "backward",
+        "Which prefixes are tried: all; from the last one backwards, with equal labels for fewer "
+        "rollouts; by bisection, which is approximate.",
+        choices=("backward", "full", "bisect"),
+        paper="full (section 4.1)",
+    ),
+    consistency=Field(
+        True,
+        "A verifying rollout must use the prefix's last result.",
+        paper="True (section 4.1)",
+    ),
+    drafts_per_question=Field(4, "Labelled drafts of a question.", at_least=1, paper=NOT_STATED),
+    solved_only=Field(
+        True,
+        "Only questions that some sample solves: where none does, a failure says little about a "
+        "step.",
+        paper=NOT_STATED,
+    ),
+    questions=_first_questions("Label drafts of"),
+)
+
+_ORM = section(
+    "The outcome reward model (stage `orm`).",
+    train=_training("Its training.", 2e-6, 2e-7, 256, 1),
+    balanced=Field(
+        True,
+        "Also train the balanced variant: as many right as wrong solutions of each question.",
+        paper="True (section 4.1)",
+    ),
+    per_question=Field(0, "Most solutions of a question; 0: all.", at_least=0, paper=NOT_STATED),
+    repeats=Field(
+        True,
+        "Identical solutions count as often as they were sampled, so that a score is the chance "
+        "of a sample to be right.",
+        paper=NOT_STATED,
+    ),
+    likelihood=_likelihood("ORM"),
+)
+
+_SORM = section(
+    "The stepwise outcome reward model (stage `sorm`).",
+    train=_training("Its training.", 2e-6, 2e-7, 256, 1),
+    balance=Field(
+        True,
+        "Equal weight of good and bad steps at each prefix length.",
+        paper="True (section 4.1)",
+    ),
+    likelihood=_likelihood("SORM"),
+)
+
+_REFINER = section(
+    "One model for global and local refinement (stage `refiner`).",
+    train=_training("Its training.", 2e-5, 2e-7, 128, 1),
+    attention=Field(
+        "causal",
+        "How the refiner reads question and draft; prefix: both ways.",
+        choices=("causal", "prefix"),
+        paper=NOT_STATED,
+    ),
+    per_question=Field(
+        8, "Most pairs of each kind of a question; 0: all.", at_least=0, paper=NOT_STATED
+    ),
+    turn=Field(
+        1.0,
+        "Weight of the token at which a target leaves its draft.",
+        above=0,
+        paper=NOT_STATED,
+    ),
+    failed_continuations=Field(
+        False,
+        "Local pairs also have failed rollouts as drafts.",
+        paper="True in figure 1, not in the text",
+    ),
+    max_new=Field(300, "Most new tokens of a refinement.", at_least=1, paper=NOT_STATED),
+)
+
+_EVALUATE = section(
+    "The whole system on test questions (stage `evaluate`).",
+    threshold=Field(
+        0.5,
+        "A step or a solution whose score is no higher is called wrong.",
+        at_least=0,
+        at_most=1,
+        paper="0.5 (section 5.2)",
+    ),
+    mark=Field(
+        0.5,
+        "[BAD] stands before the first step whose score is no higher.",
+        at_least=0,
+        at_most=1,
+        paper="0.5 (section 5.2), one threshold for both",
+    ),
+    keep_prefix=Field(
+        False,
+        "A local refinement begins with the steps before [BAD] instead of writing them again.",
+        paper=NOT_STATED,
+    ),
+    k=Field(
+        96,
+        "Samples of a test question for maj@k, pass@k, rerank@k and best-of-3.",
+        at_least=1,
+        paper="96 (table 5)",
+    ),
+    temperature=Field(1.0, "Temperature of these samples.", above=0, paper=NOT_STATED),
+    max_new=Field(300, "Most new tokens of these samples.", at_least=1, paper=NOT_STATED),
+    label_k=Field(8, "Rollouts of a prefix of a test draft.", at_least=1, paper="8 (section 4.2)"),
+    splits=Field(
+        ("test",),
+        "Splits of the task that are evaluated; the first one makes the report's figures.",
+        form=Form.NAMES,
+    ),
+    sample_splits=Field(
+        ("test",),
+        "Those of `splits` whose questions are also sampled and whose drafts get step labels.",
+        form=Form.NAMES,
+    ),
+)
+
+_REPORT = section(
+    "The report (stage `report`).",
+    examples=Field(60, "Solved examples on the page.", at_least=0),
+    paper_column=Field(
+        "",
+        "The paper's figures that stand beside ours; empty: GSM8K 7B, for orientation.",
+        choices=("", "GSM8K 7B", "GSM8K 13B", "SVAMP 7B", "SVAMP 13B"),
+    ),
+)
+
+_PRETRAIN = readings(_training("One reading.", 2e-5, 2e-7, 1, 1))
+
+_TOP: dict[str, Field | Section] = {
+    "name": Field("unnamed", "The run's name, shown in the report.", effect=Effect.IDENTITY),
+    "seed": Field(0, "Seed of everything that is drawn or shuffled.", paper=NOT_STATED),
+}
+_STAGES: dict[str, Field | Section] = {
+    "model": _MODEL,
+    "mesh": _MESH,
+    "engine": _ENGINE,
+    "student": _STUDENT,
+    "sample": _SAMPLE,
+    "rollout": _ROLLOUT,
+    "orm": _ORM,
+    "sorm": _SORM,
+    "refiner": _REFINER,
+    "evaluate": _EVALUATE,
+    "report": _REPORT,
+}
+
+# What `default()` returns.
+DEFAULT = Section("A run.", {**_TOP, "task": DEFAULT_TASK, **_STAGES})
+# Every field that some config may have.
+ALL = Section("A run.", {**_TOP, "task": ANY_TASK, **_STAGES, "pretrain": _PRETRAIN})
+
+
+def default() -> ConfigDict:
+    """A config of the default values, for GSM8K; unlocked, so that a config file can change it."""
+    return defaults(DEFAULT)
+
+
+def training(lr: float, min_lr: float, batch_size: int, epochs: int) -> ConfigDict:
+    """A training section: these four, and the defaults of what all of them share."""
+    return defaults(_training("", lr, min_lr, batch_size, epochs))
+
+
+def fields_of(effect: Effect) -> list[str]:
+    """Dotted names of the fields of `default()` that have this `effect`, in its order."""
+    return _fields_of(effect, DEFAULT, "")
+
+
+def _fields_of(effect: Effect, tree: Section, prefix: str) -> list[str]:
+    names = []
+    for name, child in tree.children.items():
+        if isinstance(child, Section):
+            names += _fields_of(effect, child, f"{prefix}{name}.")
+        elif child.effect is effect:
+            names.append(prefix + name)
+    return names
+
+
+def effect_of(name: str) -> Effect:
+    """What a change of the field with the dotted `name` does; `RESULT` if nobody declares it."""
+    field = find(ALL, name)
+    return field.effect if isinstance(field, Field) else Effect.RESULT

@@ -1,0 +1,164 @@
+"""The section `task`: what all tasks have, and the fields of each one."""
+
+from ml_collections import ConfigDict
+
+from glore_jax.config.fields import Effect, Field, Form, Section, defaults
+
+# The splits that each task has. Kept here as well as by the tasks, since to import a task costs
+# seconds and a config is checked first; a test holds the two together.
+SPLITS = {
+    "chains": ("train", "dev", "test", "test_templates"),
+    "gsm8k": ("train", "dev", "test"),
+    "svamp": ("train", "dev", "test"),
+}
+
+
+def _first_rows(split: str) -> Field:
+    return Field(
+        0,
+        f"Use only the first so many problems of `{split}`; 0: all.",
+        at_least=0,
+        required=False,
+    )
+
+
+LIMIT = Section(
+    "Fewer problems of a split than there are.",
+    {split: _first_rows(split) for split in ("train", "dev", "test", "test_templates")},
+    required=False,
+)
+
+COMMON: dict[str, Field | Section] = {
+    "name": Field(
+        "gsm8k",
+        "Which task.",
+        choices=tuple(SPLITS),
+        effect=Effect.IDENTITY,
+    ),
+    "data_dir": Field(
+        "",
+        "Folder with the published files (gsm8k: train.jsonl and test.jsonl; svamp: SVAMP.json); "
+        "empty: TFDS downloads them. For chains: where the drawn problems are kept, if anywhere.",
+    ),
+    "prompt": Field(
+        "Question: {question}\nAnswer:\n",
+        "How a question is put to the model; `{question}` stands for its text.",
+        paper="not stated",
+    ),
+    "limit": LIMIT,
+}
+
+_TFDS_DIR = Field(
+    "",
+    "Where TFDS keeps its data; empty: `~/tensorflow_datasets`.",
+    effect=Effect.SPEED,
+    required=False,
+)
+
+
+def _held_out(count: int) -> Field:
+    return Field(
+        count,
+        "How many training questions are held out as `dev`, on which the student is measured.",
+        at_least=1,
+        paper="not stated",
+        required=False,
+    )
+
+
+def difficulty(meaning: str) -> Section:
+    """Knobs of the generator of chains, with the values of `configs/tiny.py`."""
+    return Section(
+        meaning,
+        {
+            "steps": Field(
+                (5, 5),
+                "Computing steps of a solution, the answer line not counted.",
+                at_least=1,
+                form=Form.PAIR,
+            ),
+            "operand": Field((3, 99), "Given amounts and differences.", at_least=2, form=Form.PAIR),
+            "factor": Field((2, 9), "Factors and divisors.", at_least=2, form=Form.PAIR),
+            "max_value": Field(
+                999, "Largest amount; no less than the largest operand.", at_least=1
+            ),
+            "distractors": Field(
+                0.7, "Chance of each of two amounts that are not needed.", at_least=0, at_most=1
+            ),
+            "shuffle": Field(
+                0.0, "Chance that the sentences come in random order.", at_least=0, at_most=1
+            ),
+            "branch": Field(
+                0.9,
+                "Chance that an amount follows from any earlier one, not from the latest.",
+                at_least=0,
+                at_most=1,
+            ),
+        },
+    )
+
+
+_DIFFICULTY = difficulty("How hard the problems are.")
+
+_CHAINS = Section(
+    "The embedded task: drawn grade-school chains, the truth of every step known.",
+    {
+        **COMMON,
+        "seed": Field(1, "Seed of the drawn problems."),
+        "size": Section(
+            "How many problems of each split are drawn.",
+            {
+                "train": Field(1000, "Questions to learn from.", at_least=1),
+                "dev": Field(200, "Questions on which the student is measured.", at_least=1),
+                "test": Field(500, "Test questions.", at_least=0),
+                "test_templates": Field(
+                    100, "Test questions of templates that training never shows.", at_least=0
+                ),
+            },
+        ),
+        **_DIFFICULTY.children,
+    },
+)
+
+_GSM8K = Section(
+    "GSM8K: 7,473 training and 1,319 test problems with worked solutions.",
+    {**COMMON, "dev_size": _held_out(256), "tfds_dir": _TFDS_DIR},
+)
+
+_SVAMP = Section(
+    "SVAMP: 1,000 short word problems without worked solutions.",
+    {
+        **COMMON,
+        "dev_size": _held_out(50),
+        "url": Field(
+            "", "What TFDS downloads; empty: the authors' copy of SVAMP.json.", required=False
+        ),
+        "tfds_dir": _TFDS_DIR,
+        "worked": Field(
+            "none",
+            "Worked solutions: none, as published, or made of the published equations.",
+            choices=("none", "equation", ""),
+            required=False,
+        ),
+    },
+)
+
+TASKS = {"chains": _CHAINS, "gsm8k": _GSM8K, "svamp": _SVAMP}
+
+# `task` as `default()` has it.
+DEFAULT_TASK = Section(
+    "Where the problems come from and how a question is put.",
+    {**COMMON, "dev_size": TASKS["gsm8k"].children["dev_size"]},
+)
+# Fields of any task: one that the chosen task does not read is no mistake.
+ANY_TASK = Section(
+    DEFAULT_TASK.meaning,
+    {name: child for task in TASKS.values() for name, child in task.children.items()},
+)
+
+
+def task(name: str) -> ConfigDict:
+    """The section `task` for the task `name` (one of `TASKS`), every field with its default."""
+    config = defaults(TASKS[name])
+    config.name = name
+    return config

@@ -1,0 +1,226 @@
+"""Writes models as LLaMA folders in Hugging Face form, which `transformers` loads; no torch.
+
+Weights stream out as they stream in: parameters that are spread over processes are gathered tensor
+by tensor, and the host holds one at a time. A folder is replaced as a whole or not at all.
+"""
+
+import functools
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+from etils import epath
+from flax import nnx
+from jax import Array
+from jax.experimental import multihost_utils
+from jaxtyping import Float, Int
+
+from glore_jax import storage
+from glore_jax.errors import UserError
+from glore_jax.models.hf_names import INDEX, LIKELIHOOD, Tensor, tensors_of
+from glore_jax.models.model import Model
+
+_FILE_BYTES = 5_000_000_000  # a weight file is closed before it grows beyond this
+_STORED = {"bfloat16": "BF16", "float32": "F32"}  # our name of a dtype -> that of safetensors
+
+
+def save_policy(folder: epath.PathLike, model: Model, dtype: str = "bfloat16") -> None:
+    """Writes a folder that transformers loads as `LlamaForCausalLM`, with its tokenizer.
+
+    Every process must call it when the parameters are spread over several; process 0 writes. What
+    was in the folder goes; if the disk refuses, it stays.
+
+    Args:
+      folder: any epath.
+      model: a policy; its `graphdef` plays no part.
+      dtype: of the weights in the files, "bfloat16" or "float32".
+
+    Raises:
+      UserError: the disk refuses.
+      ValueError: another dtype.
+    """
+    _save(folder, model.config.to_hf(), model, dtype)
+
+
+def save_reward(folder: epath.PathLike, model: Model, dtype: str = "bfloat16") -> None:
+    """Like `save_policy`, for a reward model: `LlamaForTokenClassification` with one label.
+
+    The label's logit at a token is the model's; of a model with `likelihood`, the part that is read
+    from the hidden state.
+    """
+    one_label = {
+        "architectures": ["LlamaForTokenClassification"],
+        "id2label": {"0": "correct"},
+        "label2id": {"correct": 0},
+        "classifier_dropout": 0.0,
+    }
+    if "scale" in model.params:
+        one_label[LIKELIHOOD] = True
+    _save(folder, {**model.config.to_hf(), **one_label}, model, dtype)
+
+
+def _save(folder: epath.PathLike, config: dict[str, Any], model: Model, dtype: str) -> None:
+    """config: the content of config.json but for what is added here."""
+    if dtype not in _STORED:
+        raise ValueError(f"dtype must be bfloat16 or float32, found {dtype!r}")
+    tokenizer = model.tokenizer
+    config |= {
+        "torch_dtype": dtype,
+        "bos_token_id": tokenizer.bos_id,
+        "eos_token_id": tokenizer.eos_id,
+    }
+    # transformers trains no embedding for the padding token; the end of text needs one.
+    if tokenizer.pad_id != tokenizer.eos_id:
+        config["pad_token_id"] = tokenizer.pad_id
+
+    def write(target: epath.Path) -> None:
+        _write_weights(target, model.params, jnp.dtype(dtype))
+        if jax.process_index() == 0:
+            tokenizer.save(target)
+            storage.write_json(target / "config.json", config)
+
+    _replace_folder(storage.path(folder), write)
+
+
+# Weight files.
+
+
+def _write_weights(target: epath.Path, params: nnx.State, dtype: np.dtype) -> None:
+    """Weight files in `target`, a local folder; several with an index when they are large."""
+    leaves = jax.tree.leaves(params)
+    files = _divide(tensors_of(params), dtype)
+    weight_map: dict[str, str] = {}
+    for number, tensors in enumerate(files, start=1):
+        part = f"-{number:05d}-of-{len(files):05d}" if len(files) > 1 else ""
+        name = f"model{part}.safetensors"
+        weight_map |= dict.fromkeys(tensors, name)
+        _write_file(target / name, tensors, leaves, dtype)
+    if len(files) > 1 and jax.process_index() == 0:
+        sizes = [_bytes_of(tensor, dtype) for tensors in files for tensor in tensors.values()]
+        index = {"metadata": {"total_size": sum(sizes)}, "weight_map": weight_map}
+        storage.write_json(target / INDEX, index)
+
+
+def _divide(tensors: dict[str, Tensor], dtype: np.dtype) -> list[dict[str, Tensor]]:
+    """The tensors of each file, in order; a file is as full as `_FILE_BYTES` allows."""
+    files: list[dict[str, Tensor]] = [{}]
+    filled = 0
+    for name, tensor in tensors.items():
+        size = _bytes_of(tensor, dtype)
+        if files[-1] and filled + size > _FILE_BYTES:
+            files.append({})
+            filled = 0
+        files[-1][name] = tensor
+        filled += size
+    return files
+
+
+def _bytes_of(tensor: Tensor, dtype: np.dtype) -> int:
+    return math.prod(tensor.shape) * dtype.itemsize
+
+
+def _write_file(
+    file: epath.Path, tensors: dict[str, Tensor], leaves: list[Array], dtype: np.dtype
+) -> None:
+    """One safetensors file:
+
+        8 bytes        length of the header, little-endian
+        the header     JSON: of each tensor its dtype, shape and place behind the header
+        the tensors    one after the other
+
+    The library's own writer wants all tensors in memory; here the host holds one.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + _bytes_of(tensor, dtype)
+        header[name] = {
+            "dtype": _STORED[dtype.name],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    # All processes take part in gathering; those that do not write write to nowhere.
+    with open(file if jax.process_index() == 0 else os.devnull, "wb") as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            stored = _as_stored(
+                leaves[tensor.leaf], tensor.layer, tensor.transposed, tensor.shape, dtype
+            )
+            out.write(_to_host(stored).view(np.uint8).data)
+            del stored  # before the next one is made
+
+
+@functools.partial(jax.jit, static_argnames=("transposed", "shape", "dtype"))
+def _as_stored(
+    leaf: Float[Array, "..."],
+    layer: int | Int[Array, ""] | None,
+    transposed: bool,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+) -> Float[Array, "..."]:
+    """The tensor of a file that `layer` of `leaf` (or all of it) is, made on the devices.
+
+    An array of its own: its copy on the host, which JAX keeps beside it, goes with it.
+    """
+    value = leaf if layer is None else jax.lax.dynamic_index_in_dim(leaf, layer, keepdims=False)
+    return (value.T if transposed else value.reshape(shape)).astype(dtype)
+
+
+def _to_host(x: Array) -> np.ndarray:
+    value = x if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)
+    return np.ascontiguousarray(value)
+
+
+# The folder.
+
+
+def _replace_folder(folder: epath.Path, write: Callable[[epath.Path], None]) -> None:
+    """Calls `write(target)` with an empty local folder, then makes `folder` be its content.
+
+    Every process calls `write`, process 0 does the rest.
+    """
+    remote = "://" in os.fspath(folder)
+    writes = jax.process_index() == 0
+    try:
+        if writes and not remote:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the folder, so that it can be renamed: that works only within one disk.
+        beside = os.fspath(folder.parent) if writes and not remote else None
+        with tempfile.TemporaryDirectory(
+            dir=beside, prefix=f".{folder.name}.", ignore_cleanup_errors=True
+        ) as temporary:
+            target = epath.Path(temporary) / folder.name
+            target.mkdir()
+            write(target)
+            if not writes:
+                return
+            if remote:
+                _upload(target, folder)
+            else:
+                if folder.exists():
+                    folder.rename(epath.Path(temporary) / "old")
+                target.rename(folder)
+    except (OSError, ImportError, safetensors.SafetensorError) as error:
+        # ImportError: no client for gs://
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot write {folder}: {reason}") from error
+
+
+def _upload(target: epath.Path, folder: epath.Path) -> None:
+    """Copies a local folder to an object store, which has no rename.
+
+    `config.json`, without which the folder cannot be read, goes first and comes back last.
+    """
+    (folder / "config.json").unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in sorted(target.iterdir(), key=lambda f: f.name == "config.json"):
+        file.copy(folder / file.name, overwrite=True)

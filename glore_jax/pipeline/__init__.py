@@ -1,0 +1,74 @@
+"""The stage graph: what depends on what, what is done, what is stale, and running the rest.
+
+A stage's fingerprint covers its name, the config fields it declares and the fingerprints of the
+stages it reads, so that a change anywhere upstream shows in it. Its `manifest.json` keeps the
+fingerprint with which its files were made:
+
+    no manifest                     -> run it
+    same fingerprint, not done      -> go on in the same folder: its parts and checkpoints are kept
+    same fingerprint, done          -> nothing to do
+    another fingerprint             -> stale: the folder moves to `stale/`, the stage starts afresh
+
+    plan.py       stages as the config wants them beside what lies on disk
+    checks.py     what is refused before the first stage
+    execution.py  one stage: its manifest, its folder, its run
+
+Nothing here imports JAX before a stage has to run.
+"""
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from glore_jax import storage
+from glore_jax.config import validate
+from glore_jax.parallel import processes
+from glore_jax.pipeline import checks, execution
+from glore_jax.pipeline.plan import make_plan, selection
+from glore_jax.stages.context import Context
+
+__all__ = ["run"]
+
+
+def run(
+    config: ConfigDict, workdir: epath.PathLike, only: tuple[str, ...] | None = None
+) -> list[str]:
+    """Runs what is missing of `config` in `workdir` and returns the names of the stages that ran.
+
+    Args:
+      config: as `glore_jax.config.default` makes it; its tuples are put into form.
+      workdir: where everything goes, any path that `etils.epath` opens.
+      only: the stages asked for; default: all but `pretrain`, or `pretrain` alone if the config has
+        such a section.
+
+    Raises:
+      UserError: the config is wrong, the work directory is of another config, a stage is unknown,
+        its inputs are missing, or the data, the model or the devices do not fit the config.
+    """
+    validate(config)
+    names = selection(config, only)
+    ctx = Context(config, workdir)
+    checks.check_identity(config, ctx.workdir)
+    plan = make_plan(config, ctx.workdir, names)
+    checks.check_inputs(plan, names, ctx.workdir)
+    processes.barrier("plan")  # everyone has read what lies there before anyone changes it
+
+    todo = [name for name in names if not plan[name].done]
+    questions = {}
+    if todo:
+        execution.prepare_jax(ctx.workdir)
+        checks.check_devices(config, todo)
+        questions = checks.check_questions(ctx, todo)
+        processes.barrier("ready")  # nobody moves a folder while another still reads in it
+        execution.describe_run(ctx)
+    for name in names:
+        if name in todo:
+            execution.run_stage(ctx, plan[name], questions.get(name, {}))
+        else:
+            seconds = plan[name].manifest.get("seconds", 0.0)
+            ctx.say(f"{name}: done already ({execution.duration(seconds)})")
+    if not todo:
+        ctx.say(f"nothing to do: all that was asked for is done in {ctx.workdir}")
+        summary = ctx.folder("report", "summary.txt")
+        if "report" in names and summary.exists():
+            ctx.say(storage.read_text(summary).rstrip("\n"))
+    return todo

@@ -1,0 +1,156 @@
+"""One stage: its folder, its manifest, its run; and what the work directory says of the whole."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+import time
+from typing import TYPE_CHECKING, Any
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from glore_jax import stages, storage
+from glore_jax.parallel import processes
+from glore_jax.pipeline.plan import Stage, plain
+from glore_jax.stages.context import Context
+
+if TYPE_CHECKING:  # importing it takes JAX
+    from glore_jax.stages.questions import Fitting
+
+# Packages whose versions config.json keeps.
+_PACKAGES = (
+    "glore-jax",
+    "jax",
+    "jaxlib",
+    "libtpu",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "pyarrow",
+    "safetensors",
+    "tokenizers",
+    "ml-collections",
+    "tensorflow-datasets",
+)
+
+
+class _Manifest:
+    """`manifest.json` of a running stage. Its seconds add up over restarts."""
+
+    def __init__(self, stage: Stage, before: dict[str, Any], file: epath.Path):
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._file = file
+        self._seconds = float(before.get("seconds", 0.0))
+        self._start = time.monotonic()
+        self._content: dict[str, Any] = {
+            "stage": stage.name,
+            "fingerprint": stage.fingerprint,
+            "config": stage.config,
+            "inputs": stage.inputs,
+            "layout": stage.layout,
+            "done": False,
+            "started": before.get("started") or now,
+            "seconds": self._seconds,
+            "counts": {},
+        }
+
+    @property
+    def seconds(self) -> float:
+        """As of the last `write`."""
+        return self._content["seconds"]
+
+    def write(self, **fields: Any) -> None:
+        """Writes the file with `fields` changed and the seconds up to now (process 0 only)."""
+        seconds = self._seconds + time.monotonic() - self._start
+        self._content.update(fields, seconds=round(seconds, 3))
+        if processes.is_main():
+            storage.write_json(self._file, self._content)
+
+
+def run_stage(ctx: Context, stage: Stage, questions: dict[str, Fitting]) -> None:
+    """Runs `stage`, from the start or from where it was cut off.
+
+    `questions`: the splits that it asks, without what is too long; the manifest's counts say how
+    many are left out.
+    """
+    name = stage.name
+    before = stage.manifest
+    if stage.stale:
+        ctx.say(f"{name} is stale: {stage.stale}")
+        if processes.is_main():
+            _set_aside(ctx, name, stage.stale, str(before.get("fingerprint")))
+        before = {}
+    ctx.say(f"{name}: goes on" if before else f"{name}: starts")
+    manifest = _Manifest(stage, before, ctx.folder(name, "manifest.json"))
+    manifest.write()
+    processes.barrier(f"{name} starts")
+    fitting = {split: found.problems for split, found in questions.items()}
+    left_out = {split: len(f.left_out) for split, f in questions.items() if f.left_out}
+    inside = ctx.inside(name, stages.STAGES[name].config, fitting)
+    try:
+        counts = stages.load(name).run(inside)
+    except BaseException:
+        # The seconds count, whatever ended the stage; a run killed outright loses its own.
+        manifest.write()
+        raise
+    processes.barrier(f"{name} ends")
+    manifest.write(done=True, counts=counts | ({"left_out": left_out} if left_out else {}))
+    processes.barrier(f"{name} done")
+    ctx.say(f"{name}: done in {duration(manifest.seconds)}")
+
+
+def _set_aside(ctx: Context, name: str, reason: str, fingerprint: str) -> None:
+    """Moves the stage's folder under `stale/`, and its TensorBoard events with it: both would be
+    mixed with the new ones."""
+    folder = ctx.folder(name)
+    events = ctx.folder("tb", name)
+    target = ctx.folder("stale", f"{name}-{fingerprint}")
+    count = 1
+    while target.exists():
+        count += 1
+        target = ctx.folder("stale", f"{name}-{fingerprint}-{count}")
+    if events.exists():
+        events.rename(folder / "tb")
+    # The note also brings `stale/` into being where folders exist only through their files (gs://).
+    storage.write_json(f"{target}.json", {"stage": name, "reason": reason})
+    folder.rename(target)
+
+
+def prepare_jax(workdir: epath.Path) -> None:
+    """Before the first compilation: is the run complete, and where do compiled programs stay for
+    the next run."""
+    import jax
+
+    processes.check_initialized()
+    # JAX adds its options to `config` at run time.
+    given = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    if given is None and "://" not in str(workdir):
+        jax.config.update("jax_compilation_cache_dir", str(workdir / ".jax_cache"))
+
+
+def describe_run(ctx: Context) -> None:
+    """Writes config.json: the config, Python and the versions of packages."""
+    if processes.is_main():
+        storage.write_json(ctx.folder("config.json"), _description(ctx.config))
+
+
+def _description(config: ConfigDict) -> dict[str, Any]:
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    return {"config": plain(config), "python": platform.python_version(), "packages": versions}
+
+
+def duration(seconds: float) -> str:
+    """`seconds` in the unit that suits them."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,60 @@
+"""Reading one figure out of the results as JSON, and the interval of a rate.
+
+A figure is named by its path, `step.sorm.acc`, which is also how the paper's rows are laid beside
+ours. Everything may be missing, None or NaN (a task that knows no step truth, a stage that was not
+run); readers ask here and get None, so that no table or plot has its own idea of it.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+Results = Mapping[str, Any]  # `Report.to_json()`
+
+_Z_SQUARED = 1.959964**2  # the normal quantile of a two-sided 95 % interval, squared
+
+
+def at(results: Results, path: str) -> Any:
+    """What stands at dotted `path` in `results`; None where any part of the path is missing."""
+    value: Any = results
+    for key in path.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
+
+
+def finite(value: Any) -> float | None:
+    """`value` if it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def number(results: Results, path: str) -> float | None:
+    """The number at dotted `path`; None if it is missing, no number, or not finite."""
+    return finite(at(results, path))
+
+
+def interval(rate: float, n: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion `rate` seen in `n` independent trials.
+
+    Unlike the normal interval it stays inside 0..1 and is not empty for a rate of 0 or 1. It is
+    (0, 1) for n = 0.
+    """
+    if n <= 0:
+        return 0.0, 1.0
+    shrink = 1 + _Z_SQUARED / n
+    centre = (rate + _Z_SQUARED / (2 * n)) / shrink
+    variance = rate * (1 - rate) / n + _Z_SQUARED / (4 * n * n)
+    half = math.sqrt(_Z_SQUARED * variance) / shrink
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def stage_seconds(results: Results) -> dict[str, float]:
+    """Seconds by stage, of the stages that were timed."""
+    seconds = {}
+    for stage, value in (at(results, "seconds") or {}).items():
+        if (finite_value := finite(value)) is not None:
+            seconds[stage] = finite_value
+    return seconds

@@ -1,0 +1,189 @@
+"""Figures of the test drafts: how good they are, what the reward models say of them, and what
+refinement makes of them.
+
+Scores of a draft are one probability a step. Labels of a draft are 1 or 0 a step (right or wrong,
+by the truth or by rollouts), or None where nobody knows.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from glore_jax.labels import metrics
+from glore_jax.labels.balance import label_rates
+from glore_jax.records import LabelledDraft, Sample
+from glore_jax.report import figures
+
+Refined = Mapping[str, Any]  # by kind of refinement: {steps, bad, ended, correct}
+Scores = Sequence[Sequence[float]]
+Labels = Sequence[Sequence[int | bool] | None]
+
+LOCAL_KINDS = ("local_orm", "local_sorm")
+
+
+class Candidate(NamedTuple):
+    """One of the solutions among which the ORM chooses."""
+
+    name: str
+    score: float
+    correct: bool
+
+
+def last_scores(scores: Scores) -> list[float]:
+    """The score of each solution: that of its last step, 0 for one without steps."""
+    return [float(steps[-1]) if len(steps) else 0.0 for steps in scores]
+
+
+# The drafts themselves.
+
+
+def draft(drafts: Sequence[Sample], labels: Labels) -> figures.Draft:
+    """How good the drafts are, and where those that go wrong do so first according to `labels`."""
+    errors = [_first_wrong(steps) + 1 for steps in labels if steps and 0 in map(int, steps)]
+    # The last step is the answer line; an empty draft has no steps, not minus one.
+    lengths = [max(len(d["steps"]) - 1, 0) for d in drafts]
+    return figures.Draft(
+        acc=float(np.mean([d["correct"] for d in drafts])),
+        n=len(drafts),
+        truncated=sum(not d["ended"] for d in drafts),
+        steps_mean=float(np.mean(lengths)),
+        first_error_histogram=tuple((step, errors.count(step)) for step in sorted(set(errors))),
+    )
+
+
+def _first_wrong(labels: Sequence[int | bool]) -> int:
+    """Index of the first step labelled wrong, -1 if there is none."""
+    wrong = [i for i, label in enumerate(labels) if not label]
+    return wrong[0] if wrong else -1
+
+
+# The reward models as judges.
+
+
+def _labelled_steps(scores: Scores, labels: Labels) -> tuple[list[float], list[int]]:
+    """(scores, labels) of all steps of the drafts that have labels, one after the other."""
+    flat_scores: list[float] = []
+    flat_labels: list[int] = []
+    for step_scores, step_labels in zip(scores, labels, strict=True):
+        if step_labels is None:
+            continue
+        for score, label in zip(step_scores, step_labels, strict=True):
+            flat_scores.append(score)
+            flat_labels.append(int(label))
+    return flat_scores, flat_labels
+
+
+def steps(scores: Scores, labels: Labels, threshold: float) -> figures.StepDecisions:
+    """Scores as judges of steps, over all steps with the final one, as in the paper's table 1."""
+    flat_scores, flat_labels = _labelled_steps(scores, labels)
+    called = []
+    true = []
+    for step_scores, step_labels in zip(scores, labels, strict=True):
+        if step_labels:
+            called.append(metrics.first_error(step_scores, threshold))
+            true.append(_first_wrong(step_labels))
+    found = metrics.first_error_accuracy(called, true)
+    decisions = {
+        **metrics.binary_scores(flat_scores, flat_labels, threshold),
+        "first_error_acc": found["acc"],
+        "first_error_f1": found["f1"],
+        "auc": metrics.auc(flat_scores, flat_labels)[0],
+        "positive": float(np.mean(flat_labels)) if flat_labels else None,
+    }
+    return figures.StepDecisions.from_json(decisions)
+
+
+def final(scores: Scores, drafts: Sequence[Sample], threshold: float) -> figures.Decisions:
+    """The scores at the last step as judges of the final answers, as in the paper's table 2."""
+    correct = [int(d["correct"]) for d in drafts]
+    decisions = metrics.binary_scores(last_scores(scores), correct, threshold)
+    return figures.Decisions.from_json(decisions)
+
+
+def reliability(scores: Scores, labels: Labels) -> figures.Reliability:
+    """What the step scores promise against what holds, in the bins that have a step."""
+    bins = metrics.reliability(*_labelled_steps(scores, labels))["bins"]
+    filled = [row for row in bins if row["n"]]
+    return figures.Reliability(
+        p=tuple(row["prob"] for row in filled),
+        rate=tuple(row["rate"] for row in filled),
+        n=tuple(row["n"] for row in filled),
+    )
+
+
+def score_histogram(scores: Scores, labels: Labels) -> figures.ScoreHistogram:
+    """The scores of right and of wrong steps, counted in equal bins."""
+    flat = list(zip(*_labelled_steps(scores, labels), strict=True))
+    right = metrics.histogram01([score for score, label in flat if label == 1])
+    wrong = metrics.histogram01([score for score, label in flat if label == 0])
+    return figures.ScoreHistogram(right=tuple(right["counts"]), wrong=tuple(wrong["counts"]))
+
+
+def label_rate(labelled: Sequence[LabelledDraft]) -> figures.LabelRates:
+    """Good rollout labels by the length of their prefix."""
+    rows = label_rates(labelled)
+    columns = {key: [row[key] for row in rows] for key in ("length", "rate", "n")}
+    return figures.LabelRates.from_json(columns)
+
+
+# Refinement and choice.
+
+
+def refinements(
+    drafts: Sequence[Sample], refined: Sequence[Refined]
+) -> dict[str, figures.Refinement]:
+    """By kind of refinement, and for the unions of the global one with either local one."""
+
+    def correct(kind: str) -> np.ndarray:
+        return np.array([record[kind]["correct"] for record in refined], bool)
+
+    after = {kind: correct(kind) for kind in ("global", *LOCAL_KINDS)}
+    for kind in LOCAL_KINDS:
+        union = kind.replace("local", "union")
+        after[union] = after["global"] | after[kind]
+    before = np.array([d["correct"] for d in drafts], bool)
+    return {kind: _refinement(before, fixed) for kind, fixed in after.items()}
+
+
+def _refinement(before: np.ndarray, after: np.ndarray) -> figures.Refinement:
+    """`before`, `after`: bool [drafts], is the draft right, is what replaces it."""
+    wrong = ~before
+    return figures.Refinement(
+        fix_rate=float(after[wrong].mean()) if wrong.any() else None,
+        n_wrong=int(wrong.sum()),
+        break_rate=float((~after[before]).mean()) if before.any() else None,
+        n_right=int(before.sum()),
+        all_acc=float(after.mean()),
+        oracle_when_acc=float((before | after).mean()),
+        n=len(before),
+    )
+
+
+def candidates(
+    draft: Sample, refined: Refined, finals: Mapping[str, float], draft_score: float
+) -> list[Candidate]:
+    """The draft, its global refinement and its local one (located by the SORM), with ORM scores.
+
+    The draft stands first, so that it wins ties.
+    """
+    return [
+        Candidate("draft", draft_score, draft["correct"]),
+        Candidate("global", finals["global"], refined["global"]["correct"]),
+        Candidate("local", finals["local_sorm"], refined["local_sorm"]["correct"]),
+    ]
+
+
+def chosen(candidates: Iterable[Candidate]) -> Candidate:
+    """The candidate with the highest score; of equal ones the first."""
+    return max(candidates, key=lambda candidate: candidate.score)
+
+
+def pipeline(choices: Sequence[Sequence[Candidate]]) -> figures.Pipeline:
+    """The ORM's choice and an oracle's; `choices` holds the candidates of each question."""
+    reranked = [chosen(candidates).correct for candidates in choices]
+    oracle = [any(candidate.correct for candidate in candidates) for candidates in choices]
+    return figures.Pipeline(
+        rerank=figures.Choice(acc=float(np.mean(reranked)), n=len(choices)),
+        oracle=figures.Choice(acc=float(np.mean(oracle)), n=len(choices)),
+    )
