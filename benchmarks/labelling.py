@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 
 from benchmarks import harness
 from benchmarks.schedules import WARM_UP, by_draft, compare, read_drafts
-from glore_jax import storage
+from glore_jax import parquet, records
 from glore_jax.labels.stepwise import SCHEDULES
 from glore_jax.models.model import Model
 from glore_jax.sampling.engine import Completion, Fork, Job, Stats
@@ -147,15 +147,15 @@ def main() -> None:
 
     before = dataclasses.replace(engine.stats)
     with harness.Clock() as clock:
-        records = [job.record() for job in engine.run(read_jobs(), sampling)]
-        records.sort(key=lambda r: (r["question_id"], r["sample_id"]))
-        storage.write_part(flags.out, 0, records)
+        labelled = [job.record() for job in engine.run(read_jobs(), sampling)]
+        labelled.sort(key=lambda r: (r["question_id"], r["sample_id"]))
+        records.write_part(flags.out, 0, labelled, records.LabelledDraft)
 
     line = {
         "engine": flags.engine,
         "dtype": ctx.config.model.dtype,
         "schedule": c.schedule,
-        "drafts": len(records),
+        "drafts": len(labelled),
         "k": c.k,
         "rollouts": engine.stats.forks - before.forks,
         "tokens": engine.stats.tokens - before.tokens,
@@ -163,8 +163,8 @@ def main() -> None:
         "cpu_seconds": round(clock.cpu, 2),
     }
     if flags.against:
-        labels = by_draft(storage.read_records(flags.out))
-        reference = by_draft(storage.read_records(flags.against))
+        labels = by_draft(parquet.read_records(flags.out))
+        reference = by_draft(parquet.read_records(flags.against))
         line["disagreement"] = round(compare(labels, reference)["disagreement"], 4)
     print(json.dumps(line), flush=True)
 

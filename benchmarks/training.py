@@ -161,7 +161,7 @@ def examples_for(ctx, base, flags: argparse.Namespace, steps: int) -> list:
     prompts = ctx.prompts(base)
     return [
         language_example(prompts.question(d["question"]), prompts.solution(d["steps"])[0])
-        for d in student.first_set(ctx, ctx.task.load("train"))
+        for d in student.first_solutions(ctx, ctx.task.load("train"))
     ]
 
 

@@ -1,20 +1,53 @@
-"""The records that stages hand on: their fields, and the same as JSON Lines for other tools.
+"""The records that stages hand on: their fields, their Arrow schemas, and how they are written.
 
-python -m glore_jax.records runs/tiny/rollout/records > labels.jsonl
+A record is a plain dict; its type here says which keys it has. A folder of records holds Parquet
+parts (see `parquet`) of one type, its fields in the order declared. `X | None` is a column that
+may be null, no other one is.
+
+    Sample            sample/records, sample/greedy, student/samples-R, student/dev-R,
+                      evaluate/SPLIT/drafts, evaluate/SPLIT/samples
+    LabelledDraft     rollout/records, evaluate/SPLIT/step_labels
+    Pair              refiner/pairs
+    StepScores        evaluate/SPLIT/scores/MODEL
+    Refinement        evaluate/SPLIT/refinements
+    RefinementScores  evaluate/SPLIT/scores/refinements
+
+As a program it prints the records of a folder as JSON Lines, for tools that do not read Parquet:
+
+    python -m glore_jax.records runs/tiny/rollout/records > labels.jsonl
 """
 
 import json
 import sys
-from typing import TypedDict
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any, TypedDict, TypeVar
 
+import pyarrow as pa
 from absl import app, flags
+from etils import epath
 
-from glore_jax import storage
+from glore_jax import parquet
 from glore_jax.errors import UserError
 
 
 class Sample(TypedDict):
-    """A solution that a model wrote (or, `policy` "worked", that the task brings), and its grade."""
+    """A solution that a model wrote (or, `policy` "worked", that the task brings), and its grade.
+
+    Fields:
+      question_id, question, gold: the problem: its name, its text, its right final answer.
+      sample_id: number of the sample among those of its question.
+      steps: lines of the solution, up to its answer line.
+      answer: the final answer as written; None if there is none.
+      correct: whether the answer equals `gold`.
+      ended: whether the text came to an end before `max_new` tokens.
+      tokens: drawn, without end-of-sequence; 0 of a worked solution.
+      logprob: natural logarithm of the text's probability at temperature 1, end-of-sequence
+        included; None of a worked solution.
+      seed: of the run.
+      policy: the folder of records that it was drawn for, or `labels.outcome.GREEDY`, `WORKED`.
+    """
 
     question_id: str
     sample_id: int
@@ -31,7 +64,10 @@ class Sample(TypedDict):
 
 
 class Trace(TypedDict):
-    """A rollout of the labelling: the steps that continue the first `cut` steps of a draft."""
+    """A rollout of the labelling: the `steps` that it wrote behind the first `cut` of a draft.
+
+    `verified`: whether it shows that those can still lead to the right answer.
+    """
 
     cut: int
     rollout: int
@@ -40,7 +76,12 @@ class Trace(TypedDict):
 
 
 class LabelledDraft(TypedDict):
-    """A sample with a label for each step, and the evidence for it (see `labels/stepwise.py`)."""
+    """A sample with a label for each step, and the evidence for it.
+
+    `prompt`, `completions` and `labels` are what other libraries call stepwise supervision. One
+    entry a step in `completions`, `labels` (1 good, 0 bad), `hits`, `tries` and `source`; see
+    `labels.stepwise.StepLabels`. `tokens` were drawn for it, end-of-sequence included.
+    """
 
     question_id: str
     sample_id: int
@@ -59,7 +100,10 @@ class LabelledDraft(TypedDict):
 
 
 class Pair(TypedDict):
-    """A wrong draft, where it goes wrong, and a right solution: what the refiner learns from."""
+    """A wrong draft, where it goes wrong, and a right solution: what the refiner learns from.
+
+    `kind` is "global" or "local"; `first_error` is the index of the step behind `[BAD]`.
+    """
 
     question_id: str
     kind: str
@@ -69,9 +113,89 @@ class Pair(TypedDict):
     target: list[str]
 
 
-_COLUMNS = flags.DEFINE_list(
-    "columns", None, "only these columns, separated by commas, in this order"
+class Refinement(TypedDict):
+    """What the refiner made of a question's draft with `[BAD]` in front of step `bad`."""
+
+    question_id: str
+    bad: int
+    steps: list[str]
+    ended: bool
+    correct: bool
+
+
+class StepScores(TypedDict):
+    """A reward model's probability for each step of a solution, in 0..1."""
+
+    scores: list[float]
+
+
+# The ORM's probability for the last step of each refinement of a draft. ("global" is a word of
+# Python's, so this type cannot be written as a class.)
+RefinementScores = TypedDict(
+    "RefinementScores", {"global": float, "local_orm": float, "local_sorm": float}
 )
+
+
+class Solution(TypedDict):
+    """A solution that the student learns from; as JSON Lines in `student/round-R/data.jsonl`."""
+
+    question_id: str
+    question: str
+    steps: list[str]
+
+
+Record = TypeVar("Record")  # one of the types above
+
+_SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def schema_of(kind: type) -> pa.Schema:
+    """The Arrow schema of a record type: str, int, float, bool, lists, records inside records.
+
+    TypeError naming the field if it has another type.
+    """
+    return pa.schema(_fields(kind))
+
+
+def _fields(kind: type) -> list[pa.Field]:
+    hints = typing.get_type_hints(kind)
+    return [_field(name, hint, f"{kind.__name__}.{name}") for name, hint in hints.items()]
+
+
+def _field(name: str, hint: Any, place: str) -> pa.Field:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    others = [option for option in options if option is not type(None)]
+    if len(others) != 1:
+        raise TypeError(f"{place}: a column has one type, not {hint}")
+    return pa.field(name, _arrow_type(others[0], place), nullable=len(others) < len(options))
+
+
+def _arrow_type(hint: Any, place: str) -> pa.DataType:
+    if hint in _SCALARS:
+        return _SCALARS[hint]
+    if typing.get_origin(hint) is list:
+        # "element" is Parquet's own name for it, so a schema that was read equals this one.
+        (element,) = typing.get_args(hint)
+        return pa.list_(_field("element", element, place))
+    if typing.is_typeddict(hint):
+        return pa.struct(_fields(hint))
+    raise TypeError(f"{place}: no Arrow type for {hint}")
+
+
+def write_part(
+    folder: epath.PathLike, index: int, rows: Sequence[Record], kind: type[Record]
+) -> None:
+    """Write records of type `kind` as part `index` of `folder`; errors as `parquet.write_part`."""
+    parquet.write_part(folder, index, typing.cast(Any, rows), schema_of(kind))
+
+
+def read(folder: epath.PathLike, kind: type[Record]) -> list[Record]:
+    """All records of `folder`, which are of type `kind`; errors as `parquet.read_records`."""
+    del kind  # for the type checker; a folder holds what was written to it
+    return typing.cast(list[Record], parquet.read_records(folder))
+
+
+# The program.
 
 
 def rows(folder: str, columns: list[str] | None) -> list[dict]:
@@ -79,20 +203,20 @@ def rows(folder: str, columns: list[str] | None) -> list[dict]:
 
     UserError: the folder holds no records, a part is damaged, or a column does not exist.
     """
-    records = storage.read_records(folder)
+    records = parquet.read_records(folder)
     if not columns or not records:
         return records
-    if unknown := [c for c in columns if c not in records[0]]:
+    if unknown := [column for column in columns if column not in records[0]]:
         known = ", ".join(records[0])
         raise UserError(f"{folder} has no column {unknown[0]!r}: choose from {known}")
-    return [{c: record[c] for c in columns} for record in records]
+    return [{column: record[column] for column in columns} for record in records]
 
 
 def main(argv: list[str]) -> int:
     try:
         if len(argv) != 2:
             raise UserError("give one folder of records, such as runs/tiny/rollout/records")
-        for row in rows(argv[1], _COLUMNS.value):
+        for row in rows(argv[1], flags.FLAGS.columns):
             print(json.dumps(row, ensure_ascii=False))
         return 0
     except UserError as e:
@@ -104,4 +228,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    flags.DEFINE_list("columns", None, "only these, separated by commas, in this order")
     app.run(main)

@@ -1,4 +1,4 @@
-"""The real command on a few questions, all that it takes to run it again, and to compare what came out."""
+"""The real command on a few questions, how to run it again, and how to compare what came out."""
 
 import json
 import math
@@ -7,12 +7,13 @@ import pathlib
 import subprocess
 import sys
 
-from glore_jax import storage
+from glore_jax import parquet
 
 ROOT = pathlib.Path(__file__).parent.parent  # the checkout
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile
 
-# Two steps a problem and few samples; hot enough that a good base errs, with worked solutions so that a bad one has right ones.
+# Two steps a problem and few samples; hot enough that a good base errs, with worked solutions so
+# that a bad one has right ones.
 _FIELDS = {
     "task.size": {"train": 10, "dev": 4, "test": 6},
     "task": {"steps": "(2,2)"},
@@ -35,7 +36,7 @@ FLAGS = [
 
 
 def keeping(cache: pathlib.Path) -> dict[str, str]:
-    """Environment variables with which every program that a process compiles stays in `cache` for the next one."""
+    """Environment variables with which compiled programs stay in `cache` for the next process."""
     return {
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -52,22 +53,18 @@ def start(
 
 
 def start_run(workdir: pathlib.Path, cache: pathlib.Path, log) -> subprocess.Popen:
-    return start(
-        "main",
-        "--config=configs/tiny.py:smoke",
-        f"--workdir={workdir}",
-        *FLAGS,
-        cache=cache,
-        log=log,
-    )
+    """The miniature run in `workdir`; it goes on from what is there."""
+    flags = ("--config=configs/tiny.py:smoke", f"--workdir={workdir}", *FLAGS)
+    return start("main", *flags, cache=cache, log=log)
 
 
-def parts(workdir):
+def parts(workdir: pathlib.Path) -> list[str]:
+    """Every file of records below `workdir`."""
     return sorted(str(p.relative_to(workdir)) for p in workdir.rglob("*.parquet"))
 
 
 def same(a, b) -> bool:
-    """Equal, but for the last digits of floats: the neighbours in a batch differ after a restart."""
+    """Equal but for the last digits of floats: after a restart a batch has other neighbours."""
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     if isinstance(a, list):
@@ -82,11 +79,13 @@ def assert_same_records(one: pathlib.Path, other: pathlib.Path) -> None:
     names = parts(one)
     assert parts(other) == names and len(names) > 20
     for name in names:
-        part = [storage.read_part((w / name).parent, int(name[-13:-8])) for w in (one, other)]
-        assert part[0] and same(*part), name
+        index = int(name.removesuffix(".parquet")[-5:])
+        rows, others = (parquet.read_part((w / name).parent, index) for w in (one, other))
+        assert rows and same(rows, others), name
 
 
-def figures(workdir):
+def figures(workdir: pathlib.Path) -> dict:
+    """The report's figures without those that no two runs share."""
     report = json.loads((workdir / "report" / "report.json").read_text())
     del report["seconds"], report["cost"]["seconds"]
     return report

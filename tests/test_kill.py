@@ -7,7 +7,8 @@ import time
 import finished_run
 import pytest
 
-# A file of the work directory whose appearance is the moment of a kill: the student, parts of rollouts, the evaluation.
+# A file of the work directory whose appearance is the moment of a kill: in the student, in
+# rollouts, in the evaluation.
 MOMENTS = (
     "student/found-1.json",
     "rollout/records/part-00001.parquet",
@@ -17,17 +18,19 @@ MOMENTS = (
 
 @pytest.fixture(scope="module")
 def killed(finished, tmp_path_factory):
-    """The work directory of the same run, killed outright at each of the moments and started again."""
+    """The work directory of the same run, killed at each of the moments and started again."""
     folder = tmp_path_factory.mktemp("killed")
     with open(folder / "log.txt", "w") as log:
         for moment in (*MOMENTS, None):
             process = finished_run.start_run(folder / "work", finished.parent / "compiled", log)
-            while process.poll() is None and not (moment and (folder / "work" / moment).exists()):
-                time.sleep(0.002)
             if moment:
+                file = folder / "work" / moment
+                while process.poll() is None and not file.exists():
+                    time.sleep(0.002)
                 process.kill()
-            code, text = process.wait(), (folder / "log.txt").read_text()
-            assert code == (-signal.SIGKILL if moment else 0), text
+            code = process.wait()
+            expected = -signal.SIGKILL if moment else 0
+            assert code == expected, (folder / "log.txt").read_text()
     return folder / "work"
 
 
@@ -37,10 +40,8 @@ def test_records_are_those_of_an_undisturbed_run(finished, killed):
 
 def test_models_are_those_of_an_undisturbed_run(finished, killed):
     for stage in ("student", "orm", "sorm", "refiner"):
-        weights = [
-            (w / stage / "hf" / "model.safetensors").read_bytes() for w in (finished, killed)
-        ]
-        assert weights[0] == weights[1], stage
+        files = [run / stage / "hf" / "model.safetensors" for run in (finished, killed)]
+        assert files[0].read_bytes() == files[1].read_bytes(), stage
 
 
 def test_report_has_the_figures_of_an_undisturbed_run(finished, killed):

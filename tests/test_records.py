@@ -1,21 +1,143 @@
-"""Records come out as JSON Lines, or one line says why not."""
+"""Every record type has a schema, every folder of a run keeps to it, and JSON Lines come out."""
 
 import json
 import subprocess
 import sys
+from typing import TypedDict
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import some_records
 
-from glore_jax import records, storage
+from glore_jax import parquet, records
 from glore_jax.errors import UserError
+from glore_jax.records import (
+    LabelledDraft,
+    Pair,
+    Refinement,
+    RefinementScores,
+    Sample,
+    StepScores,
+    schema_of,
+)
 
-ROWS = [{"id": f"q{i}", "steps": ["a", "über"], "correct": bool(i % 2)} for i in range(5)]
+# Where records of each type lie in a work directory.
+FOLDERS = {
+    "student/dev-*": Sample,
+    "student/samples-*": Sample,
+    "sample/*": Sample,
+    "rollout/records": LabelledDraft,
+    "refiner/pairs": Pair,
+    "evaluate/*/drafts": Sample,
+    "evaluate/*/samples": Sample,
+    "evaluate/*/step_labels": LabelledDraft,
+    "evaluate/*/refinements": Refinement,
+    "evaluate/*/scores/*orm": StepScores,
+    "evaluate/*/scores/refinements": RefinementScores,
+}
+
+
+class Inner(TypedDict):
+    text: str | None
+
+
+class Outer(TypedDict):
+    name: str
+    count: int | None
+    share: float
+    right: bool
+    lines: list[str]
+    nested: list[list[int]]
+    one: Inner
+    many: list[Inner]
+
+
+def test_a_schema_follows_the_annotations():
+    inner = pa.struct([pa.field("text", pa.string())])
+
+    def list_of(type_):
+        return pa.list_(pa.field("element", type_, nullable=False))
+
+    expected = [
+        ("name", pa.string()),
+        ("count", pa.int64()),
+        ("share", pa.float64()),
+        ("right", pa.bool_()),
+        ("lines", list_of(pa.string())),
+        ("nested", list_of(list_of(pa.int64()))),
+        ("one", inner),
+        ("many", list_of(inner)),
+    ]
+    schema = schema_of(Outer)
+    assert [(field.name, field.type) for field in schema] == expected
+    assert [field.name for field in schema if field.nullable] == ["count"]
+
+
+def test_a_field_without_a_type_for_it_is_named():
+    class Wrong(TypedDict):
+        fine: int
+        place: dict[str, int]
+
+    class Either(TypedDict):
+        place: int | str
+
+    with pytest.raises(TypeError, match="Wrong.place: no Arrow type for dict"):
+        schema_of(Wrong)
+    with pytest.raises(TypeError, match="Either.place: a column has one type"):
+        schema_of(Either)
+
+
+def test_what_may_be_null():
+    """A worked solution has no log-probability, a solution without an answer line no answer."""
+    nullable = {
+        f"{kind.__name__}.{field.name}"
+        for kind in set(FOLDERS.values())
+        for field in schema_of(kind)
+        if field.nullable
+    }
+    assert nullable == {"Sample.answer", "Sample.logprob"}
+
+
+@pytest.mark.parametrize("kind", [*set(FOLDERS.values())])
+def test_records_of_every_type_come_back(tmp_path, kind):
+    rows = [some_records.full(kind)] * 2
+    records.write_part(tmp_path, 0, rows, kind)
+    assert records.read(tmp_path, kind) == rows
+    assert pq.read_table(tmp_path).schema.equals(schema_of(kind))
+
+
+def test_every_folder_of_a_run_is_one_table_and_holds_nothing_else(finished):
+    folders = {part.parent for part in finished.rglob("part-*.parquet")}
+    of_known_type = {}
+    for pattern, kind in FOLDERS.items():
+        for folder in finished.glob(pattern):
+            of_known_type[folder] = kind
+    assert {f for f in of_known_type if f in folders} == folders and len(folders) > 10
+    for folder in folders:
+        files = sorted(folder.iterdir())
+        assert files == [parquet.part_path(folder, i) for i in range(len(files))]
+        table = pq.read_table(folder)
+        assert table.schema.equals(schema_of(of_known_type[folder]))
+        assert table.to_pylist() == parquet.read_records(folder)
+
+
+# The program.
+
+
+class Row(TypedDict):
+    id: str
+    steps: list[str]
+    correct: bool
+
+
+ROWS = [Row(id=f"q{i}", steps=["a", "über"], correct=bool(i % 2)) for i in range(5)]
 
 
 @pytest.fixture
 def folder(tmp_path):
-    storage.write_part(tmp_path / "records", 0, ROWS[:2])
-    storage.write_part(tmp_path / "records", 1, ROWS[2:])
+    records.write_part(tmp_path / "records", 0, ROWS[:2], Row)
+    records.write_part(tmp_path / "records", 1, ROWS[2:], Row)
     return tmp_path / "records"
 
 
@@ -32,10 +154,10 @@ def test_all_parts_in_order(folder):
 
 
 def test_columns_in_the_order_asked_for(folder):
-    assert records.rows(str(folder), ["correct", "id"]) == [
-        {"correct": r["correct"], "id": r["id"]} for r in ROWS
-    ]
-    assert list(records.rows(str(folder), ["correct", "id"])[0]) == ["correct", "id"]
+    done = command(folder, "--columns=correct,id")
+    found = [list(json.loads(line).items()) for line in done.stdout.splitlines()]
+    assert found == [[("correct", row["correct"]), ("id", row["id"])] for row in ROWS]
+    assert records.rows(str(folder), ["correct", "id"]) == [dict(items) for items in found]
     with pytest.raises(UserError, match="has no column 'gold': choose from id, steps, correct"):
         records.rows(str(folder), ["gold"])
 

@@ -83,5 +83,5 @@ def test_losses_and_figures_are_those_of_one_process(finished, several_run):
 
 def test_the_processes_shared_what_was_generated(several_run):
     """A part each, as far as there are some; process 0 says how many questions it had."""
-    work = storage.read_json(several_run / "evaluate" / "test" / "samples" / "work.json")
+    work = storage.read_json(several_run / "evaluate" / "work" / "test" / "samples.json")
     assert work["items"] == 4  # of 6, in parts of 4

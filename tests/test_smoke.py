@@ -1,4 +1,7 @@
-"""The configurations of the paper, every stage, on small published-form data and a LLaMA folder with random weights."""
+"""The configurations of the paper, every stage, on small data of the published form.
+
+The LLaMA folder has random weights.
+"""
 
 import importlib.util
 import json
@@ -27,7 +30,7 @@ def config_of(name: str, arg: str = "smoke"):
 
 @pytest.fixture(scope="module")
 def llama_folder(tmp_path_factory):
-    """A LLaMA with random weights and a byte-level tokenizer without [BAD], as a user's folder is."""
+    """A LLaMA with random weights and a byte-level tokenizer without [BAD], as users have it."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     backend = tokenizers.Tokenizer(
         tokenizers.models.BPE({t: i for i, t in enumerate(["<s>", "</s>", *alphabet])}, [])
@@ -46,11 +49,15 @@ def llama_folder(tmp_path_factory):
 def gsm8k_rows(count: int):
     for i in range(count):
         a, b = 3 + i % 7, 2 + i % 5
-        answer = f"He buys {a}+{b}=<<{a}+{b}={a + b}>>{a + b} nuts.\nHe has 2*{a + b}=<<2*{a + b}={2 * (a + b)}>>{2 * (a + b)}.\n#### {2 * (a + b)}"
-        yield {
-            "question": f"Row {i}: Tim buys {a} nuts, then {b}, twice. How many?",
-            "answer": answer,
-        }
+        once = a + b
+        twice = 2 * once
+        lines = [
+            f"He buys {a}+{b}=<<{a}+{b}={once}>>{once} nuts.",
+            f"He has 2*{once}=<<2*{once}={twice}>>{twice}.",
+            f"#### {twice}",
+        ]
+        question = f"Row {i}: Tim buys {a} nuts, then {b}, twice. How many?"
+        yield {"question": question, "answer": "\n".join(lines)}
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +89,7 @@ def test_every_stage_runs_on_published_rows(name, llama_folder, data_folders, tm
     assert done == ["student", "sample", "rollout", "orm", "sorm", "refiner", "evaluate", "report"]
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert report["draft"]["n"] == report["pipeline"]["rerank"]["n"] == 6
-    assert (
-        report["step_truth"] is None if "step_truth" in report else True
-    )  # these tasks do not know the truth of a step
+    assert report.get("step_truth") is None  # these tasks do not know the truth of a step
     assert 0 <= report["pipeline"]["rerank"]["acc"] <= report["pipeline"]["oracle"]["acc"] <= 1
     assert Tokenizer.load(tmp_path / "student" / "hf").bad_id is not None
     assert "Draft (greedy)" in (tmp_path / "report" / "summary.txt").read_text()
@@ -114,12 +119,8 @@ def test_hyperparameters_of_table_4():
         stage, part = section.split(".")
         found = c[stage][part]
         assert (found.epochs, found.lr, found.min_lr, found.batch_size) == values
-    assert (c.student.ei.k, c.rollout.k, c.rollout.max_new, c.evaluate.threshold) == (
-        96,
-        8,
-        300,
-        0.5,
-    )
+    assert (c.student.ei.k, c.rollout.k, c.rollout.max_new) == (96, 8, 300)
+    assert c.evaluate.threshold == 0.5
 
 
 def test_an_untrained_model_that_solves_nothing_is_a_clear_error(

@@ -1,4 +1,4 @@
-"""Storage: whole or absent files, clear errors, records that come back as they went in."""
+"""Storage: whole or absent files, clear errors, values that come back as they went in."""
 
 import contextlib
 import errno
@@ -8,7 +8,6 @@ import resource
 import threading
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from etils import epath
 from hypothesis import given, settings
@@ -30,17 +29,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
 )
-RECORD = st.fixed_dictionaries(
-    {
-        "question_id": TEXT,
-        "sample_id": st.integers(-(2**63), 2**63 - 1),
-        "steps": st.lists(TEXT, max_size=3),
-        "labels": st.lists(st.booleans(), max_size=3),
-        "logprob": st.none() | st.floats(allow_nan=False),
-        "correct": st.booleans(),
-    }
-)
-ROWS = [{"id": f"q{i}", "steps": ["a", f"b{i}"], "logprob": -i / 7} for i in range(30)]
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +67,6 @@ def test_jsonl_round_trip(folder, rows):
     assert storage.read_jsonl(folder / "x.jsonl") == rows
 
 
-@settings(max_examples=50, deadline=None)
-@given(rows=st.lists(RECORD, max_size=4))
-def test_part_round_trip(folder, rows):
-    storage.write_part(folder, 0, rows)
-    assert storage.read_part(folder, 0) == rows
-
-
 def test_text_and_bytes_round_trip_and_make_folders(tmp_path):
     storage.write_text(tmp_path / "a" / "b" / "x.txt", "naïve\n")
     assert (tmp_path / "a" / "b" / "x.txt").read_bytes() == "naïve\n".encode()
@@ -107,91 +88,6 @@ def test_json_takes_arrays_and_writes_no_nan(tmp_path):
 def test_path_expands_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert storage.path("~/runs") == epath.Path(tmp_path) / "runs"
-
-
-# Parts.
-
-
-def test_parts_come_back_in_order_of_index(tmp_path):
-    for index in (4, 3, 0, 2):
-        storage.write_part(tmp_path, index, [{"n": index, "k": k} for k in range(2)])
-    storage.write_part(tmp_path, 1, [])
-    storage.write_json(tmp_path / "manifest.json", {})
-    (tmp_path / ".part-00001.parquet.0a1b2c3d.tmp").write_bytes(b"half a par")
-    (tmp_path / "part-00003.parquet.bak").write_bytes(b"not a part")
-    records = storage.read_records(tmp_path)
-    assert [(r["n"], r["k"]) for r in records] == [(n, k) for n in (0, 2, 3, 4) for k in range(2)]
-    assert (tmp_path / "part-00002.parquet").exists()
-    assert storage.has_part(tmp_path, 1) and not storage.has_part(tmp_path, 5)
-
-
-def test_a_gap_between_parts_is_named(tmp_path):
-    for index in (0, 1, 3):
-        storage.write_part(tmp_path, index, ROWS)
-    with pytest.raises(
-        UserError, match=r"part-00002\.parquet is missing; delete the folder of its stage"
-    ):
-        storage.read_records(tmp_path)
-
-
-def test_keys_of_later_rows_are_kept(tmp_path):
-    storage.write_part(tmp_path, 0, [{"a": 1}, {"a": 2, "b": "x"}])
-    assert storage.read_part(tmp_path, 0) == [{"a": 1, "b": None}, {"a": 2, "b": "x"}]
-
-
-def test_parts_are_zstd_with_checksums_and_readable_by_others(tmp_path):
-    storage.write_part(tmp_path, 0, ROWS)
-    assert pq.read_table(tmp_path / "part-00000.parquet").to_pylist() == ROWS
-    metadata = pq.read_metadata(tmp_path / "part-00000.parquet")
-    assert {metadata.row_group(0).column(i).compression for i in range(metadata.num_columns)} == {
-        "ZSTD"
-    }
-
-
-def test_part_can_be_written_again(tmp_path):
-    storage.write_part(tmp_path, 0, ROWS)
-    storage.write_part(tmp_path, 0, ROWS[:1])
-    assert storage.read_records(tmp_path) == ROWS[:1]
-
-
-def test_truncated_part_is_named(tmp_path):
-    storage.write_part(tmp_path, 0, ROWS)
-    file = tmp_path / "part-00000.parquet"
-    data = file.read_bytes()
-    for size in [*range(0, len(data), 71), len(data) - 1]:
-        file.write_bytes(data[:size])
-        with pytest.raises(
-            UserError, match=r"part-00000\.parquet: .*delete the folder of its stage"
-        ):
-            storage.read_records(tmp_path)
-
-
-def test_flipped_byte_never_changes_the_rows(tmp_path):
-    storage.write_part(tmp_path, 0, ROWS)
-    file = tmp_path / "part-00000.parquet"
-    data = file.read_bytes()
-    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
-    refused = 0
-    for position in range(0, footer, 7):
-        garbled = bytearray(data)
-        garbled[position] ^= 0xFF
-        file.write_bytes(bytes(garbled))
-        try:
-            assert storage.read_part(tmp_path, 0) == ROWS
-        except UserError as e:
-            assert "part-00000.parquet" in str(e)
-            refused += 1
-    assert refused > footer // 7 // 2  # the checksums are in force
-
-
-def test_missing_parts_say_what_to_do(tmp_path):
-    with pytest.raises(UserError, match=r"sample: holds no part.*run the stage"):
-        storage.read_records(tmp_path / "sample")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty: holds no part"):
-        storage.read_records(tmp_path / "empty")
-    with pytest.raises(UserError, match=r"part-00007\.parquet: no such file"):
-        storage.read_part(tmp_path, 7)
 
 
 # Reading what a user wrote.
@@ -245,8 +141,8 @@ def test_write_stopped_half_way_leaves_nothing(tmp_path):
         pytest.raises(UserError, match=r"cannot write .*new\.bin: File too large"),
     ):
         storage.write_bytes(tmp_path / "new.bin", bytes(10_000))
-    with small_files_only(), pytest.raises(UserError, match=r"cannot write .*part-00000\.parquet"):
-        storage.write_part(tmp_path, 0, [{"x": os.urandom(10_000)}])
+    with small_files_only(), pytest.raises(UserError, match=r"cannot write .*rows\.jsonl"):
+        storage.write_jsonl(tmp_path / "rows.jsonl", [{"x": "y" * 10_000}])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -274,11 +170,9 @@ def test_disk_full_or_interrupt_at_any_moment_leaves_nothing(tmp_path, monkeypat
     monkeypatch.setattr(cls, method, fail)
     expected = UserError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected) as e:
-        storage.write_part(tmp_path, 0, ROWS)
+        storage.write_json(tmp_path / "x.json", list(range(1000)))
     if expected is UserError:
-        assert (
-            str(e.value) == f"cannot write {tmp_path}/part-00000.parquet: No space left on device"
-        )
+        assert str(e.value) == f"cannot write {tmp_path}/x.json: No space left on device"
     assert list(tmp_path.iterdir()) == []
 
 

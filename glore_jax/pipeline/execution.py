@@ -124,7 +124,7 @@ def prepare_jax(workdir: epath.Path) -> None:
     the next run."""
     import jax
 
-    processes.check()
+    processes.check_initialized()
     # JAX adds its options to `config` at run time.
     given = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     if given is None and "://" not in str(workdir):

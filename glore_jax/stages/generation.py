@@ -1,19 +1,27 @@
-"""Jobs of the rollout engine to records on disk."""
+"""Texts of a model as records on disk: items become jobs of the rollout engine, jobs rows.
+
+item ──make_job──► Job ──► engine ──► ended job ──to_rows──► rows ──► part, once it is whole
+"""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic
 
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from glore_jax import storage
+from glore_jax import records
 from glore_jax.models.model import Model
 from glore_jax.parallel import processes
+from glore_jax.records import Record, Sample
 from glore_jax.sampling import budget, keys
 from glore_jax.sampling.cpu.lanes import Lanes, lanes_of
-from glore_jax.sampling.engine import Engine, Fork, Job
+from glore_jax.sampling.engine import Completion, Engine, Fork, Job, Stats
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import parts as sharing
+from glore_jax.stages import parts
 from glore_jax.stages.context import Context
+from glore_jax.stages.parts import Item, Share
+from glore_jax.tasks.base import Problem
 
 
 def make_engine(
@@ -78,133 +86,162 @@ def _wanted_capacity(
 def generate(
     ctx: Context,
     name: str,
-    items: list,
+    kind: type[Record],
+    items: Sequence[Item],
     engine: Engine | Lanes,
     sampling: Sampling,
-    make_job: Callable,
-    to_rows: Callable,
-) -> list[dict]:
-    """Runs one job an item and keeps its rows in parts under the folder `name`.
+    make_job: Callable[[Item], Job],
+    to_rows: Callable[[Item, Any], list[Record]],
+) -> list[Record]:
+    """Runs one job an item and keeps its records, of type `kind`, in parts under the folder `name`.
 
-    make_job(item) -> Job; to_rows(item, job) -> list of records. A restart goes on after the last
-    whole part. Parts are shared out over the processes; returns all records.
+    make_job(item) -> its job; to_rows(item, that job, ended) -> its records. A restart goes on
+    after the last whole part. Parts are shared out over the processes; returns all records, in the
+    order of the items.
     """
-    folder, parts, mine = sharing.share(ctx, name, items)
-    rows: dict[int, dict[int, list[dict]]] = {i: {} for i in mine}
-    total = sum(len(parts[i]) for i in mine)
+    share = parts.share(ctx, name, items)
+    unfinished = _UnfinishedParts(share, kind)
+    places: dict[Job, tuple[int, int]] = {}  # of the jobs that run: (part, place within it)
 
-    def jobs():
-        for i in mine:
-            for j, item in enumerate(parts[i]):
+    def jobs() -> Iterator[Job]:
+        for part in share.todo:
+            for place, item in enumerate(share.parts[part]):
                 job = make_job(item)
-                job.place = (i, j)
+                places[job] = part, place
                 yield job
 
-    bar = tqdm(
-        total=total,
+    with _progress_bar(name, share) as bar:
+        for job in engine.run(jobs(), sampling):
+            part, place = places.pop(job)
+            item = share.parts[part][place]
+            unfinished.add(part, place, to_rows(item, job))
+            _show_progress(bar, engine.stats)
+    if share.todo:
+        processes.on_main(parts.add_work, ctx, name, engine.stats, len(share.items))
+    processes.barrier(name)
+    return records.read(share.folder, kind)
+
+
+class _UnfinishedParts(Generic[Record]):
+    """Rows of jobs that have ended, held until their part is whole and can be written.
+
+    Jobs end in any order; the rows of a part stand in the order of its items.
+    """
+
+    def __init__(self, share: Share, kind: type[Record]):
+        self.share = share
+        self.kind = kind
+        # part -> place within it -> rows of the job that has this place
+        self.rows: dict[int, dict[int, list[Record]]] = {part: {} for part in share.todo}
+
+    def add(self, part: int, place: int, rows: list[Record]) -> None:
+        held = self.rows[part]
+        held[place] = rows
+        size = len(self.share.parts[part])
+        if len(held) == size:
+            whole = [row for place in range(size) for row in held[place]]
+            records.write_part(self.share.folder, part, whole, self.kind)
+            del self.rows[part]
+
+
+def _progress_bar(name: str, share: Share) -> tqdm:
+    return tqdm(
+        total=len(share.items),
         desc=name,
         unit="question",
         mininterval=2.0,
         dynamic_ncols=True,
-        disable=not mine,
+        disable=not share.todo,
     )
-    with bar:
-        for job in engine.run(jobs(), sampling):
-            i, j = job.place
-            rows[i][j] = to_rows(parts[i][j], job)
-            stats = engine.stats
-            speed = stats.tokens / max(stats.seconds, 1e-9)
-            bar.update()
-            bar.set_postfix_str(
-                f"{speed:.0f} tok/s, slots {stats.occupancy:.0%} busy", refresh=False
-            )
-            if len(rows[i]) == len(parts[i]):
-                whole = [row for k in range(len(parts[i])) for row in rows[i][k]]
-                storage.write_part(folder, i, whole)
-                rows[i] = {}
-    if mine:
-        processes.on_main(sharing.add_work, folder, engine.stats, total)
-    processes.barrier(name)
-    return storage.read_records(folder)
+
+
+def _show_progress(bar: tqdm, stats: Stats) -> None:
+    speed = stats.tokens / max(stats.seconds, 1e-9)
+    bar.update()
+    # Drawn with the bar, every two seconds, not at once.
+    bar.set_postfix_str(f"{speed:.0f} tok/s, slots {stats.occupancy:.0%} busy", refresh=False)
 
 
 def sample(
     ctx: Context,
     name: str,
     model: Model,
-    problems: Sequence,
+    problems: Sequence[Problem],
     sampling: Sampling,
     k: int,
-    trunk_of: Callable | None = None,
-) -> list[dict]:
-    """k samples a problem (greedy: temperature 0, k 1) as sample records.
+    trunk_of: Callable[[Problem], list[int]] | None = None,
+) -> list[Sample]:
+    """k samples a problem (greedy: temperature 0, k 1), kept under the folder `name`.
 
     trunk_of(problem) -> tokens that its samples continue; the question if it is left out.
     """
-    task, prompts = ctx.task, ctx.prompts(model)
+    prompts = ctx.prompts(model)
     trunk_of = trunk_of or (lambda problem: prompts.question(problem.question))
-    trunks = [trunk_of(p) for p in problems]
+    trunks = [trunk_of(problem) for problem in problems]
     engine = make_engine(ctx, model, trunks, sampling.max_new, k, seed=seed_of(ctx, name))
 
-    def make_job(problem) -> Job:
+    def make_job(problem: Problem) -> Job:
         trunk = trunk_of(problem)
         return Job(problem.id, trunk, [Fork(len(trunk), sample=i) for i in range(k)])
 
-    def to_rows(problem, job: Job) -> list[dict]:
-        rows = []
-        for fork in sorted(job.completions, key=lambda f: f.sample):
-            done = job.completions[fork]
-            steps = task.split_steps(done.text)
-            rows.append(
-                {
-                    "question_id": problem.id,
-                    "sample_id": fork.sample,
-                    "question": problem.question,
-                    "gold": problem.gold,
-                    "steps": steps,
-                    "answer": task.answer(steps),
-                    "correct": task.grade(steps, problem.gold),
-                    "ended": done.ended,
-                    "tokens": len(done.tokens),
-                    "logprob": done.logprob,
-                    "seed": ctx.config.seed,
-                    "policy": name,
-                }
-            )
-        return rows
+    def to_rows(problem: Problem, job: Job) -> list[Sample]:
+        forks = sorted(job.completions, key=lambda fork: fork.sample)
+        return [_graded(ctx, name, problem, fork, job.completions[fork]) for fork in forks]
 
-    return generate(ctx, name, list(problems), engine, sampling, make_job, to_rows)
+    return generate(ctx, name, Sample, problems, engine, sampling, make_job, to_rows)
 
 
-def greedy(ctx: Context, name: str, model: Model, problems: Sequence) -> list[dict]:
+def _graded(
+    ctx: Context, policy: str, problem: Problem, fork: Fork, completion: Completion
+) -> Sample:
+    steps = ctx.task.split_steps(completion.text)
+    return {
+        "question_id": problem.id,
+        "sample_id": fork.sample,
+        "question": problem.question,
+        "gold": problem.gold,
+        "steps": steps,
+        "answer": ctx.task.answer(steps),
+        "correct": ctx.task.grade(steps, problem.gold),
+        "ended": completion.ended,
+        "tokens": len(completion.tokens),
+        "logprob": completion.logprob,
+        "seed": ctx.config.seed,
+        "policy": policy,
+    }
+
+
+def greedy(ctx: Context, name: str, model: Model, problems: Sequence[Problem]) -> list[Sample]:
     """One greedy draft a problem."""
     sampling = Sampling(0.0, max_new=ctx.config.sample.max_new)
     return sample(ctx, name, model, problems, sampling, 1)
 
 
 def seed_of(ctx: Context, purpose: str) -> int:
-    """A seed of its own for each set of samples: two rounds of samples of one question must not
-    share their randomness."""
+    """A seed of its own for each set of samples.
+
+    Two rounds of samples of one question must not share their randomness.
+    """
     return keys.question_word(f"{ctx.config.seed} {purpose}")
 
 
-def sampling_of(section, **changes) -> Sampling:
-    """How a config section says that tokens are drawn."""
+def sampling_of(section: ConfigDict, **changes: Any) -> Sampling:
+    """How a config section says that tokens are drawn; `changes` are further fields."""
     names = ("temperature", "top_k", "top_p", "max_new")
     fields = {name: section[name] for name in names if name in section}
     return Sampling(**fields | changes)
 
 
-def first(items: list, count: int) -> list:
+def first(items: Sequence[Item], count: int) -> Sequence[Item]:
     """The first `count` of `items`; 0: all."""
     return items[:count] if count else items
 
 
-def accuracy(rows: Sequence[dict]) -> float:
+def accuracy(samples: Sequence[Sample]) -> float:
     """Share of right solutions."""
-    return sum(r["correct"] for r in rows) / len(rows)
+    return sum(row["correct"] for row in samples) / len(samples)
 
 
-def truncated(rows: Sequence[dict]) -> int:
+def truncated(samples: Sequence[Sample]) -> int:
     """Solutions that ran out of length: counted and reported, never dropped."""
-    return sum(not r["ended"] for r in rows)
+    return sum(not row["ended"] for row in samples)

@@ -1,138 +1,196 @@
-"""Monte-Carlo step labels: forks of solutions at the ends of their steps (paper section 4.1 step 2), for training and test drafts.
+"""Monte-Carlo step labels (paper section 4.1 step 2), for training and for test drafts.
 
-One job a draft: its trunk is question + draft, prefilled once; a cut keeps the first steps and forks K rollouts there. The
-labeller decides which cuts are tried, from the last one backwards, and stops as soon as the labels are settled.
+One job a draft. Its trunk is question + draft, prefilled once; a cut keeps the first steps and
+forks K rollouts there:
+
+    question | step 1 | step 2 | step 3 | #### n          trunk
+             ^ cut 0  ^ cut 1  ^ cut 2  ^ cut 3
+                                        └─► K rollouts    tried first; then cut 2, ...
+
+The labeller decides which cuts are tried, from the last one backwards, and stops as soon as the
+labels are settled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from glore_jax.labels.stepwise import StepLabeller, verifies
-from glore_jax.records import LabelledDraft
+from glore_jax.models.model import Model
+from glore_jax.records import LabelledDraft, Sample, Trace
 from glore_jax.sampling.engine import Completion, Fork, Job
 from glore_jax.stages import generation
+from glore_jax.stages.context import Context
+from glore_jax.tasks.base import Problem, Task
+from glore_jax.tasks.prompts import Prompts
 
 
 class LabelJob(Job):
-    """Labels the steps of one draft (a sample record)."""
+    """Labels the steps of one draft.
 
-    def __init__(self, task, prompts, draft: dict, k: int, schedule: str, consistency: bool):
-        self.task, self.draft, self.k, self.consistency, self.schedule = (
-            task,
-            draft,
-            k,
-            consistency,
-            schedule,
-        )
+    Args:
+      draft: the sample, with at least one step.
+      k: rollouts a cut.
+      schedule: one of `labels.stepwise.SCHEDULES`.
+      consistency: whether a rollout has to use the last result of its prefix.
+    """
+
+    def __init__(
+        self, task: Task, prompts: Prompts, draft: Sample, k: int, schedule: str, consistency: bool
+    ):
+        self.task = task
+        self.draft = draft
+        self.k = k
+        self.schedule = schedule
+        self.consistency = consistency
         self.labeller = StepLabeller(len(draft["steps"]), draft["correct"], k, schedule)
+        self.running: dict[int, list[bool]] = {}  # cut -> whether each ended rollout verified it
+        self.traces: list[Trace] = []
+        self.tokens = 0  # drawn so far, end-of-sequence included
+
         question = prompts.question(draft["question"])
         solution, ends = prompts.solution(draft["steps"], ended=False)
-        self.cut_at = [
-            len(question),
-            *(len(question) + end for end in ends),
-        ]  # tokens kept by a cut
-        self.running: dict[int, list[bool]] = {}
-        self.traces: list[dict] = []
-        self.tokens = 0
+        # cut_at[c]: tokens that cut c keeps. The last one keeps the whole draft and is never tried.
+        self.cut_at = [len(question), *(len(question) + end for end in ends)]
         super().__init__(draft["question_id"], question + solution, self.next_forks())
 
     def next_forks(self) -> list[Fork]:
-        forks = []
+        """The rollouts of every cut that the labeller wants tried by now."""
+        sample = self.draft["sample_id"]
+        forks: list[Fork] = []
         while (cut := self.labeller.next_cut()) is not None:
             self.running[cut] = []
-            sample = self.draft["sample_id"]
-            forks += [
-                Fork(self.cut_at[cut], sample=sample, cut=cut, rollout=i) for i in range(self.k)
-            ]
+            at = self.cut_at[cut]
+            forks += [Fork(at, sample=sample, cut=cut, rollout=i) for i in range(self.k)]
         return forks
 
     def done(self, fork: Fork, completion: Completion) -> list[Fork]:
-        prefix, steps = self.draft["steps"][: fork.cut], self.task.split_steps(completion.text)
+        prefix = self.draft["steps"][: fork.cut]
+        steps = self.task.split_steps(completion.text)
         verified = verifies(self.task, prefix, steps, self.draft["gold"], self.consistency)
         self.traces.append(
             {"cut": fork.cut, "rollout": fork.rollout, "steps": steps, "verified": verified}
         )
         self.tokens += len(completion.tokens) + completion.ended
+
         outcomes = self.running[fork.cut]
         outcomes.append(verified)
         if len(outcomes) < self.k:
             return []
-        self.labeller.record(fork.cut, sum(outcomes), self.k)
+        self.labeller.record(fork.cut, hits=sum(outcomes), tries=self.k)
         return self.next_forks()
 
-    def record(self) -> dict:
-        """The step-label record: labels, their evidence, the stop rule that made its counts (`schedule`), and the rollouts
-        themselves as `traces`. A prefix that a schedule skipped has 0 tries; one that it ran has all k."""
-        d, result = self.draft, self.labeller.result()
+    def record(self) -> LabelledDraft:
+        """Labels, their evidence, the schedule that made its counts, and the rollouts themselves.
+
+        A prefix that a schedule skipped has 0 tries; one that it ran has all k.
+        """
+        draft = self.draft
+        result = self.labeller.result()
         return {
-            "question_id": d["question_id"],
-            "sample_id": d["sample_id"],
-            "prompt": d["question"],
-            "gold": d["gold"],
-            "completions": d["steps"],
+            "question_id": draft["question_id"],
+            "sample_id": draft["sample_id"],
+            "prompt": draft["question"],
+            "gold": draft["gold"],
+            "completions": draft["steps"],
             "labels": result.labels,
             "hits": result.hits,
             "tries": result.tries,
             "source": result.source,
             "schedule": self.schedule,
             "first_error": result.first_error,
-            "correct": d["correct"],
+            "correct": draft["correct"],
             "tokens": self.tokens,
-            "traces": sorted(self.traces, key=lambda t: (t["cut"], t["rollout"])),
+            # Rollouts end in any order.
+            "traces": sorted(self.traces, key=lambda trace: (trace["cut"], trace["rollout"])),
         }
 
 
-def make_jobs(ctx, model, drafts: list[dict], k: int, schedule: str) -> list[LabelJob]:
-    """Jobs of the drafts that have a step, those of most steps first: their prefixes are tried one after the other, so that one that
-    began last would be alone at the end."""
-    longest_first = sorted((d for d in drafts if d["steps"]), key=lambda d: -len(d["steps"]))
+def make_jobs(
+    ctx: Context, model: Model, drafts: Iterable[Sample], k: int, schedule: str
+) -> list[LabelJob]:
+    """Jobs of the drafts that have a step, those of most steps first.
+
+    Prefixes of a draft are tried one after the other, so that one that began last would be alone
+    at the end.
+    """
+    with_steps = [draft for draft in drafts if draft["steps"]]
+    longest_first = sorted(with_steps, key=lambda draft: -len(draft["steps"]))
     consistency = ctx.config.rollout.consistency
     prompts = ctx.prompts(model)
     return [LabelJob(ctx.task, prompts, d, k, schedule, consistency) for d in longest_first]
 
 
-def label(ctx, name: str, model, drafts: list[dict], k: int) -> list[dict]:
-    """Step-label records of `drafts` (those without any step are left out)."""
-    c = ctx.config.rollout
-    jobs = make_jobs(ctx, model, drafts, k, c.schedule)
-    engine = generation.make_engine(ctx, model, [j.trunk for j in jobs], c.max_new, k)
+def label(
+    ctx: Context, name: str, model: Model, drafts: Iterable[Sample], k: int
+) -> list[LabelledDraft]:
+    """Step labels of `drafts` (those without any step are left out), k rollouts a prefix.
+
+    Kept under the folder `name`.
+    """
+    config = ctx.config.rollout
+    jobs = make_jobs(ctx, model, drafts, k, config.schedule)
+    trunks = [job.trunk for job in jobs]
+    engine = generation.make_engine(ctx, model, trunks, config.max_new, k)
+
+    def to_rows(_: LabelJob, job: LabelJob) -> list[LabelledDraft]:
+        return [job.record()]
+
     return generation.generate(
         ctx,
         name,
+        LabelledDraft,
         jobs,
         engine,
-        generation.sampling_of(c),
-        lambda job: job,
-        lambda _, job: [job.record()],
+        generation.sampling_of(config),
+        make_job=lambda job: job,  # the items are the jobs themselves
+        to_rows=to_rows,
     )
 
 
 def label_truth(
-    task, problems: dict, records: Sequence[LabelledDraft], strict: bool = False
+    task: Task,
+    problems: Mapping[str, Problem],
+    records: Iterable[LabelledDraft],
+    strict: bool = False,
 ) -> dict | None:
-    """How well rollout labels agree with the known truth, per step before the last (its label is graded, not rolled out)."""
-    agree = n = false_positive = bad = false_negative = good = 0
-    for r in records:
-        truth = task.step_truth(problems[r["question_id"]], r["completions"], strict)
+    """How well rollout labels agree with the known truth, per step before the last.
+
+    The last step is left out: its label is graded, not rolled out.
+
+    Args:
+      problems: by question id.
+      strict: compare with the strict truth (see `Task.step_truth`).
+
+    Returns:
+      `acc`, the share of n labels that are true; `false_positive`, the share of bad steps that are
+      labelled good; `false_negative`, the share of good steps labelled bad; `n`. None if there is
+      no step to compare, or the task does not know the truth.
+    """
+    pairs: list[tuple[int, bool]] = []  # (label, truth) of each step
+    for record in records:
+        truth = task.step_truth(problems[record["question_id"]], record["completions"], strict)
         if truth is None:
             return None
-        for label, right in list(zip(r["labels"], truth, strict=True))[:-1]:
-            agree, n = agree + (label == right), n + 1
-            bad, false_positive = bad + (not right), false_positive + (label and not right)
-            good, false_negative = good + right, false_negative + (right and not label)
-    if not n:
+        pairs += list(zip(record["labels"], truth, strict=True))[:-1]
+    if not pairs:
         return None
+    labels_of_bad = [label for label, right in pairs if not right]
+    labels_of_good = [label for label, right in pairs if right]
     return {
-        "acc": agree / n,
-        "n": n,
-        "false_positive": false_positive / max(bad, 1),
-        "false_negative": false_negative / max(good, 1),
+        "acc": sum(label == right for label, right in pairs) / len(pairs),
+        "n": len(pairs),
+        "false_positive": sum(labels_of_bad) / max(len(labels_of_bad), 1),
+        "false_negative": labels_of_good.count(0) / max(len(labels_of_good), 1),
     }
 
 
-def cost(records: Sequence[LabelledDraft], k: int) -> dict:
-    """Rollouts made, what labelling every prefix of every draft would take, and tokens drawn (end-of-sequence counts)."""
+def cost(records: Sequence[LabelledDraft], k: int) -> dict[str, int]:
+    """What labelling took.
+
+    `rollouts` made; `rollouts_full`, what every prefix of every draft would take with k rollouts
+    each; `tokens` drawn, end-of-sequence included.
+    """
     return {
-        "rollouts": sum(sum(r["tries"]) for r in records),
-        "rollouts_full": sum(k * (len(r["completions"]) - 1) for r in records),
-        "tokens": sum(r["tokens"] for r in records),
+        "rollouts": sum(sum(record["tries"]) for record in records),
+        "rollouts_full": sum(k * (len(record["completions"]) - 1) for record in records),
+        "tokens": sum(record["tokens"] for record in records),
     }

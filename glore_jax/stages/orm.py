@@ -1,25 +1,38 @@
-"""Stage `orm`: the outcome reward model, and its balanced variant (paper section 4.1 step 2)."""
+"""Stage `orm`: the outcome reward model, and its balanced variant (paper section 4.1 step 2).
+
+samples ─► some of each question, every step labelled with the outcome ─► ORM
+"""
 
 import functools
 
-from glore_jax import storage
+from glore_jax import records
 from glore_jax.labels.outcome import orm_records
+from glore_jax.records import Sample
 from glore_jax.stages import rewards
+from glore_jax.stages.context import Context
+from glore_jax.stages.rewards import LabelledSolution
+
+FOLDERS = {"plain": "orm/hf", "balanced": "orm/balanced_hf"}  # variant -> what it leaves
 
 
-def run(ctx) -> dict:
+def run(ctx: Context) -> dict:
     variants = ("plain", "balanced") if ctx.config.orm.balanced else ("plain",)
     return {
         variant: ctx.step(variant, functools.partial(train, ctx, variant)) for variant in variants
     }
 
 
-def train(ctx, variant: str) -> dict:
-    c, samples = ctx.config.orm, storage.read_records(ctx.folder("sample", "records"))
-    records = orm_records(
-        samples, variant == "balanced", c.per_question, ctx.config.seed, c.repeats
+def train(ctx: Context, variant: str) -> dict:
+    """Trains one variant; leaves its folder of `FOLDERS`."""
+    config = ctx.config.orm
+    samples = records.read(ctx.folder("sample", "records"), Sample)
+    labelled = orm_records(
+        samples, variant == "balanced", config.per_question, ctx.config.seed, config.repeats
     )
-    items = [(r["question"], r["steps"], r["labels"], [1.0] * len(r["labels"])) for r in records]
-    return rewards.train_reward(
-        ctx, f"orm/{variant}", items, c, "orm/hf" if variant == "plain" else "orm/balanced_hf"
-    )
+    solutions = []
+    for record in labelled:
+        weights = [1.0] * len(record["labels"])
+        solutions.append(
+            LabelledSolution(record["question"], record["steps"], record["labels"], weights)
+        )
+    return rewards.train_reward(ctx, f"orm/{variant}", solutions, config, FOLDERS[variant])

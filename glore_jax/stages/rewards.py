@@ -1,46 +1,85 @@
-"""Training and reading of reward models; ORM and SORM differ only in their labels."""
+"""Training and reading of reward models; ORM and SORM differ only in their labels.
+
+One value a step, trained and read at the last token of the step:
+
+    question | step 1 \\n | step 2 \\n | #### n \\n
+                      ^           ^           ^      labels, weights and scores stand here
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from glore_jax.errors import UserError
 from glore_jax.models import hf_export, reward
 from glore_jax.models.model import Model
 from glore_jax.sampling.scoring import score_steps
 from glore_jax.stages import models, training
+from glore_jax.stages.context import Context
+from glore_jax.tasks.prompts import Prompts
 from glore_jax.training import losses
 from glore_jax.training.batches import Example
 
 
-def reward_example(prompts, question: str, steps, labels, weights) -> Example:
-    """One value a step, read and trained at its last token. ValueError if steps and labels do not match one to one."""
+class LabelledSolution(NamedTuple):
+    """What a reward model learns from: one label in 0..1 and one weight for each step."""
+
+    question: str
+    steps: Sequence[str]
+    labels: Sequence[float]
+    weights: Sequence[float]
+
+
+def reward_example(
+    prompts: Prompts,
+    question: str,
+    steps: Sequence[str],
+    labels: Sequence[float],
+    weights: Sequence[float],
+) -> Example:
+    """A labelled solution as a training example.
+
+    ValueError if steps, labels and weights do not match one to one.
+    """
     if not len(steps) == len(labels) == len(weights):
         raise ValueError(
-            f"{len(steps)} steps, {len(labels)} labels, {len(weights)} weights of one solution: {question[:60]!r}"
+            f"{len(steps)} steps, {len(labels)} labels, {len(weights)} weights "
+            f"of one solution: {question[:60]!r}"
         )
     tokens, ends, source = prompts.scored(question, steps)
-    at = np.asarray(ends, np.int64) - 1
-    label_row, weight_row = np.zeros((2, len(tokens)), np.float32)
-    label_row[at], weight_row[at] = labels, weights
+    last = np.asarray(ends, np.int64) - 1  # index of each step's last token
+    label_row = np.zeros(len(tokens), np.float32)
+    label_row[last] = labels
+    weight_row = np.zeros(len(tokens), np.float32)
+    weight_row[last] = weights
     return Example(np.asarray(tokens, np.int32), weight_row, label_row, source=source)
 
 
-def fresh(ctx, policy: Model, likelihood: bool = False) -> Model:
-    """A reward model that starts from `policy`, for training: every parameter over the global mesh."""
+def fresh(ctx: Context, policy: Model, likelihood: bool = False) -> Model:
+    """A reward model that starts from `policy`, for training: parameters over the global mesh."""
     return reward.from_policy(policy, likelihood=likelihood).on(ctx.mesh)
 
 
 def train_reward(
-    ctx, name: str, items: list[tuple[str, list, list, list]], section, target: str
+    ctx: Context, name: str, solutions: list[LabelledSolution], section: ConfigDict, target: str
 ) -> dict:
-    """Fine-tunes the student with a value head on (question, steps, labels, weights) items, as `section` says (`train`, `likelihood`);
-    leaves the folder `target`."""
-    if not items:
+    """Fine-tunes the student with a value head; leaves the folder `target`.
+
+    Args:
+      name: of the run, as in "orm/plain"; its checkpoints lie there meanwhile.
+      section: `config.orm` or `config.sorm` (`train`, `likelihood`).
+
+    Returns counts and metrics for the manifest. UserError if there is no solution.
+    """
+    if not solutions:
         raise UserError(
             f"{name} has no training solutions: sample more per question, or balance less"
         )
     policy = models.load_policy(ctx, "student", "hf", training=True)
     prompts = ctx.prompts(policy)
-    examples = [reward_example(prompts, *item) for item in items]
+    examples = [reward_example(prompts, *solution) for solution in solutions]
     start = fresh(ctx, policy, section.likelihood)
     batches, too_long = training.make_batches(ctx, examples, section.train, policy.config)
     trained = training.fit(ctx, name, start, batches, losses.reward_loss, section.train)
@@ -55,12 +94,18 @@ def train_reward(
     }
 
 
-def score(ctx, model, solutions: list[tuple[str, list[str]]], name: str) -> list[np.ndarray]:
-    """Probabilities per step of (question, steps) solutions; an empty one gets an empty array. Equal solutions are read once."""
+def score(
+    ctx: Context, model: Model, solutions: Sequence[tuple[str, Sequence[str]]], name: str
+) -> list[np.ndarray]:
+    """The probability of each step, float [steps], of every (question, steps) solution.
+
+    A solution without steps gets an empty array. Equal solutions are read once. `name` stands on
+    the progress bar.
+    """
     texts = [(question, tuple(steps)) for question, steps in solutions]
     distinct = list(dict.fromkeys(texts))
     prompts = ctx.prompts(model)
     items = [prompts.scored(question, steps) for question, steps in distinct]
     found = score_steps(model, items, mesh=ctx.local_mesh, name=name)
-    values = dict(zip(distinct, found, strict=True))
-    return [values[text] for text in texts]
+    scores = dict(zip(distinct, found, strict=True))
+    return [scores[text] for text in texts]

@@ -1,69 +1,48 @@
-"""Stage `sample`: the student's solutions to training questions, from which all reward models and the refiner learn."""
+"""Stage `sample`: the student's solutions to training questions.
 
-from glore_jax import storage
+All reward models and the refiner learn from them:
+
+    train questions ─► student ─┬─► k samples a question                  sample ids 0 .. k-1
+                                └─► its greedy draft (`include_greedy`)   sample id k
+    worked solutions (`include_worked`) ─────────────────────────────►    sample id k+1
+
+On disk the three follow each other as parts of one folder, `sample/records`.
+"""
+
+from collections.abc import Sequence
+
+from glore_jax import records
 from glore_jax.errors import UserError
 from glore_jax.labels.outcome import GREEDY, WORKED
+from glore_jax.models.model import Model
 from glore_jax.parallel import processes
+from glore_jax.records import Sample
 from glore_jax.stages import generation, models, parts
+from glore_jax.stages.context import Context
+from glore_jax.tasks.base import Problem
 
 
-def add_greedy(ctx, model, problems, sample_id: int) -> list[dict]:
-    """The greedy draft of each problem as a further sample, in a part of their own."""
-    rows = [
-        row | {"sample_id": sample_id, "policy": GREEDY}
-        for row in generation.greedy(ctx, "sample/greedy", model, problems)
-    ]
-    return _add_part(ctx, len(problems), 0, rows)
-
-
-def add_worked(ctx, problems, sample_id: int) -> list[dict]:
-    """The task's own solutions as further (right) samples, in a part of their own."""
-    rows = [
-        {
-            "question_id": p.id,
-            "sample_id": sample_id,
-            "question": p.question,
-            "gold": p.gold,
-            "steps": list(p.solution),
-            "answer": ctx.task.answer(p.solution),
-            "correct": ctx.task.grade(p.solution, p.gold),
-            "ended": True,
-            "tokens": 0,
-            "logprob": None,
-            "seed": ctx.config.seed,
-            "policy": WORKED,
-        }
-        for p in problems
-        if p.solution
-    ]
-    return _add_part(ctx, len(problems), int(ctx.config.sample.include_greedy), rows)
-
-
-def _add_part(ctx, problems: int, number: int, rows: list[dict]) -> list[dict]:
-    """Writes `rows` behind the parts of the samples of so many problems, as the further part `number`; parts have no gaps."""
-    parts = -(-problems // ctx.config.engine.part_questions)
-    processes.on_main(storage.write_part, ctx.folder("sample", "records"), parts + number, rows)
-    processes.barrier("further samples")
-    return rows
-
-
-def run(ctx) -> dict:
-    c = ctx.config.sample
+def run(ctx: Context) -> dict:
+    config = ctx.config.sample
     model = models.load_policy(ctx, "student", "hf")
-    problems = generation.first(ctx.problems("train"), c.questions)
-    rows = generation.sample(ctx, "sample/records", model, problems, generation.sampling_of(c), c.k)
-    if c.include_greedy:
-        rows += add_greedy(ctx, model, problems, c.k)
-    if c.include_worked:
-        rows += add_worked(ctx, problems, c.k + 1)
-    right = sum(r["correct"] for r in rows)
+    problems = generation.first(ctx.problems("train"), config.questions)
+    sampling = generation.sampling_of(config)
+    rows = generation.sample(ctx, "sample/records", model, problems, sampling, config.k)
+    if config.include_greedy:
+        rows += add_greedy(ctx, model, problems, config.k)
+    if config.include_worked:
+        rows += add_worked(ctx, problems, config.k + 1)
+
+    right = sum(row["correct"] for row in rows)
     if right in (0, len(rows)):
         raise UserError(
-            f"{right} of {len(rows)} samples are right: reward models need both kinds (task difficulty, sample.temperature)"
+            f"{right} of {len(rows)} samples are right: reward models need both kinds "
+            "(task difficulty, sample.temperature)"
         )
-    solved = {r["question_id"] for r in rows if r["correct"]}
+    solved = {row["question_id"] for row in rows if row["correct"]}
     ctx.say(
-        f"sample: {right / len(rows):.3f} of {len(rows)} right, {len(solved)} of {len(problems)} questions solved"
+        f"sample: {right / len(rows):.3f} of {len(rows)} right, "
+        f"{len(solved)} of {len(problems)} questions solved"
     )
     return {
         "questions": len(problems),
@@ -71,6 +50,50 @@ def run(ctx) -> dict:
         "right": right,
         "solved": len(solved),
         "truncated": generation.truncated(rows),
-        "tokens": sum(r["tokens"] for r in rows),
+        "tokens": sum(row["tokens"] for row in rows),
         "work": parts.work(ctx, "sample/records"),
     }
+
+
+def add_greedy(
+    ctx: Context, model: Model, problems: Sequence[Problem], sample_id: int
+) -> list[Sample]:
+    """The greedy draft of each problem as a further sample, in a part of their own."""
+    drafts = generation.greedy(ctx, "sample/greedy", model, problems)
+    rows: list[Sample] = [{**draft, "sample_id": sample_id, "policy": GREEDY} for draft in drafts]
+    return _add_part(ctx, len(problems), 0, rows)
+
+
+def add_worked(ctx: Context, problems: Sequence[Problem], sample_id: int) -> list[Sample]:
+    """The task's own solutions as further (right) samples, in a part of their own."""
+    rows = [_worked(ctx, problem, sample_id) for problem in problems if problem.solution]
+    return _add_part(ctx, len(problems), int(ctx.config.sample.include_greedy), rows)
+
+
+def _worked(ctx: Context, problem: Problem, sample_id: int) -> Sample:
+    return {
+        "question_id": problem.id,
+        "sample_id": sample_id,
+        "question": problem.question,
+        "gold": problem.gold,
+        "steps": list(problem.solution),
+        "answer": ctx.task.answer(problem.solution),
+        "correct": ctx.task.grade(problem.solution, problem.gold),
+        "ended": True,
+        "tokens": 0,
+        "logprob": None,
+        "seed": ctx.config.seed,
+        "policy": WORKED,
+    }
+
+
+def _add_part(ctx: Context, problems: int, number: int, rows: list[Sample]) -> list[Sample]:
+    """Writes `rows` as part `number` behind those that samples of so many problems fill.
+
+    Parts have no gaps, so further parts are numbered by what is there, not by their kind.
+    """
+    folder = ctx.folder("sample", "records")
+    index = parts.count_parts(ctx, problems) + number
+    processes.on_main(records.write_part, folder, index, rows, Sample)
+    processes.barrier("further samples")
+    return rows

@@ -1,27 +1,38 @@
-"""Stage `sorm`: the stepwise outcome reward model, on rollout labels balanced by prefix length (paper section 4.1 step 2)."""
+"""Stage `sorm`: the stepwise outcome reward model (paper section 4.1 step 2).
 
-from glore_jax import storage
+labelled drafts ─► good and bad steps balanced at each prefix length ─► SORM
+"""
+
+from glore_jax import records
 from glore_jax.errors import UserError
 from glore_jax.labels.balance import balance, balance_counts
+from glore_jax.records import LabelledDraft
 from glore_jax.stages import rewards
+from glore_jax.stages.context import Context
+from glore_jax.stages.rewards import LabelledSolution
 
 
-def run(ctx) -> dict:
-    c, records = ctx.config.sorm, storage.read_records(ctx.folder("rollout", "records"))
-    records.sort(key=lambda r: (r["question_id"], r["sample_id"]))
-    weights = (
-        balance(records, ctx.config.seed)
-        if c.balance
-        else [[1.0] * len(r["labels"]) for r in records]
-    )
-    items = [
-        (r["prompt"], r["completions"], [float(v) for v in r["labels"]], w)
-        for r, w in zip(records, weights, strict=True)
-        if any(w)
-    ]
-    if not items:
+def run(ctx: Context) -> dict:
+    config = ctx.config.sorm
+    labelled = records.read(ctx.folder("rollout", "records"), LabelledDraft)
+    # Drafts were labelled longest first; training has an order that does not depend on that.
+    labelled.sort(key=lambda record: (record["question_id"], record["sample_id"]))
+    if config.balance:
+        weights = balance(labelled, ctx.config.seed)
+    else:
+        weights = [[1.0] * len(record["labels"]) for record in labelled]
+
+    solutions = []
+    for record, weight in zip(labelled, weights, strict=True):
+        if any(weight):
+            labels = [float(label) for label in record["labels"]]
+            solutions.append(
+                LabelledSolution(record["prompt"], record["completions"], labels, weight)
+            )
+    if not solutions:
         raise UserError(
-            "sorm: no prefix length has both good and bad steps, so nothing is left after balancing; label more drafts"
+            "sorm: no prefix length has both good and bad steps, so nothing is left after "
+            "balancing; label more drafts"
         )
-    counts = rewards.train_reward(ctx, "sorm/train", items, c, "sorm/hf")
-    return counts | {"balance": balance_counts(records, weights)}
+    counts = rewards.train_reward(ctx, "sorm/train", solutions, config, "sorm/hf")
+    return counts | {"balance": balance_counts(labelled, weights)}

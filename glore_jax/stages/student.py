@@ -1,178 +1,238 @@
 """Stage `student`: supervised fine-tuning, then expert iteration (paper section 4.1 step 1).
 
-    D0 = worked solutions (or, where the task has none, right answers of the one-shot prompted base)
-    student = fine-tune(base, D0)
-    repeat: D = D + distinct right samples of the student;  student = fine-tune(base, D)      until greedy accuracy stops rising
+    D = worked solutions (where the task has none: right answers of the one-shot prompted base)
+    student = fine-tune(base, D)
+    repeat                                        until greedy accuracy on `dev` stops rising
+        D = D + distinct right samples of the student
+        student = fine-tune(base, D)
 
-Every round starts from the base again. Accuracy is greedy on the split `dev`; the best round becomes `student/hf`.
+Every round starts from the base again; the best round becomes `student/hf`. Each finished piece is
+kept, so that a restart goes on behind it:
+
+    student/one-shot.json, found-R.json     solutions, new in round R
+    student/round-R.json, round-R/hf        figures and model of round R
 """
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
 
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.models import hf_export
 from glore_jax.parallel import processes
+from glore_jax.records import Sample, Solution
 from glore_jax.stages import generation, models, training
+from glore_jax.stages.context import Context
+from glore_jax.tasks.base import Problem
 from glore_jax.training import losses
 from glore_jax.training.batches import language_example
 
 
-def run(ctx) -> dict:
-    c = ctx.config.student
-    train, dev = ctx.problems("train"), ctx.problems("dev")
-    data = first_set(ctx, train)
-    rounds = [ctx.step("round-0", lambda: fine_tune(ctx, 0, data, dev))]
-    while len(rounds) <= c.ei.rounds and not _stopped_rising(rounds, c.ei.patience):
-        r = len(rounds)
-        data = data + ctx.step(f"found-{r}", lambda: {"rows": explore(ctx, r, data, train)})["rows"]  # noqa: B023
-        rounds.append(ctx.step(f"round-{r}", lambda: fine_tune(ctx, r, data, dev)))  # noqa: B023
-    best = max(range(len(rounds)), key=lambda r: rounds[r]["acc"])
+def run(ctx: Context) -> dict:
+    iteration = ctx.config.student.ei
+    train = ctx.problems("train")
+    dev = ctx.problems("dev")
+    solutions = first_solutions(ctx, train)
+    rounds = [tune_round(ctx, 0, solutions, dev)]
+    while len(rounds) <= iteration.rounds and not stopped_rising(rounds, iteration.patience):
+        number = len(rounds)
+        solutions = solutions + explore_round(ctx, number, solutions, train)
+        rounds.append(tune_round(ctx, number, solutions, dev))
+    best = best_of(rounds)
     models.publish(ctx, "student", f"round-{best}", ctx.config.model.dtype)
     return {"rounds": rounds, "best": best, "acc": rounds[best]["acc"]}
 
 
-def _stopped_rising(rounds: list[dict], patience: int) -> bool:
-    best = max(range(len(rounds)), key=lambda r: rounds[r]["acc"])
-    return len(rounds) - 1 - best >= patience
+def tune_round(
+    ctx: Context, number: int, solutions: list[Solution], dev: Sequence[Problem]
+) -> dict:
+    """Figures of round `number`: `fine_tune`, done once."""
+    tune = functools.partial(fine_tune, ctx, number, solutions, dev)
+    return ctx.step(f"round-{number}", tune)
 
 
-def first_set(ctx, train) -> list[dict]:
-    """Solutions {question_id, question, steps} to start from: the task's own of the first `student.worked` (0: all) problems."""
-    worked = [
+def explore_round(
+    ctx: Context, number: int, known: list[Solution], train: Sequence[Problem]
+) -> list[Solution]:
+    """Solutions that are new in round `number`: `explore`, done once."""
+    return _once(ctx, f"found-{number}", functools.partial(explore, ctx, number, known, train))
+
+
+def best_of(rounds: list[dict]) -> int:
+    """The round of highest accuracy, the first of equal ones."""
+    return max(range(len(rounds)), key=lambda number: rounds[number]["acc"])
+
+
+def stopped_rising(rounds: list[dict], patience: int) -> bool:
+    """Whether the last `patience` rounds were no better than the best one before them."""
+    return len(rounds) - 1 - best_of(rounds) >= patience
+
+
+# Where solutions come from.
+
+
+def first_solutions(ctx: Context, train: Sequence[Problem]) -> list[Solution]:
+    """Solutions to start from.
+
+    The task's own of the first `student.worked` (0: all) problems; where it has none, what the base
+    finds.
+    """
+    worked: list[Solution] = [
         {"question_id": p.id, "question": p.question, "steps": list(p.solution)}
         for p in generation.first(train, ctx.config.student.worked)
         if p.solution
     ]
     if worked:
         return worked
-    return ctx.step("one-shot", lambda: {"rows": one_shot(ctx, train)})["rows"]
+    return _once(ctx, "one-shot", functools.partial(one_shot, ctx, train))
 
 
-def one_shot(ctx, train) -> list[dict]:
-    """Right answers of the base, prompted with one worked example (for tasks without worked solutions, such as SVAMP)."""
-    c = ctx.config.student
-    if not c.shot.question or not c.shot.solution:
-        raise UserError(
-            "the task has no worked solutions: give student.shot.question and student.shot.solution, a worked example"
-        )
-    shot = (
-        ctx.config.task.prompt.replace("{question}", c.shot.question)
-        + c.shot.solution.strip()
-        + "\n\n"
-    )
+def one_shot(ctx: Context, train: Sequence[Problem]) -> list[Solution]:
+    """Right answers of the base, prompted with one worked example.
+
+    For tasks without worked solutions, such as SVAMP. UserError if the config has no example, or
+    the base solves nothing with it.
+    """
+    iteration = ctx.config.student.ei
+    template = ctx.config.task.prompt
+    example = worked_example(ctx)  # first: it refuses before a large model is loaded
     base = models.load_base(ctx)
-    bos = [] if base.tokenizer.bos_id is None else [base.tokenizer.bos_id]
+    begin = [] if base.tokenizer.bos_id is None else [base.tokenizer.bos_id]
 
-    def trunk_of(problem):
-        return bos + base.tokenizer.encode(
-            shot + ctx.config.task.prompt.replace("{question}", problem.question)
-        )
+    def trunk_of(problem: Problem) -> list[int]:
+        text = example + template.replace("{question}", problem.question)
+        return begin + base.tokenizer.encode(text)
 
-    head = ctx.config.task.prompt.split("{question}")[0].strip()
-    sampling = generation.sampling_of(c.ei, stop=tuple(s for s in ("\n\n", head) if s))
+    # The base would go on with a question of its own.
+    head = template.split("{question}")[0].strip()
+    stop = tuple(text for text in ("\n\n", head) if text)
     rows = generation.sample(
         ctx,
         "student/one-shot",
         base,
-        generation.first(train, c.ei.questions),
-        sampling,
-        c.ei.k,
+        generation.first(train, iteration.questions),
+        generation.sampling_of(iteration, stop=stop),
+        iteration.k,
         trunk_of,
     )
-    found = distinct_right(rows, c.ei.per_question, [])
+    found = distinct_right(rows, iteration.per_question, known=[])
     if not found:
         raise UserError(
-            f"the base solves none of {len(rows)} one-shot samples: use a stronger model.base or another student.shot"
+            f"the base solves none of {len(rows)} one-shot samples: "
+            "use a stronger model.base or another student.shot"
         )
     return found
 
 
-def explore(ctx, r: int, data: list[dict], train) -> list[dict]:
-    """Distinct right samples of the student of the round before, new to `data`."""
-    c = ctx.config.student.ei
-    model = models.load_policy(ctx, "student", f"round-{r - 1}", "hf")
+def worked_example(ctx: Context) -> str:
+    """The text of `student.shot`, question and solution, that stands before a question."""
+    shot = ctx.config.student.shot
+    if not shot.question or not shot.solution:
+        raise UserError(
+            "the task has no worked solutions: give student.shot.question and "
+            "student.shot.solution, a worked example"
+        )
+    question = ctx.config.task.prompt.replace("{question}", shot.question)
+    return question + shot.solution.strip() + "\n\n"
+
+
+def explore(
+    ctx: Context, number: int, known: list[Solution], train: Sequence[Problem]
+) -> list[Solution]:
+    """Distinct right samples of the student of the round before `number`, new to `known`."""
+    iteration = ctx.config.student.ei
     rows = generation.sample(
         ctx,
-        f"student/samples-{r}",
-        model,
-        generation.first(train, c.questions),
-        generation.sampling_of(c),
-        c.k,
+        f"student/samples-{number}",
+        models.load_policy(ctx, "student", f"round-{number - 1}", "hf"),
+        generation.first(train, iteration.questions),
+        generation.sampling_of(iteration),
+        iteration.k,
     )
-    found = distinct_right(rows, c.per_question, data)
+    found = distinct_right(rows, iteration.per_question, known)
     ctx.say(
-        f"student: round {r} samples {generation.accuracy(rows):.3f} right, {len(found)} new solutions, {generation.truncated(rows)} truncated"
+        f"student: round {number} samples {generation.accuracy(rows):.3f} right, "
+        f"{len(found)} new solutions, {generation.truncated(rows)} truncated"
     )
     return found
 
 
-def distinct_right(rows: list[dict], per_question: int, known: list[dict]) -> list[dict]:
-    """Right samples, each text once a question and none that is `known`; at most `per_question` (0: all) of a question."""
-    seen = {(d["question_id"], tuple(d["steps"])) for d in known}
-    taken: dict[str, int] = {}
-    found = []
-    for row in sorted(rows, key=lambda r: (r["question_id"], r["sample_id"])):
-        name = (row["question_id"], tuple(row["steps"]))
-        if (
-            row["correct"]
-            and name not in seen
-            and (not per_question or taken.get(name[0], 0) < per_question)
-        ):
-            seen.add(name)
-            taken[name[0]] = taken.get(name[0], 0) + 1
-            found.append(
-                {
-                    "question_id": row["question_id"],
-                    "question": row["question"],
-                    "steps": row["steps"],
-                }
-            )
+def _once(ctx: Context, name: str, make: Callable[[], list[Solution]]) -> list[Solution]:
+    """The result of `make`, kept as `student/NAME.json`; a restart reads it from there."""
+    return ctx.step(name, lambda: {"rows": make()})["rows"]
+
+
+def distinct_right(
+    samples: Iterable[Sample], per_question: int, known: Iterable[Solution]
+) -> list[Solution]:
+    """Right samples, each text once a question and none that is `known`.
+
+    At most `per_question` (0: all) of a question, by ascending sample id.
+    """
+    seen = {(solution["question_id"], tuple(solution["steps"])) for solution in known}
+    taken: dict[str, int] = {}  # question id -> solutions found
+    found: list[Solution] = []
+    for row in sorted(samples, key=lambda row: (row["question_id"], row["sample_id"])):
+        question_id = row["question_id"]
+        text = question_id, tuple(row["steps"])
+        enough = per_question and taken.get(question_id, 0) >= per_question
+        if not row["correct"] or text in seen or enough:
+            continue
+        seen.add(text)
+        taken[question_id] = taken.get(question_id, 0) + 1
+        found.append(
+            {"question_id": question_id, "question": row["question"], "steps": row["steps"]}
+        )
     return found
 
 
-def fine_tune(ctx, r: int, data: list[dict], dev) -> dict:
-    """Trains the base on `data` and measures it; leaves `student/round-R/hf`."""
-    section, name = ctx.config.student.sft, f"student/round-{r}"
+# A round of training.
+
+
+def fine_tune(ctx: Context, number: int, solutions: list[Solution], dev: Sequence[Problem]) -> dict:
+    """Trains the base on `solutions` and measures it; leaves `student/round-NUMBER/hf`."""
+    name = f"student/round-{number}"
+    section = ctx.config.student.sft
     base = models.load_base(ctx)
     prompts = ctx.prompts(base)
-    examples = [
-        language_example(prompts.question(d["question"]), prompts.solution(d["steps"])[0])
-        for d in data
-    ]
+    examples = []
+    for solution in solutions:
+        target, _ = prompts.solution(solution["steps"])
+        examples.append(language_example(prompts.question(solution["question"]), target))
     batches, too_long = training.make_batches(ctx, examples, section, base.config)
     trained = training.fit(ctx, name, base, batches, losses.language_loss, section)
-    folder = ctx.folder("student", f"round-{r}", "hf")
-    hf_export.save_policy(folder, trained.model, ctx.config.model.dtype)
+    folder = ctx.folder("student", f"round-{number}")
+    hf_export.save_policy(folder / "hf", trained.model, ctx.config.model.dtype)
     training.drop_checkpoints(ctx, name)
-    rows = generation.greedy(
-        ctx, f"student/dev-{r}", models.load_policy(ctx, "student", f"round-{r}", "hf"), dev
-    )
-    acc = generation.accuracy(rows)
+
+    policy = models.load_policy(ctx, "student", f"round-{number}", "hf")
+    drafts = generation.greedy(ctx, f"student/dev-{number}", policy, dev)
+    accuracy = generation.accuracy(drafts)
     ctx.say(
-        f"student: round {r} has {acc:.3f} greedy accuracy on {len(rows)} dev questions ({len(examples)} solutions)"
+        f"student: round {number} has {accuracy:.3f} greedy accuracy on {len(drafts)} "
+        f"dev questions ({len(examples)} solutions)"
     )
-    processes.on_main(storage.write_jsonl, ctx.folder("student", f"round-{r}", "data.jsonl"), data)
-    show_drafts(ctx, name, rows, trained.updates)
+    processes.on_main(storage.write_jsonl, folder / "data.jsonl", solutions)
+    show_drafts(ctx, name, drafts, trained.updates)
     return {
-        "round": r,
-        "acc": acc,
-        "n": len(rows),
+        "round": number,
+        "acc": accuracy,
+        "n": len(drafts),
         "examples": len(examples),
         "too_long": too_long,
-        "truncated": generation.truncated(rows),
+        "truncated": generation.truncated(drafts),
         "fill": batches.plan.fill,
         **trained.metrics,
     }
 
 
-def show_drafts(ctx, name: str, rows: list[dict], step: int, count: int = 8) -> None:
-    """Some drafts for TensorBoard's text tab."""
+def show_drafts(ctx: Context, name: str, drafts: list[Sample], update: int, count: int = 8) -> None:
+    """The first `count` drafts for TensorBoard's text tab, and the accuracy of all."""
     writer = ctx.writer(f"{name}/dev")
-    for row in rows[:count]:
-        verdict = "right" if row["correct"] else f"wrong, {row['gold']} is right"
-        writer.text(
-            row["question_id"],
-            "    " + "\n    ".join([row["question"], *row["steps"], f"({verdict})"]),
-            step,
-        )
-    writer.scalars({"dev_accuracy": generation.accuracy(rows)}, step)
+    for draft in drafts[:count]:
+        verdict = "right" if draft["correct"] else f"wrong, {draft['gold']} is right"
+        lines = [draft["question"], *draft["steps"], f"({verdict})"]
+        text = "    " + "\n    ".join(lines)  # four spaces: Markdown shows it as it is
+        writer.text(draft["question_id"], text, update)
+    writer.scalars({"dev_accuracy": generation.accuracy(drafts)}, update)
     writer.close()

@@ -1,36 +1,39 @@
 """Generation in parts: complete, in order, and never twice."""
 
+from typing import TypedDict
+
 import jax
-import numpy as np
 import pytest
 from scripted_engine import Scripted
 from tiny_llama import CONFIG, Characters
 
-from glore_jax import storage
-from glore_jax.config import training as section_of
+from glore_jax import parquet
 from glore_jax.models.model import Model
-from glore_jax.parallel import mesh as meshes
 from glore_jax.parallel import processes
 from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import generation, models, training
+from glore_jax.stages import generation, parts
 from glore_jax.tasks.base import Problem
-from glore_jax.training.batches import language_example
 
 ITEMS = [f"q{i}" for i in range(11)]
 
 
+class Line(TypedDict):
+    item: str
+    sample: int
+    text: str
+
+
 def generate(ctx, engine):
+    def make_job(item):
+        return Job(item, [0], [Fork(1, sample=i) for i in range(2)])
+
+    def to_rows(item, job):
+        ended = job.completions.items()
+        return [Line(item=item, sample=fork.sample, text=done.text) for fork, done in ended]
+
     return generation.generate(
-        ctx,
-        "sample/records",
-        ITEMS,
-        engine,
-        Sampling(),
-        lambda item: Job(item, [0], [Fork(1, sample=i) for i in range(2)]),
-        lambda item, job: [
-            {"item": item, "sample": f.sample, "text": c.text} for f, c in job.completions.items()
-        ],
+        ctx, "sample/records", Line, ITEMS, engine, Sampling(), make_job, to_rows
     )
 
 
@@ -49,7 +52,7 @@ def small_parts(ctx):
 
 def test_records_stand_in_the_order_of_the_items(small_parts):
     assert generate(small_parts, Scripted(says)) == EXPECTED
-    sizes = [len(storage.read_part(small_parts.folder("sample", "records"), i)) for i in range(3)]
+    sizes = [len(parquet.read_part(small_parts.folder("sample", "records"), i)) for i in range(3)]
     assert sizes == [8, 8, 6]
 
 
@@ -58,7 +61,7 @@ def test_a_restart_goes_on_after_the_last_whole_part(small_parts, jobs, least):
     with pytest.raises(KeyboardInterrupt):
         generate(small_parts, Scripted(says, fail_after=jobs))
     folder = small_parts.folder("sample", "records")
-    whole = [i for i in range(3) if storage.has_part(folder, i)]
+    whole = [i for i in range(3) if parquet.has_part(folder, i)]
     second = Scripted(says)
     assert generate(small_parts, second) == EXPECTED
     kept = {item for i in whole for item in ITEMS[4 * i : 4 * i + 4]}
@@ -78,13 +81,22 @@ def test_processes_share_out_the_parts(small_parts, monkeypatch):
     ran = []
     for process in (1, 0):
         monkeypatch.setattr(jax, "process_index", lambda process=process: process)
-        monkeypatch.setattr(storage, "read_records", lambda folder: None)
+        monkeypatch.setattr(parquet, "read_records", lambda folder: None)
         engine = Scripted(says)
         generate(small_parts, engine)
         ran.append(set(engine.ran))
     assert ran == [set(ITEMS[4:8]), set(ITEMS[:4] + ITEMS[8:])]
     monkeypatch.undo()
-    assert storage.read_records(small_parts.folder("sample", "records")) == EXPECTED
+    assert parquet.read_records(small_parts.folder("sample", "records")) == EXPECTED
+
+
+def test_the_work_of_a_restart_is_added_beside_the_records(small_parts):
+    with pytest.raises(KeyboardInterrupt):
+        generate(small_parts, Scripted(says, fail_after=10))
+    assert parts.work(small_parts, "sample/records") == {}
+    engine = Scripted(says)
+    generate(small_parts, engine)
+    assert parts.work(small_parts, "sample/records")["items"] == len(engine.ran) < len(ITEMS)
 
 
 MODEL = Model(None, None, CONFIG, Characters())
@@ -92,16 +104,12 @@ MODEL = Model(None, None, CONFIG, Characters())
 
 def test_a_sample_is_graded_where_it_is_made(ctx, monkeypatch):
     texts = {0: "2+3=5\n#### 5\nand more", 1: None, 2: "2+3=6\n#### 6"}
-    monkeypatch.setattr(
-        generation,
-        "make_engine",
-        lambda *args, **options: Scripted(lambda job, fork: texts[fork.sample]),
-    )
+    engine = Scripted(lambda job, fork: texts[fork.sample])
+    monkeypatch.setattr(generation, "make_engine", lambda *args, **options: engine)
     problems = [Problem("a", "2+3?", "5"), Problem("b", "3+3?", "6")]
     rows = generation.sample(ctx, "sample/records", MODEL, problems, Sampling(), 3)
-    assert [
-        (r["question_id"], r["sample_id"], r["answer"], r["correct"], r["ended"]) for r in rows
-    ] == [
+    fields = ("question_id", "sample_id", "answer", "correct", "ended")
+    assert [tuple(row[field] for field in fields) for row in rows] == [
         ("a", 0, "5", True, True),
         ("a", 1, None, False, False),
         ("a", 2, "6", False, True),
@@ -109,11 +117,8 @@ def test_a_sample_is_graded_where_it_is_made(ctx, monkeypatch):
         ("b", 1, None, False, False),
         ("b", 2, "6", True, True),
     ]
-    assert (
-        rows[0]["steps"] == ["2+3=5", "#### 5"]
-        and rows[0]["gold"] == "5"
-        and rows[0]["policy"] == "sample/records"
-    )
+    assert rows[0]["steps"] == ["2+3=5", "#### 5"]
+    assert rows[0]["gold"] == "5" and rows[0]["policy"] == "sample/records"
     assert generation.truncated(rows) == 2 and generation.accuracy(rows) == pytest.approx(1 / 3)
 
 
@@ -137,34 +142,3 @@ def test_an_engine_has_room_for_every_trunk_and_the_same_number_of_slots(ctx):
     assert shapes == {1: (32, 1, 64, 30), 3: (16, 3, 64, 30), 9: (8, 4, 64, 30)}
     nearly_full = generation.make_engine(ctx, MODEL, [[0] * 129], 30, 1)
     assert nearly_full.capacity.max_trunk == 130  # of a context of 160
-
-
-def test_what_is_longer_than_a_row_is_counted(ctx):
-    ctx.mesh = meshes.make_mesh(2, 2, 2)
-    section = section_of(1e-3, 1e-4, 4, 1)
-    section.row_length = 1000
-    examples = [
-        language_example([3] * 10, [4] * n) for n in (10, 100, 151, 140, 200)
-    ]  # the context is 160
-    batches, too_long = training.make_batches(ctx, examples, section, CONFIG)
-    assert too_long == 2 and batches.row_length == 160
-    assert sorted(batches.lengths) == [20, 110, 150]
-    assert batches.plan.rows % 4 == 0  # of data x fsdp
-
-
-def test_options_of_training_do_not_reach_inference(ctx):
-    ctx.config.model.remat = "full"
-    assert (
-        models.options(ctx, CONFIG, True)["remat"] == "full"
-        and models.options(ctx, CONFIG, False)["remat"] == "none"
-    )
-
-
-def test_the_packaged_base_is_ready_to_train(ctx):
-    """`[BAD]` has a row of the embedding, padding is sharded with the rest."""
-    base = models.load_base(ctx)
-    assert base.tokenizer.bad_id is not None and base.tokenizer.vocab_size <= base.config.vocab_size
-    assert base.config.vocab_size % ctx.config.model.vocab_multiple == 0
-    leaves = jax.tree.leaves(base.params)
-    assert all(x.dtype == np.float32 and x.sharding.mesh.shape["fsdp"] == 8 for x in leaves)
-    assert any(x.shape[0] == base.config.vocab_size for x in leaves if x.ndim == 2)

@@ -1,9 +1,10 @@
 """What the outcome reward models learn from."""
 
 import pytest
+import some_records
 
-from glore_jax import storage
 from glore_jax.errors import UserError
+from glore_jax.records import Sample
 from glore_jax.stages import orm, rewards
 
 
@@ -32,7 +33,7 @@ def trained(ctx, monkeypatch):
         asked[name] = (items, section, target)
         return {"solutions": len(items)}
 
-    storage.write_part(ctx.folder("sample", "records"), 0, SAMPLES)
+    some_records.write(ctx.folder("sample", "records"), 0, Sample, SAMPLES)
     monkeypatch.setattr(rewards, "train_reward", train_reward)
     ctx.stage, ctx.config.orm.per_question = "orm", 0
     return asked
@@ -64,10 +65,8 @@ def test_balance_takes_as_many_right_as_wrong_ones(ctx, trained):
     ctx.config.orm.balanced = True
     orm.run(ctx)
     items, _, target = trained["orm/balanced"]
-    assert target == "orm/balanced_hf" and sorted(labels[0] for _, _, labels, _ in items) == [
-        0.0,
-        1.0,
-    ]
+    assert target == "orm/balanced_hf"
+    assert sorted(labels[0] for _, _, labels, _ in items) == [0.0, 1.0]
 
 
 def test_a_variant_that_is_done_is_not_trained_again(ctx, trained):
@@ -79,7 +78,8 @@ def test_a_variant_that_is_done_is_not_trained_again(ctx, trained):
 
 def test_nothing_to_learn_from(ctx):
     """All samples of every question come out the same way."""
-    storage.write_part(ctx.folder("sample", "records"), 0, SAMPLES[:3] + SAMPLES[4:])
+    same = SAMPLES[:3] + SAMPLES[4:]
+    some_records.write(ctx.folder("sample", "records"), 0, Sample, same)
     with pytest.raises(
         UserError, match="orm/balanced has no training solutions: sample more per question"
     ):

@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import some_records
 from tiny_llama import Characters
 
-from glore_jax import storage
+from glore_jax import parquet
 from glore_jax.errors import UserError
 from glore_jax.models.model import Model
+from glore_jax.records import LabelledDraft, Sample
 from glore_jax.stages import models, refiner, training
 from glore_jax.tasks.prompts import Prompts
 
@@ -45,21 +47,17 @@ LABELLED = {
 
 @pytest.fixture
 def data(ctx):
-    storage.write_part(
-        ctx.folder("sample", "records"), 0, [sample(0, RIGHT, True), sample(1, WRONG, False)]
-    )
-    storage.write_part(ctx.folder("rollout", "records"), 0, [LABELLED])
+    samples = [sample(0, RIGHT, True), sample(1, WRONG, False)]
+    some_records.write(ctx.folder("sample", "records"), 0, Sample, samples)
+    some_records.write(ctx.folder("rollout", "records"), 0, LabelledDraft, [LABELLED])
     return ctx
 
 
 def test_both_kinds_of_pairs_are_made(data):
     kinds = {p["kind"]: p for p in refiner.make_pairs(data)}
     assert kinds["global"]["first_error"] == 0 and kinds["global"]["target"] == RIGHT
-    assert kinds["local"]["first_error"] == 1 and kinds["local"]["target"] == [
-        "2+3=5",
-        "10=5*2",
-        "#### 10",
-    ]
+    assert kinds["local"]["first_error"] == 1
+    assert kinds["local"]["target"] == ["2+3=5", "10=5*2", "#### 10"]
     assert all(p["draft"] == WRONG for p in kinds.values())
 
 
@@ -82,7 +80,7 @@ def test_the_loss_lies_on_the_target_only(data, monkeypatch, attention):
     monkeypatch.setattr(refiner.hf_export, "save_policy", lambda *args: None)
     counts = refiner.run(data)
     assert counts["pairs"] == {"global": 1, "local": 1} and counts["steps"] == 3
-    pairs = storage.read_records(data.folder("refiner", "pairs"))
+    pairs = parquet.read_records(data.folder("refiner", "pairs"))
     for pair, example in zip(pairs, seen["examples"], strict=True):
         source = PROMPTS.refine("2+3, *2?", pair["draft"], pair["first_error"])
         target = PROMPTS.solution(pair["target"])[0]
@@ -97,18 +95,16 @@ def test_the_token_at_which_a_target_leaves_its_draft_weighs_more():
     source = PROMPTS.refine("2+3, *2?", WRONG, 1)
     (turn,) = np.flatnonzero(example.weights == 10)
     assert PROMPTS.text(example.tokens[len(source) : turn + 1]) == "2+3=5\n5*2=10"
-    assert (
-        sorted({*example.weights[len(source) :]}) == [1, 10]
-        and not example.weights[: len(source)].any()
-    )
+    assert sorted({*example.weights[len(source) :]}) == [1, 10]
+    assert not example.weights[: len(source)].any()
     same = refiner.pair_example(PROMPTS, pair | {"draft": RIGHT}, False, 10.0)
     assert 10 not in same.weights  # a draft without its end of sequence is a copy to the end
 
 
 def test_nothing_to_pair(data):
-    storage.write_part(data.folder("sample", "records"), 0, [sample(1, WRONG, False)])
-    storage.write_part(
-        data.folder("rollout", "records"), 0, [LABELLED | {"traces": LABELLED["traces"][1:]}]
-    )
+    wrong = [sample(1, WRONG, False)]
+    some_records.write(data.folder("sample", "records"), 0, Sample, wrong)
+    failed = [LABELLED | {"traces": LABELLED["traces"][1:]}]
+    some_records.write(data.folder("rollout", "records"), 0, LabelledDraft, failed)
     with pytest.raises(UserError, match="no question has both a right and a wrong sample"):
         refiner.run(data)

@@ -62,7 +62,7 @@ def model():
 
 
 def test_read_where_trained(model):
-    """The scores are the model's values at exactly the positions that carry weight in a training batch."""
+    """The scores are the model's values just where a training batch has weight."""
     example = reward_example(PROMPTS, QUESTION, STEPS, [1, 0, 0], [1, 1, 1])
     batch = Batches([example], batch_size=1, row_length=64, epochs=1, seed=0)[0]
     values = np.asarray(forward(model.graphdef, model.params, batch.tokens))

@@ -2,9 +2,10 @@
 
 import pytest
 
-from glore_jax import storage
+from glore_jax import parquet, records
 from glore_jax.errors import UserError
-from glore_jax.stages import generation, models, sample, student
+from glore_jax.records import Sample
+from glore_jax.stages import generation, models, sample
 
 
 def row(problem, sample_id, correct, policy="sample/records"):
@@ -26,24 +27,26 @@ def row(problem, sample_id, correct, policy="sample/records"):
 
 @pytest.fixture
 def run(ctx, monkeypatch):
-    """run(**fields of config.sample) -> (counts, records), with a student whose first sample of each question is right."""
+    """run(**fields of config.sample) -> (counts, records).
+
+    The student's first sample of each question is right.
+    """
     monkeypatch.setattr(models, "load_policy", lambda ctx, *parts: None)
 
     def sampled(ctx, name, model, problems, sampling, k):
         rows = [row(p, i, i == 0) for p in problems for i in range(k)]
-        storage.write_part(ctx.folder("sample", "records"), 0, rows)
+        records.write_part(ctx.folder("sample", "records"), 0, rows, Sample)
         return rows
 
+    def drafted(ctx, name, model, problems):
+        return [row(p, 0, False, name) for p in problems]
+
     monkeypatch.setattr(generation, "sample", sampled)
-    monkeypatch.setattr(
-        student,
-        "greedy",
-        lambda ctx, name, model, problems: [row(p, 0, False, name) for p in problems],
-    )
+    monkeypatch.setattr(generation, "greedy", drafted)
 
     def go(**fields):
         ctx.config.sample.update(questions=3, k=2, **fields)
-        return sample.run(ctx), storage.read_records(ctx.folder("sample", "records"))
+        return sample.run(ctx), parquet.read_records(ctx.folder("sample", "records"))
 
     return go
 
@@ -68,9 +71,10 @@ def test_a_restart_adds_nothing_twice(run):
 
 
 def test_samples_must_differ(run, monkeypatch):
+    def wrong(ctx, *args):
+        return [row(p, 0, False) for p in ctx.task.load("train")]
+
     monkeypatch.setattr(generation, "sample", lambda *args: [])
-    monkeypatch.setattr(
-        student, "greedy", lambda ctx, *args: [row(p, 0, False) for p in ctx.task.load("train")]
-    )
+    monkeypatch.setattr(generation, "greedy", wrong)
     with pytest.raises(UserError, match="0 of 24 samples are right: reward models need both kinds"):
         run(include_greedy=True)

@@ -1,9 +1,10 @@
 """What the stepwise reward model learns from."""
 
 import pytest
+import some_records
 
-from glore_jax import storage
 from glore_jax.errors import UserError
+from glore_jax.records import LabelledDraft
 from glore_jax.stages import rewards, sorm
 
 
@@ -32,7 +33,7 @@ def train(ctx, monkeypatch):
         return {"solutions": len(items)}
 
     def go(records):
-        storage.write_part(ctx.folder("rollout", "records"), 0, records)
+        some_records.write(ctx.folder("rollout", "records"), 0, LabelledDraft, records)
         return sorm.run(ctx), asked[-1]
 
     monkeypatch.setattr(rewards, "train_reward", train_reward)

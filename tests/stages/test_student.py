@@ -1,4 +1,4 @@
-"""Supervised fine-tuning and expert iteration: what is kept, when it stops, which round becomes the student."""
+"""Supervised fine-tuning and expert iteration: what is kept, when it stops, which round is best."""
 
 from types import SimpleNamespace
 
@@ -57,15 +57,16 @@ def test_known_solutions_are_not_found_again():
 
 def test_at_most_so_many_of_a_question():
     assert [q for q, _ in found(per_question=2)] == ["a", "a", "b"]
-    assert found(1, known=[row("a", 9, ["one", "#### 5"])])[0] == (
-        "a",
-        ["two", "#### 5"],
-    )  # new ones are counted
+    # Only new ones are counted.
+    assert found(1, known=[row("a", 9, ["one", "#### 5"])])[0] == ("a", ["two", "#### 5"])
 
 
 @pytest.fixture
 def iterate(ctx, monkeypatch):
-    """iterate(accuracies) -> (result of the stage, rounds trained, round exported, solutions of each round)."""
+    """iterate(accuracies) -> what stage `student` did with them.
+
+    (its result, rounds trained, round exported, solutions of each round)
+    """
     worked = [Problem("a", "a?", "5", ("one", "#### 5")), Problem("b", "b?", "6")]
     ctx.task, ctx.stage = SimpleNamespace(load=lambda split: worked), "student"
 
@@ -108,9 +109,8 @@ def test_rounds_go_on_until_the_accuracy_stops_rising(iterate, accuracies, patie
     result, trained, exported, sizes = iterate(accuracies, patience=patience)
     assert trained == rounds and result["best"] == best and exported == f"round-{best}"
     assert result["acc"] == accuracies[best]
-    assert sizes == list(
-        range(1, len(rounds) + 1)
-    )  # the worked one, and one more found in each round
+    # The worked one, and one more found in each round.
+    assert sizes == list(range(1, len(rounds) + 1))
 
 
 def test_no_rounds_of_iteration(iterate):
@@ -125,7 +125,10 @@ def test_a_restart_does_not_train_again(iterate):
 
 @pytest.fixture
 def shot(ctx, monkeypatch):
-    """A task without worked solutions; the base is no model. `shot.says` are its samples, `shot.asked` what was asked for."""
+    """A task without worked solutions; the base is no model.
+
+    `shot.says` are its samples, `shot.asked` what was asked for.
+    """
     base = SimpleNamespace(tokenizer=Characters())
     shot = SimpleNamespace(ctx=ctx, says=[], asked={}, problems=[Problem("a", "2+3?", "5")])
 
@@ -150,10 +153,8 @@ def test_one_worked_example_stands_before_the_question(shot):
     assert rows == [{"question_id": "a", "question": "a?", "steps": ["2+3=5", "#### 5"]}]
     expected = "question: 1+1?\nanswer:\n1+1=2\n#### 2\n\nquestion: 2+3?\nanswer:\n"
     assert (shot.asked["begin"], shot.asked["trunk"]) == (Characters.bos_id, expected)
-    assert set(shot.asked["sampling"].stop) == {
-        "\n\n",
-        "question:",
-    }  # it would go on with a question of its own
+    # It would go on with a question of its own.
+    assert set(shot.asked["sampling"].stop) == {"\n\n", "question:"}
 
 
 @pytest.mark.parametrize("missing", ["question", "solution"])
@@ -175,7 +176,7 @@ def test_a_base_that_solves_nothing(shot):
 
 def test_worked_solutions_are_taken_where_there_are_some(shot):
     problems = [Problem("a", "a?", "5", ("one", "#### 5")), Problem("b", "b?", "6")]
-    assert student.first_set(shot.ctx, problems) == [
+    assert student.first_solutions(shot.ctx, problems) == [
         {"question_id": "a", "question": "a?", "steps": ["one", "#### 5"]}
     ]
 
@@ -183,4 +184,8 @@ def test_worked_solutions_are_taken_where_there_are_some(shot):
 def test_worked_solutions_of_the_first_questions_alone(shot):
     problems = [Problem(q, f"{q}?", "5", ("#### 5",)) for q in "abcd"]
     shot.ctx.config.student.worked = 3
-    assert [row["question_id"] for row in student.first_set(shot.ctx, problems)] == ["a", "b", "c"]
+    assert [row["question_id"] for row in student.first_solutions(shot.ctx, problems)] == [
+        "a",
+        "b",
+        "c",
+    ]
