@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable
 
 from benchmarks import harness
-from glore_jax import storage
+from glore_jax import parquet
 from glore_jax.labels.stepwise import SCHEDULES
 from glore_jax.models.model import Model
 from glore_jax.stages import generation, labelling, models, rollout
@@ -25,7 +25,7 @@ WARM_UP = 64  # drafts
 
 def read_drafts(ctx: Context, count: int) -> list[dict]:
     """The first `count` drafts with a step that stage `rollout` would label."""
-    samples = storage.read_records(ctx.folder("sample", "records"))
+    samples = parquet.read_records(ctx.folder("sample", "records"))
     drafts, _ = rollout.drafts_of(samples, ctx.config)
     return [draft for draft in drafts if draft["steps"]][:count]
 
