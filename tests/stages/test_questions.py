@@ -23,6 +23,26 @@ def test_a_question_fits_with_the_last_token_of_its_answer():
     assert line.startswith("train: 2 of 4 questions left out") and "first q5 (7 tokens)" in line
 
 
+def test_a_question_far_from_the_limit_is_not_encoded(monkeypatch):
+    monkeypatch.setattr(PROMPTS, "question", None)
+    assert fit(PROBLEMS, PROMPTS, context=1000, room=10).problems == PROBLEMS
+
+
+@pytest.mark.parametrize("letter", ["2", "é", "€"])
+def test_letters_of_several_tokens(letter):
+    """A tokenizer that falls back on bytes makes up to three tokens of these."""
+
+    class Bytes(Characters):
+        def encode(self, text):
+            return list(text.encode())
+
+    prompts = Prompts(Bytes(), "{question}\n")
+    problems = [Problem("q", letter * 100, "2")]
+    tokens = len(prompts.question(problems[0].question))
+    assert fit(problems, prompts, context=tokens + 10, room=10).problems == problems
+    assert fit(problems, prompts, context=tokens + 9, room=10).left_out == [("q", tokens)]
+
+
 @pytest.fixture
 def reader(ctx):
     ctx.config.task.size.train = 6
