@@ -1,12 +1,17 @@
-"""Time to label: from the drafts on disk to their step labels on disk, by this package or by vLLM, as one line of JSON.
+r"""Time to label, by this package or by vLLM: from drafts on disk to step labels on disk.
 
-    python -m benchmarks.labelling --config=configs/tiny.py --workdir=runs/tiny --out=/tmp/labels [--drafts=500]
-    python -m benchmarks.labelling --engine=vllm --config=configs/tiny.py --workdir=runs/tiny --out=/tmp/labels-vllm
+    python -m benchmarks.labelling --config=configs/tiny.py --workdir=runs/tiny \
+        --out=/tmp/labels [--drafts=500]
+    python -m benchmarks.labelling --engine=vllm --config=configs/tiny.py --workdir=runs/tiny \
+        --out=/tmp/labels-vllm
 
-Reads the student and the samples of a work directory; the records go to `--out`. `--schedule` is the config's (`backward`) here and
-`full` for vLLM, which gets all prefixes of all drafts at once, shares their keys and values by its prefix cache, and stops at
-end-of-sequence. Cuts, prompts, grading and labels are the same code for both. `seconds` are wall-clock after a warm-up on the
-first drafts; `cpu_seconds` processor time. vLLM is imported only if asked for: install this package beside it.
+Reads the student and the samples of a work directory; the records go to `--out`, one line of JSON
+to the terminal. `--schedule` is the config's (`backward`) here and `full` for vLLM, which gets all
+prefixes of all drafts at once, shares their keys and values by its prefix cache, and stops at
+end-of-sequence. Cuts, prompts, grading and labels are the same code for both.
+
+`seconds` are wall-clock after a warm-up on the first drafts; `cpu_seconds` processor time. vLLM is
+imported only if asked for: install this package beside it.
 """
 
 import argparse
@@ -14,13 +19,15 @@ import dataclasses
 import itertools
 import json
 import os
-import time
+from collections.abc import Iterable, Iterator
 
-from benchmarks.pods import read_config
-from benchmarks.schedules import by_draft, compare, read_drafts
+from benchmarks import harness
+from benchmarks.schedules import WARM_UP, by_draft, compare, read_drafts
 from glore_jax import parquet, records
 from glore_jax.labels.stepwise import SCHEDULES
-from glore_jax.sampling.engine import Completion, Stats
+from glore_jax.models.model import Model
+from glore_jax.sampling.engine import Completion, Fork, Job, Stats
+from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, labelling, models
 from glore_jax.stages.context import Context
 
@@ -33,7 +40,9 @@ class Vllm:
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "4")
         import vllm
 
-        self.vllm, self.tokenizer, self.stats = vllm, tokenizer, Stats()
+        self.vllm = vllm
+        self.tokenizer = tokenizer
+        self.stats = Stats()
         self.llm = vllm.LLM(
             model=folder,
             skip_tokenizer_init=True,
@@ -42,7 +51,8 @@ class Vllm:
             enable_prefix_caching=True,
         )
 
-    def run(self, jobs, sampling):
+    def run(self, jobs: Iterable[Job], sampling: Sampling) -> Iterator[Job]:
+        """Yields each job once all its forks have ended."""
         self.llm.reset_prefix_cache()
         jobs = list(jobs)
         asked = [
@@ -50,100 +60,112 @@ class Vllm:
             for job in jobs
             for at, forks in itertools.groupby(job.waiting, key=lambda fork: fork.at)
         ]
-        params = [
-            self.vllm.SamplingParams(
-                temperature=sampling.temperature,
-                max_tokens=sampling.max_new,
-                n=len(forks),
-                detokenize=False,
-                stop_token_ids=[self.tokenizer.eos_id],
-            )
-            for _, _, forks in asked
-        ]
         prompts = [{"prompt_token_ids": job.trunk[:at]} for job, at, _ in asked]
-        for (job, _, forks), made in zip(
-            asked, self.llm.generate(prompts, params, use_tqdm=False), strict=True
-        ):
+        params = [self._params(sampling, len(forks)) for _, _, forks in asked]
+        written = self.llm.generate(prompts, params, use_tqdm=False)
+        for (job, _, forks), made in zip(asked, written, strict=True):
             for fork, one in zip(forks, made.outputs, strict=True):
-                tokens = list(one.token_ids)
-                self.stats.forks, self.stats.tokens = (
-                    self.stats.forks + 1,
-                    self.stats.tokens + len(tokens),
-                )
-                ended = tokens[-1] == self.tokenizer.eos_id
-                tokens = tokens[: len(tokens) - ended]
-                job.done(fork, Completion(tuple(tokens), self.tokenizer.decode(tokens), 0.0, ended))
+                self._finish(job, fork, list(one.token_ids))
         yield from jobs
 
+    def _params(self, sampling: Sampling, count: int):
+        return self.vllm.SamplingParams(
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_new,
+            n=count,
+            detokenize=False,
+            stop_token_ids=[self.tokenizer.eos_id],
+        )
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--engine", choices=("glore", "vllm"), default="glore")
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--workdir", required=True)
-    parser.add_argument("--out", required=True, help="folder for the label records")
-    parser.add_argument("--drafts", type=int, default=500)
-    parser.add_argument("--schedule", choices=SCHEDULES)
-    parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), help="instead of config.model.dtype"
-    )
-    parser.add_argument(
+    def _finish(self, job: Job, fork: Fork, tokens: list[int]) -> None:
+        self.stats.forks += 1
+        self.stats.tokens += len(tokens)
+        ended = tokens[-1] == self.tokenizer.eos_id
+        if ended:
+            tokens = tokens[:-1]
+        job.done(fork, Completion(tuple(tokens), self.tokenizer.decode(tokens), 0.0, ended))
+
+
+def read_flags() -> argparse.Namespace:
+    parser = harness.parser(__doc__)
+    add = parser.add_argument
+    add("--engine", choices=("glore", "vllm"), default="glore")
+    add("--config", required=True)
+    add("--workdir", required=True)
+    add("--out", required=True, help="folder for the label records")
+    add("--drafts", type=int, default=500)
+    add("--schedule", choices=SCHEDULES)
+    add("--dtype", choices=("float32", "bfloat16"), help="instead of config.model.dtype")
+    add(
         "--unsolved",
         action="store_true",
         help="also drafts of questions that no sample solves, whatever the config says",
     )
-    parser.add_argument(
-        "--against", help="--out of another run: on which share of steps the labels differ"
-    )
+    add("--against", help="--out of another run: on which share of steps the labels differ")
     flags = parser.parse_args()
+    if flags.engine == "vllm":
+        flags.schedule = flags.schedule or "full"
+        if flags.schedule != "full":
+            parser.error("vllm gets all prefixes at once: --schedule=full")
+    return flags
 
-    config = read_config(flags.config)
+
+def configure(flags: argparse.Namespace):
+    """The config of `flags.config` with what the flags say."""
+    config = harness.read_config(flags.config)
     config.model.dtype = flags.dtype or config.model.dtype
     config.rollout.solved_only = config.rollout.solved_only and not flags.unsolved
-    schedule = flags.schedule or ("full" if flags.engine == "vllm" else config.rollout.schedule)
-    if flags.engine == "vllm" and schedule != "full":
-        parser.error("vllm gets all prefixes at once: --schedule=full")
-    ctx, c = Context(config, flags.workdir), config.rollout
+    config.rollout.schedule = flags.schedule or config.rollout.schedule
+    return config
+
+
+def make_engine(ctx: Context, model: Model, kind: str, jobs: list[Job]):
+    """The engine `kind` with room for `jobs`."""
+    c = ctx.config.rollout
+    if kind == "vllm":
+        folder = str(ctx.folder("student", "hf"))
+        positions = model.config.max_positions
+        return Vllm(folder, model.tokenizer, positions, ctx.config.model.dtype)
+    return generation.make_engine(ctx, model, [job.trunk for job in jobs], c.max_new, c.k)
+
+
+def main() -> None:
+    flags = read_flags()
+    ctx = Context(configure(flags), flags.workdir)
+    c = ctx.config.rollout
     model = models.load_policy(ctx, "student", "hf")
 
     def read_jobs():
-        return labelling.make_jobs(ctx, model, read_drafts(ctx, flags.drafts), c.k, schedule)
+        return labelling.make_jobs(ctx, model, read_drafts(ctx, flags.drafts), c.k, c.schedule)
 
     first = read_jobs()
     if len(first) < flags.drafts:
-        parser.error(f"{flags.workdir} has {len(first)} drafts, not {flags.drafts}")
-    if flags.engine == "vllm":
-        folder = str(ctx.folder("student", "hf"))
-        engine = Vllm(folder, model.tokenizer, model.config.max_positions, config.model.dtype)
-    else:
-        engine = generation.make_engine(ctx, model, [job.trunk for job in first], c.max_new, c.k)
+        raise SystemExit(f"{flags.workdir} has {len(first)} drafts, not {flags.drafts}")
+    engine = make_engine(ctx, model, flags.engine, first)
     sampling = generation.sampling_of(c)
-    list(engine.run(first[:64], sampling))
+    list(engine.run(first[:WARM_UP], sampling))
 
-    before, start, cpu = dataclasses.replace(engine.stats), time.perf_counter(), time.process_time()
-    labelled = [job.record() for job in engine.run(read_jobs(), sampling)]
-    labelled.sort(key=lambda r: (r["question_id"], r["sample_id"]))
-    records.write_part(flags.out, 0, labelled, records.LabelledDraft)
-    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    before = dataclasses.replace(engine.stats)
+    with harness.Clock() as clock:
+        labelled = [job.record() for job in engine.run(read_jobs(), sampling)]
+        labelled.sort(key=lambda r: (r["question_id"], r["sample_id"]))
+        records.write_part(flags.out, 0, labelled, records.LabelledDraft)
 
     line = {
         "engine": flags.engine,
-        "dtype": config.model.dtype,
-        "schedule": schedule,
+        "dtype": ctx.config.model.dtype,
+        "schedule": c.schedule,
         "drafts": len(labelled),
         "k": c.k,
         "rollouts": engine.stats.forks - before.forks,
         "tokens": engine.stats.tokens - before.tokens,
-        "seconds": round(seconds, 2),
-        "cpu_seconds": round(cpu, 2),
+        "seconds": round(clock.wall, 2),
+        "cpu_seconds": round(clock.cpu, 2),
     }
     if flags.against:
-        one, other = (
-            by_draft(parquet.read_records(folder)) for folder in (flags.out, flags.against)
-        )
-        line["disagreement"] = round(compare(one, other)["disagreement"], 4)
+        labels = by_draft(parquet.read_records(flags.out))
+        reference = by_draft(parquet.read_records(flags.against))
+        line["disagreement"] = round(compare(labels, reference)["disagreement"], 4)
     print(json.dumps(line), flush=True)
 
 

@@ -1,132 +1,134 @@
-"""Times one Monte-Carlo rollout job on one engine and prints one line of JSON.
+r"""Times one Monte-Carlo rollout job on one engine and prints one line of JSON.
 
-    python -m benchmarks.rollouts --engine=glore --model=m15 --job=job.npz [--dtype=bfloat16] [--question_scale=2]
+    python -m benchmarks.rollouts --engine=glore --model=m15 --job=job.npz \
+        [--dtype=bfloat16] [--question_scale=2]
     python -m benchmarks.rollouts --engine=transformers --model=m15 --job=job.npz
 
-and on one accelerator with `--lanes=1 --scanned --dtype=bfloat16`. Both files come from `python -m benchmarks.jobs`.
+and on one accelerator with `--lanes=1 --scanned --dtype=bfloat16`. Both files come from
+`python -m benchmarks.jobs`.
 
-`seconds` are those of the whole job after a warm-up; what XLA compiled during the warm-up is `compile_seconds`. On a shared machine
-`cpu_seconds` says more: the processor time of the same job. `least_gb_s` is what decoding cannot do without reading, weights and live
-keys and values once a step, over the whole time of the job.
+`seconds` are those of the whole job after a warm-up; what XLA compiled during the warm-up is
+`compile_seconds`. On a shared machine `cpu_seconds` says more: the processor time of the same job.
+`least_gb_s` is what decoding cannot do without reading, weights and live keys and values once a
+step, over the whole time of the job.
 """
 
 import argparse
 import dataclasses
 import json
 import os
-import time
 from collections.abc import Callable
+from typing import Any
 
-from benchmarks import jobs
+import numpy as np
 
+from benchmarks import harness, jobs
 
-class NoTokenizer:
-    """Stands in where texts do not matter: nothing ends a sequence, all ids may be drawn."""
-
-    eos_id = -1
-
-    def __init__(self, vocab_size: int):
-        self.vocab_size = vocab_size
-
-    def decode(self, ids) -> str:
-        return ""
+Run = Callable[[np.ndarray], dict[str, Any]]  # rows of a job -> what it took
 
 
-def glore(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
+def glore(job: jobs.RolloutJob, flags: argparse.Namespace) -> Run:
     """Runs `job` with this package's engine: one trunk a row, its cuts as forks."""
     import jax
 
-    from glore_jax.models import hf_import, llama
-    from glore_jax.models.model import Model
-    from glore_jax.sampling.budget import Capacity, token_bytes
     from glore_jax.sampling.cpu.lanes import Lanes
-    from glore_jax.sampling.engine import Engine, Fork, Job
     from glore_jax.sampling.tokens import Sampling
 
-    compiled = []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda name, seconds, **_: compiled.append(seconds) if "compile" in name else None
-    )
-    config = hf_import.read_config(model)
-    graphdef, shapes = llama.abstract(
-        config, dtype=dtype, param_dtype=dtype, unroll=not flags.scanned
-    )
-    params = hf_import.read_weights(model, shapes)
-    longest, groups = job.cuts[-1], -(-flags.groups // flags.lanes)
-    policy = Model(graphdef, params, config, NoTokenizer(config.vocab_size))
-    capacity = Capacity(groups, flags.slots, shelves=1, max_trunk=longest, max_new=job.new)
+    compiled: list[float] = []
+
+    def listen(name: str, seconds: float, **_: Any) -> None:
+        if "compile" in name:
+            compiled.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    model = jobs.read_policy(flags.model, flags.dtype, unroll=not flags.scanned)
+    groups = -(-flags.groups // flags.lanes)
     engine = Lanes(
-        Engine(policy, capacity, round_steps=flags.round_steps) for _ in range(flags.lanes)
+        jobs.make_engine(
+            model, job, groups=groups, slots=flags.slots, round_steps=flags.round_steps
+        )
+        for _ in range(flags.lanes)
     )
-    sampling = Sampling(jobs.TEMPERATURE, max_new=job.new)
+    step_bytes = least_bytes(model, job, groups, flags)
 
-    def least_bytes(slot_steps: int) -> float:
-        """Weights, and the trunk of each group and half of what its slots may write, once a step."""
-        held = sum(x.nbytes for x in jax.tree.leaves(params))
-        if not config.tie_embeddings:  # of the embedding a row a slot is read
-            held -= params["embedding"][...].nbytes
-        group = token_bytes(config, dtype) * (longest + flags.slots * job.new / 2)
-        return slot_steps / flags.slots * (held / groups + group)
-
-    def run(rows) -> dict:
+    def run(rows: np.ndarray) -> dict[str, Any]:
         before = dataclasses.replace(engine.stats)
-        work = [
-            Job(
-                f"row {i}",
-                row[:longest].tolist(),
-                [Fork(c, cut=c, rollout=j) for c in job.cuts for j in range(job.k)],
-            )
-            for i, row in enumerate(rows)
-        ]
-        for _ in engine.run(work, sampling):
+        sampling = Sampling(jobs.TEMPERATURE, max_new=job.new)
+        for _ in engine.run(jobs.engine_jobs(job, rows), sampling):
             pass
-        s = engine.stats
-        slot_steps = s.slot_steps - before.slot_steps
+        after = engine.stats
+        tokens = after.tokens - before.tokens
+        slot_steps = after.slot_steps - before.slot_steps
         return {
-            "least_bytes": least_bytes(slot_steps),
-            "tokens": s.tokens - before.tokens,
-            "prefill_tokens": s.prefill_tokens - before.prefill_tokens,
-            "occupancy": round((s.tokens - before.tokens) / slot_steps, 4),
+            "least_bytes": slot_steps / flags.slots * step_bytes,
+            "tokens": tokens,
+            "prefill_tokens": after.prefill_tokens - before.prefill_tokens,
+            "occupancy": round(tokens / slot_steps, 4),
             "compile_seconds": round(sum(compiled), 2),
         }
 
     return run
 
 
-def transformers(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callable:
-    """Runs `job` with `generate` of transformers: batches of prefixes, left-padded, k continuations each."""
+def least_bytes(model, job: jobs.RolloutJob, groups: int, flags: argparse.Namespace) -> float:
+    """Bytes that a step of one group cannot do without reading.
+
+    Its share of the weights, its trunk, and half of what its slots may write.
+    """
+    import jax
+
+    from glore_jax.sampling.budget import token_bytes
+
+    weights = sum(x.nbytes for x in jax.tree.leaves(model.params))
+    if not model.config.tie_embeddings:  # of the embedding a row a slot is read
+        weights -= model.params["embedding"][...].nbytes
+    columns = job.cuts[-1] + flags.slots * job.new / 2
+    return weights / groups + token_bytes(model.config, flags.dtype) * columns
+
+
+def transformers(job: jobs.RolloutJob, flags: argparse.Namespace) -> Run:
+    """Runs `job` with `generate` of transformers.
+
+    Batches of prefixes, left-padded, k continuations each.
+    """
     import torch
     from transformers import LlamaForCausalLM
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(os.cpu_count())
     torch.manual_seed(0)
-    policy = LlamaForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).to(device).eval()
+    dtype = getattr(torch, flags.dtype)
+    policy = LlamaForCausalLM.from_pretrained(flags.model, dtype=dtype).to(device).eval()
 
-    def run(rows) -> dict:
-        prefixes = [row[:cut].tolist() for row in rows for cut in job.cuts]
-        made = read = 0
-        for start in range(0, len(prefixes), flags.batch_prefixes):
-            batch = prefixes[start : start + flags.batch_prefixes]
-            width = max(map(len, batch))
-            ids = torch.tensor([[0] * (width - len(p)) + p for p in batch], device=device)
-            mask = torch.tensor(
-                [[0] * (width - len(p)) + [1] * len(p) for p in batch], device=device
+    def generate(batch: list[list[int]]) -> tuple[int, int]:
+        """(tokens made, tokens read, padding included)."""
+        width = max(map(len, batch))
+        ids = [[0] * (width - len(prefix)) + prefix for prefix in batch]
+        mask = [[0] * (width - len(prefix)) + [1] * len(prefix) for prefix in batch]
+        with torch.inference_mode():
+            out = policy.generate(
+                torch.tensor(ids, device=device),
+                attention_mask=torch.tensor(mask, device=device),
+                do_sample=True,
+                temperature=jobs.TEMPERATURE,
+                top_k=0,
+                pad_token_id=0,
+                num_return_sequences=job.k,
+                max_new_tokens=job.new,
+                min_new_tokens=job.new,
             )
-            with torch.inference_mode():
-                out = policy.generate(
-                    ids,
-                    attention_mask=mask,
-                    do_sample=True,
-                    temperature=jobs.TEMPERATURE,
-                    top_k=0,
-                    pad_token_id=0,
-                    num_return_sequences=job.k,
-                    max_new_tokens=job.new,
-                    min_new_tokens=job.new,
-                )
-            made, read = made + out.shape[0] * (out.shape[1] - width), read + ids.numel()
-        return {"tokens": made, "prefill_tokens": read, "occupancy": 1.0, "compile_seconds": 0.0}
+        return out.shape[0] * (out.shape[1] - width), len(batch) * width
+
+    def run(rows: np.ndarray) -> dict[str, Any]:
+        prefixes = [row[:cut].tolist() for row in rows for cut in job.cuts]
+        starts = range(0, len(prefixes), flags.batch_prefixes)
+        done = [generate(prefixes[start : start + flags.batch_prefixes]) for start in starts]
+        return {
+            "tokens": sum(made for made, _ in done),
+            "prefill_tokens": sum(read for _, read in done),
+            "occupancy": 1.0,
+            "compile_seconds": 0.0,
+        }
 
     return run
 
@@ -134,43 +136,38 @@ def transformers(model: str, dtype: str, job: jobs.RolloutJob, flags) -> Callabl
 ENGINES = {"glore": glore, "transformers": transformers}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--engine", choices=ENGINES, required=True)
-    parser.add_argument("--model", required=True, help="folder of a LLaMA in Hugging Face form")
-    parser.add_argument("--job", required=True, help="file made by benchmarks.jobs")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument(
-        "--question_scale", type=int, default=1, help="times the length of the questions"
-    )
-    parser.add_argument(
-        "--times", type=int, default=1, help="measured runs; the fastest is printed"
-    )
-    parser.add_argument("--groups", type=int, default=16)
-    parser.add_argument(
-        "--lanes", type=int, default=2, help="engines side by side, one a core of a CPU"
-    )
-    parser.add_argument(
-        "--scanned", action="store_true", help="layers not written out, as large models run"
-    )
-    parser.add_argument("--slots", type=int, default=32)
-    parser.add_argument("--round_steps", type=int, default=16)
-    parser.add_argument("--batch_prefixes", type=int, default=16, help="of transformers")
-    flags = parser.parse_args()
+def read_flags() -> argparse.Namespace:
+    parser = harness.parser(__doc__)
+    add = parser.add_argument
+    add("--engine", choices=ENGINES, required=True)
+    add("--model", required=True, help="folder of a LLaMA in Hugging Face form")
+    add("--job", required=True, help="file made by benchmarks.jobs")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32")
+    add("--question_scale", type=int, default=1, help="times the length of the questions")
+    add("--times", type=int, default=1, help="measured runs; the fastest is printed")
+    add("--groups", type=int, default=16)
+    add("--lanes", type=int, default=2, help="engines side by side, one a core of a CPU")
+    add("--scanned", action="store_true", help="layers not written out, as large models run")
+    add("--slots", type=int, default=32)
+    add("--round_steps", type=int, default=16)
+    add("--batch_prefixes", type=int, default=16, help="of transformers")
+    return parser.parse_args()
 
+
+def main() -> None:
+    flags = read_flags()
     job = jobs.read(flags.job, flags.question_scale)
-    run = ENGINES[flags.engine](flags.model, flags.dtype, job, flags)
+    run = ENGINES[flags.engine](job, flags)
     run(job.rows[:4])
     timed = []
     for _ in range(flags.times):
-        wall, cpu = time.perf_counter(), time.process_time()
-        work = run(job.rows)
-        timed.append((time.perf_counter() - wall, time.process_time() - cpu, work))
-    wall, cpu, work = min(timed, key=lambda t: t[0])
-    if least := work.pop("least_bytes", None):
-        work["least_gb_s"] = round(least / wall / 1e9)
+        with harness.Clock() as clock:
+            work = run(job.rows)
+        timed.append((clock, work))
+    clock, work = min(timed, key=lambda pair: pair[0].wall)
+    least = work.pop("least_bytes", None)
+    if least:
+        work["least_gb_s"] = round(least / clock.wall / 1e9)
     line = {
         "engine": flags.engine,
         "model": os.path.basename(os.path.normpath(flags.model)),
@@ -178,9 +175,9 @@ def main() -> None:
         "prefix_tokens": sum(map(len, job.prefixes)) // len(job.prefixes),
         "rollouts": job.rollouts,
         **work,
-        "seconds": round(wall, 2),
-        "cpu_seconds": round(cpu, 2),
-        "tok_s": round(work["tokens"] / wall),
+        "seconds": round(clock.wall, 2),
+        "cpu_seconds": round(clock.cpu, 2),
+        "tok_s": round(work["tokens"] / clock.wall),
     }
     print(json.dumps(line))
 

@@ -1,14 +1,14 @@
-"""Tokens a second of a student's training step, here and in PyTorch, taken in turns.
+r"""Tokens a second of a student's training step, here and in PyTorch; prints one line of JSON.
 
-    python -m benchmarks.training --config=configs/tiny.py [--rounds=5] [--steps=4]
-        [--microbatches=8]
-    python -m benchmarks.training --config=configs/gsm8k_llama2_7b.py --model=b1 --rows=8
+    python -m benchmarks.training --config=configs/tiny.py \
+        [--rounds=5] [--steps=4] [--microbatches=8]
+    python -m benchmarks.training --config=configs/gsm8k_llama2_7b.py --model=b1 --rows=8 \
         --row_length=2048 [--remat=none] [--kernel=xla]
 
-Prints one line of JSON. Both start from the weights of `config.model.base` and take the same steps
-on the same packed batches of `config.student.sft`, with AdamW, clipping and the same learning
-rates: the losses that the line holds show it. Each round times `steps` steps of one, then as many
-of the other, after a round that is not counted (XLA compiles in it); `ratio` is the median over the
+Both start from the weights of `config.model.base` and take the same steps on the same packed
+batches of `config.student.sft`, with AdamW, clipping and the same learning rates: the losses that
+the line holds show it. They take turns: each round times `steps` steps of one, then as many of the
+other, after a round that is not counted (XLA compiles in it). `ratio` is the median over the
 rounds, and `cpu_ratio` that of the processor time of a step, which says more on a shared machine.
 
 The first command is the quickstart's student in float32. The second is for one accelerator: a model
@@ -27,16 +27,19 @@ import contextlib
 import json
 import os
 import statistics
-import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from benchmarks.pods import read_config
+from benchmarks import harness
+
+Run = Callable[[range], list[float]]  # takes the steps of a range; their losses
 
 
-def glore(base, batches, section, mesh) -> Callable[[range], list[float]]:
-    """Takes the steps of a range with this package's training update; gives back their losses."""
+def glore(base, batches, section: ConfigDict, mesh) -> Run:
+    """Takes the steps with this package's training update."""
     from glore_jax.parallel import mesh as meshes
     from glore_jax.training import losses, update
     from glore_jax.training.prefetch import prefetch
@@ -57,58 +60,23 @@ def glore(base, batches, section, mesh) -> Callable[[range], list[float]]:
     return run
 
 
-def pytorch(
-    folder, vocab_size: int, batches, section, rates: np.ndarray, dtype: str
-) -> Callable[[range], list[float]]:
-    """Takes the same steps with transformers and gives back their losses."""
+def pytorch(folder, vocab_size: int, batches, section, rates: np.ndarray, dtype: str) -> Run:
+    """Takes the same steps with transformers."""
     import torch
-    import transformers
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(os.cpu_count())
-    transformers.utils.logging.set_verbosity_error()
-    model = transformers.LlamaForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="sdpa"
-    ).to(device)
-    old = model.config.vocab_size
-    model.resize_token_embeddings(vocab_size, mean_resizing=False)
-    with torch.no_grad():
-        for weight in model.get_input_embeddings().weight, model.get_output_embeddings().weight:
-            weight[old:] = weight[:old].mean(0)
-    model.train()
+    model = read_llama(folder, vocab_size).to(device).train()
     optimizer = torch.optim.AdamW(
         model.parameters(), betas=(0.9, 0.95), weight_decay=section.weight_decay, fused=True
     )
-
-    def on_device(batch) -> dict[str, torch.Tensor]:
-        arrays = {name: array for name, array in vars(batch).items() if array is not None}
-        tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-        return tensors | {k: tensors[k].long() for k in ("tokens", "positions", "targets")}
-
-    made = [on_device(batches[n]) for n in range(len(batches))]
+    made = [to_torch(batches[n], device) for n in range(len(batches))]
+    half = dtype == "bfloat16"
 
     def step(n: int) -> float:
-        batch = made[n]
-        segments, length = batch["segments"], batch["segments"].shape[1]
-        visible = (segments[:, None, :] == segments[:, :, None]) & torch.ones(
-            length, length, dtype=torch.bool, device=device
-        ).tril()
-        with (
-            torch.autocast(device, torch.bfloat16)
-            if dtype == "bfloat16"
-            else contextlib.nullcontext()
-        ):
-            logits = model(
-                batch["tokens"],
-                position_ids=batch["positions"],
-                attention_mask=visible[:, None],
-                use_cache=False,
-            ).logits
-        each = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="none"
-        )
-        weights = batch["weights"].flatten()
-        loss = (each * weights).sum() / weights.sum()
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            logits = predict(model, made[n])
+        loss = mean_loss(logits, made[n])
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), section.clip)
@@ -117,6 +85,59 @@ def pytorch(
         return loss.item()
 
     return lambda steps: [step(n) for n in steps]
+
+
+def read_llama(folder, vocab_size: int):
+    """The base in PyTorch, its embeddings grown to `vocab_size` by the mean, as here."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    model = transformers.LlamaForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa"
+    )
+    old = model.config.vocab_size
+    model.resize_token_embeddings(vocab_size, mean_resizing=False)
+    with torch.no_grad():
+        for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+            layer.weight[old:] = layer.weight[:old].mean(0)
+    return model
+
+
+def to_torch(batch, device: str) -> dict[str, Any]:
+    """The arrays of a batch as tensors; what is an index becomes 64 bits wide."""
+    import torch
+
+    arrays = {name: array for name, array in vars(batch).items() if array is not None}
+    tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    return tensors | {k: tensors[k].long() for k in ("tokens", "positions", "targets")}
+
+
+def predict(model, batch: dict[str, Any]):
+    """Logits [B, T, vocab]; a token sees those before it in its own text."""
+    import torch
+
+    segments = batch["segments"]  # [B, T]: number of the text in its row
+    length = segments.shape[1]
+    earlier = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    visible = (segments[:, None, :] == segments[:, :, None]) & earlier
+    return model(
+        batch["tokens"],
+        position_ids=batch["positions"],
+        attention_mask=visible[:, None],
+        use_cache=False,
+    ).logits
+
+
+def mean_loss(logits, batch: dict[str, Any]):
+    """The weighted mean of the losses of all tokens."""
+    import torch
+
+    each = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="none"
+    )
+    weights = batch["weights"].flatten()
+    return (each * weights).sum() / weights.sum()
 
 
 def random_examples(rows: int, row_length: int, vocab: int, steps: int) -> list:
@@ -130,43 +151,7 @@ def random_examples(rows: int, row_length: int, vocab: int, steps: int) -> list:
     ]
 
 
-def read_flags() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=4, help="of a round")
-    parser.add_argument(
-        "--microbatches", type=int, help="instead of config.student.sft.microbatches; here alone"
-    )
-    parser.add_argument(
-        "--model", help="folder of a LLaMA whose tokens are numbers, on an accelerator"
-    )
-    parser.add_argument("--rows", type=int, default=8, help="of a batch, with --model")
-    parser.add_argument("--row_length", type=int, default=2048, help="with --model")
-    parser.add_argument("--remat", help="instead of config.model.remat; here alone")
-    parser.add_argument("--kernel", help="instead of config.model.kernel; here alone")
-    parser.add_argument("--alone", action="store_true", help="without PyTorch")
-    return parser.parse_args()
-
-
-def configure(flags):
-    """The config of `flags.config` with what the flags say."""
-    config = read_config(flags.config)
-    section, model = config.student.sft, config.model
-    section.optimizer, section.epochs = "adamw", 1
-    section.microbatches = flags.microbatches or section.microbatches
-    model.remat, model.kernel = flags.remat or model.remat, flags.kernel or model.kernel
-    if flags.model:
-        model.base = flags.model
-        section.batch_size, section.row_length = 3 * flags.rows, flags.row_length
-    else:
-        model.dtype = "float32"
-    return config
-
-
-def examples_for(ctx, base, flags, steps: int) -> list:
+def examples_for(ctx, base, flags: argparse.Namespace, steps: int) -> list:
     """What the student's first training reads, or random texts for `flags.model`."""
     from glore_jax.stages import student
     from glore_jax.training.batches import language_example
@@ -180,19 +165,18 @@ def examples_for(ctx, base, flags, steps: int) -> list:
     ]
 
 
-def measure(runs: dict[str, Callable], rounds: int, steps: int) -> tuple[dict, dict, dict]:
-    """Wall seconds and processor seconds of each round, and the losses of all steps.
-
-    Each by the names of `runs`.
-    """
-    wall, cpu, loss = ({name: [] for name in runs} for _ in range(3))
+def measure(runs: dict[str, Run], rounds: int, steps: int) -> tuple[dict, dict, dict]:
+    """(wall seconds, processor seconds of each round, losses of all steps), each by name of run."""
+    wall: dict[str, list[float]] = {name: [] for name in runs}
+    cpu: dict[str, list[float]] = {name: [] for name in runs}
+    loss: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
-            start, start_cpu = time.perf_counter(), time.process_time()
-            loss[name] += run(range(number * steps, (number + 1) * steps))
+            with harness.Clock() as clock:
+                loss[name] += run(range(number * steps, (number + 1) * steps))
             if number:
-                wall[name].append(time.perf_counter() - start)
-                cpu[name].append(time.process_time() - start_cpu)
+                wall[name].append(clock.wall)
+                cpu[name].append(clock.cpu)
     return wall, cpu, loss
 
 
@@ -201,44 +185,14 @@ def ratios(seconds: dict[str, list[float]]) -> list[float]:
     return [a / b for a, b in zip(seconds["pytorch"], seconds["glore"], strict=True)]
 
 
-def main() -> None:
-    flags = read_flags()
-    # Before anything loads OpenMP: PyTorch's idle threads would spin, and on a machine with other
-    # work take the time of those that have something to do.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU both need room
+def describe(ctx, base, plan, flags: argparse.Namespace) -> dict[str, Any]:
+    """What was measured on what."""
     import jax
 
-    from glore_jax.stages import models, training
-    from glore_jax.stages.context import Context
-    from glore_jax.training import metrics
-    from glore_jax.training.optimizer import make_optimizer
+    from glore_jax.stages import models
 
-    config, steps = configure(flags), (flags.rounds + 1) * flags.steps
-    ctx, section, dtype = Context(config, ""), config.student.sft, config.model.dtype
-    base = models.load_base(ctx)
-    batches, _ = training.make_batches(
-        ctx, examples_for(ctx, base, flags, steps), section, base.config
-    )
-    plan = batches.plan
-    if len(batches) < steps:
-        raise SystemExit(f"an epoch has {len(batches)} steps: take fewer rounds or steps")
-    count = sum(x.size for x in jax.tree.leaves(base.params))
-    rates = np.asarray(make_optimizer(section, len(batches))[1](np.arange(len(batches))))
-    runs = {}
-    if not flags.alone:
-        folder = models.base_folder(config)
-        runs["pytorch"] = pytorch(folder, base.config.vocab_size, batches, section, rates, dtype)
-    runs["glore"] = glore(base, batches, section, ctx.mesh)
-    wall, cpu, loss = measure(runs, flags.rounds, flags.steps)
-
-    positions = plan.rows * plan.row_length * flags.steps
-    speed = {name: positions * plan.fill / statistics.median(v) for name, v in wall.items()}
     kernel = models.options(ctx, base.config, True)["kernel"]
-    line = {
-        "tokens_per_second": {name: round(v) for name, v in speed.items()},
-        "first_loss": {name: round(v[0], 5) for name, v in loss.items()},
-        "last_loss": {name: round(v[-1], 5) for name, v in loss.items()},
+    return {
         "rows": plan.rows,
         "row_length": plan.row_length,
         "fill": round(plan.fill, 3),
@@ -246,15 +200,110 @@ def main() -> None:
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
         "threads": os.cpu_count(),
-        "microbatches": section.microbatches,
-        "remat": config.model.remat,
+        "microbatches": ctx.config.student.sft.microbatches,
+        "remat": ctx.config.model.remat,
         "kernel": "xla" if kernel is None else type(kernel).__name__.lower(),
     }
+
+
+def share_of_peak(base, plan) -> float:
+    """Share of the device's peak FLOP/s that one token a second takes.
+
+    Of tokens that count: padding costs as much and belongs to them.
+    """
+    from glore_jax.training import metrics
+
+    flops = metrics.training_flops(base.num_params, base.config, 1, plan.row_length)
+    return flops / plan.fill / metrics.peak_flops()
+
+
+def read_flags() -> argparse.Namespace:
+    parser = harness.parser(__doc__)
+    add = parser.add_argument
+    add("--config", required=True)
+    add("--rounds", type=int, default=5)
+    add("--steps", type=int, default=4, help="of a round")
+    add(
+        "--microbatches",
+        type=int,
+        help="instead of config.student.sft.microbatches; here alone",
+    )
+    add("--model", help="folder of a LLaMA whose tokens are numbers, on an accelerator")
+    add("--rows", type=int, default=8, help="of a batch, with --model")
+    add("--row_length", type=int, default=2048, help="with --model")
+    add("--remat", help="instead of config.model.remat; here alone")
+    add("--kernel", help="instead of config.model.kernel; here alone")
+    add("--alone", action="store_true", help="without PyTorch")
+    return parser.parse_args()
+
+
+def configure(flags: argparse.Namespace) -> ConfigDict:
+    """The config of `flags.config` with what the flags say."""
+    config = harness.read_config(flags.config)
+    section = config.student.sft
+    section.optimizer = "adamw"
+    section.epochs = 1
+    section.microbatches = flags.microbatches or section.microbatches
+    config.model.remat = flags.remat or config.model.remat
+    config.model.kernel = flags.kernel or config.model.kernel
     if flags.model:
-        flops = metrics.training_flops(count, base.config, 1, plan.row_length) / plan.fill
-        line["utilisation"] = {
-            name: round(v * flops / metrics.peak_flops(), 3) for name, v in speed.items()
-        }
+        config.model.base = flags.model
+        section.batch_size = 3 * flags.rows
+        section.row_length = flags.row_length
+    else:
+        config.model.dtype = "float32"
+    return config
+
+
+def set_environment() -> None:
+    """Before anything loads OpenMP or JAX.
+
+    PyTorch's idle threads would spin, and on a machine with other work take the time of those that
+    have something to do. On a GPU both need room.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
+def main() -> None:
+    set_environment()
+    from glore_jax.stages import models, training
+    from glore_jax.stages.context import Context
+    from glore_jax.training.optimizer import make_optimizer
+
+    flags = read_flags()
+    config = configure(flags)
+    section = config.student.sft
+    steps = (flags.rounds + 1) * flags.steps
+    ctx = Context(config, "")
+    base = models.load_base(ctx)
+    examples = examples_for(ctx, base, flags, steps)
+    batches, _ = training.make_batches(ctx, examples, section, base.config)
+    if len(batches) < steps:
+        raise SystemExit(f"an epoch has {len(batches)} steps: take fewer rounds or steps")
+    _, schedule = make_optimizer(section, len(batches))
+    rates = np.asarray(schedule(np.arange(len(batches))))
+
+    runs = {}
+    if not flags.alone:
+        folder = models.base_folder(config)
+        vocab_size = base.config.vocab_size
+        runs["pytorch"] = pytorch(folder, vocab_size, batches, section, rates, config.model.dtype)
+    runs["glore"] = glore(base, batches, section, ctx.mesh)
+    wall, cpu, loss = measure(runs, flags.rounds, flags.steps)
+
+    plan = batches.plan
+    tokens = plan.rows * plan.row_length * flags.steps * plan.fill
+    speed = {name: tokens / statistics.median(seconds) for name, seconds in wall.items()}
+    line = {
+        "tokens_per_second": {name: round(v) for name, v in speed.items()},
+        "first_loss": {name: round(v[0], 5) for name, v in loss.items()},
+        "last_loss": {name: round(v[-1], 5) for name, v in loss.items()},
+        **describe(ctx, base, plan, flags),
+    }
+    if flags.model:
+        share = share_of_peak(base, plan)
+        line["utilisation"] = {name: round(v * share, 3) for name, v in speed.items()}
     if not flags.alone:
         line["ratio"] = round(statistics.median(ratios(wall)), 3)
         line["ratios"] = [round(r, 2) for r in ratios(wall)]

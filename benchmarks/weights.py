@@ -1,16 +1,21 @@
-"""Memory of the host while a large model is read onto devices and written back; prints one line of JSON.
+"""Memory of the host while a large model is read onto devices and written back.
 
-    python -m benchmarks.weights                                  # 1.1 billion parameters on 8 devices: 5 GiB of memory, 5 of disk
+    python -m benchmarks.weights
     python -m benchmarks.weights --layers=4 --hidden=512 --ffn=1408 --heads=8 --kv_heads=2
 
-Makes a random LLaMA of bfloat16 in several files in a temporary folder, reads it as float32 onto fake CPU devices (mesh fsdp), once
-in one process and once in two that hold half of the devices each, and in the first case writes it back and compares every tensor.
+The first command takes 1.1 billion parameters on 8 devices: 5 GiB of memory and 5 of disk. Makes a
+random LLaMA of bfloat16 in several files in a temporary folder, reads it as float32 onto fake CPU
+devices (mesh fsdp), once in one process and once in two that hold half of the devices each, and in
+the first case writes it back and compares every tensor. Prints one line of JSON.
 
-On a CPU the arrays of the devices lie in the memory of the host too. So `beyond` is the peak of a process's own (anonymous) memory
-less what it had before and less its share of the arrays: what reading needed besides, compiled programs included. `bound` is what
-it may be: 1.5 times the largest tensor as the file has it, and the largest shard of a parameter. `mapped` is the most that a file's
+On a CPU the arrays of the devices lie in the memory of the host too. So `beyond` is the peak of a
+process's own (anonymous) memory less what it had before and less its share of the arrays: what
+reading needed besides, compiled programs included. `bound` is what it may be: 1.5 times the largest
+tensor as the file has it, and the largest shard of a parameter. `mapped` is the most that a file's
 pages took in memory: the system lends them as long as nobody else wants them. All in MiB.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
@@ -22,63 +27,73 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from benchmarks import harness
+
+if TYPE_CHECKING:  # a worker sets JAX up first
+    from glore_jax.models.model import Model
 
 MIB = 2**20
 SIZES = {"vocab": 32000, "hidden": 2048, "ffn": 5632, "layers": 22, "heads": 32, "kv_heads": 4}
 FILE_BYTES = 500_000_000
+LOOK_SECONDS = 0.002  # between two looks at the memory
 
 
 class Peak:
-    """The most memory of this process within a `with`: `own` (anonymous) and `mapped` (pages of files), bytes above `before`."""
+    """The most memory of this process within a `with`.
+
+    Attributes:
+      own, mapped: bytes above `before`, of anonymous memory and of pages of files.
+    """
 
     def __init__(self, before: tuple[int, int]):
         self.before = before
 
-    def __enter__(self):
-        self.most, self.ended = (0, 0), threading.Event()
+    def __enter__(self) -> Peak:
+        self.most_own = 0
+        self.most_mapped = 0
+        self.ended = threading.Event()
         self.thread = threading.Thread(target=self._watch)
         self.thread.start()
         return self
 
-    def _watch(self):
+    def _watch(self) -> None:
         while True:
-            self.most = tuple(map(max, self.most, memory()))
-            if self.ended.wait(0.002):
+            own, mapped = memory()
+            self.most_own = max(self.most_own, own)
+            self.most_mapped = max(self.most_mapped, mapped)
+            if self.ended.wait(LOOK_SECONDS):
                 return
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.ended.set()
         self.thread.join()
-        self.own, self.mapped = (m - b for m, b in zip(self.most, self.before, strict=True))
+        own, mapped = self.before
+        self.own = self.most_own - own
+        self.mapped = self.most_mapped - mapped
 
 
 def memory() -> tuple[int, int]:
-    """Anonymous memory and mapped pages of files of this process, bytes."""
-    lines = dict(
-        line.split(":") for line in pathlib.Path("/proc/self/status").read_text().splitlines()
-    )
-    return tuple(1024 * int(lines[name].split()[0]) for name in ("RssAnon", "RssFile"))
+    """(anonymous memory, mapped pages of files) of this process, bytes."""
+    text = pathlib.Path("/proc/self/status").read_text()
+    fields = dict(line.split(":") for line in text.splitlines())
+    own, mapped = (1024 * int(fields[name].split()[0]) for name in ("RssAnon", "RssFile"))
+    return own, mapped
 
 
 def write_random(folder: pathlib.Path, config) -> None:
-    """A folder that transformers would read, its tensors uniform in +-0.03; the tokenizer is left out."""
+    """A folder that transformers would read, its tensors uniform in +-0.03; without tokenizer."""
     import ml_dtypes
     import safetensors.numpy
 
-    from glore_jax.models import hf, llama
+    from glore_jax.models import hf_names
 
-    rng, groups, size = np.random.default_rng(0), [{}], 0
-    for name, tensor in hf.expected(llama.abstract(config)[1]).items():
-        bytes_of_it = 2 * math.prod(tensor.shape)
-        if groups[-1] and size + bytes_of_it > FILE_BYTES:
-            groups.append({})
-            size = 0
-        groups[-1][name] = tensor.shape
-        size += bytes_of_it
-    files = {}
+    rng = np.random.default_rng(0)
+    groups = grouped(tensor_shapes(config))
+    files: dict[str, str] = {}
     for number, group in enumerate(groups):
         file = f"model-{number + 1:05d}-of-{len(groups):05d}.safetensors"
         content = {
@@ -87,149 +102,205 @@ def write_random(folder: pathlib.Path, config) -> None:
         }
         safetensors.numpy.save_file(content, folder / file)
         files |= dict.fromkeys(group, file)
-    (folder / hf.INDEX).write_text(json.dumps({"weight_map": files}))
+    (folder / hf_names.INDEX).write_text(json.dumps({"weight_map": files}))
     (folder / "config.json").write_text(json.dumps(config.to_hf()))
 
 
+def tensor_shapes(config) -> dict[str, tuple[int, ...]]:
+    """The tensors of a checkpoint of `config` in Hugging Face form, by name."""
+    from glore_jax.models import hf_names, llama
+
+    _, shapes = llama.abstract(config)
+    return {name: tensor.shape for name, tensor in hf_names.tensors_of(shapes).items()}
+
+
+def grouped(shapes: dict[str, tuple[int, ...]]) -> list[dict[str, tuple[int, ...]]]:
+    """`shapes` in their order, cut where a file of bfloat16 would exceed FILE_BYTES."""
+    groups: list[dict[str, tuple[int, ...]]] = [{}]
+    size = 0
+    for name, shape in shapes.items():
+        tensor_bytes = 2 * math.prod(shape)
+        if groups[-1] and size + tensor_bytes > FILE_BYTES:
+            groups.append({})
+            size = 0
+        groups[-1][name] = shape
+        size += tensor_bytes
+    return groups
+
+
 def worker(folder: str, rank: int, port: int, again: str) -> None:
-    """One process: reads `folder`, writes it to `again` unless that is empty, prints its figures."""
+    """One process: reads `folder`, writes it to `again` if that is given, prints its figures."""
     import jax
 
     if port:
         jax.distributed.initialize(f"127.0.0.1:{port}", 2, rank)
-    from glore_jax.models import hf, llama
-    from glore_jax.models.model import Model
-    from glore_jax.models.tokenizer import Tokenizer
-    from glore_jax.parallel import mesh as meshes
+    from glore_jax.models import hf_export
 
-    config = hf.read_config(folder)
-    shardings = meshes.param_shardings(llama.abstract(config)[1], meshes.make_mesh())
+    described = describe(folder)
+    # Modules and devices take memory when they are first used; that is not of reading.
     jax.block_until_ready([jax.numpy.zeros(8, device=d) for d in jax.local_devices()])
-    before, start = memory(), time.perf_counter()
-    with Peak(before) as peak:
-        params = jax.block_until_ready(hf.load_policy_params(folder, config, shardings=shardings))
-    shards = [s.data.nbytes for x in jax.tree.leaves(params) for s in x.addressable_shards]
-    line = {
+    before = memory()
+    with Peak(before) as peak, harness.Clock() as clock:
+        params = jax.block_until_ready(read_params(folder, described))
+    leaves = jax.tree.leaves(params)
+    shards = [shard.data.nbytes for x in leaves for shard in x.addressable_shards]
+    line: dict[str, Any] = {
         "read": {
             "arrays": sum(shards) // MIB,
             "beyond": (peak.own - sum(shards)) // MIB,
             "mapped": peak.mapped // MIB,
-            "seconds": round(time.perf_counter() - start, 1),
+            "seconds": round(clock.wall, 1),
         },
         "shard_bytes": max(shards),
     }
     if again:
-        import tokenizers
-
-        words = Tokenizer(
-            tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, "a")), bos_id=1, eos_id=2
-        )
-        start = time.perf_counter()
-        with Peak(before) as peak:
-            hf.save_policy(again, Model(None, params, config, words))
+        with Peak(before) as peak, harness.Clock() as clock:
+            hf_export.save_policy(again, described.with_params(params))
         line["write"] = {
             "beyond": (peak.own - sum(shards)) // MIB,
-            "seconds": round(time.perf_counter() - start, 1),
+            "seconds": round(clock.wall, 1),
         }
     print(json.dumps(line), flush=True)
 
 
-def start(folder, devices: int, rank: int = 0, port: int = 0, again: str = "") -> subprocess.Popen:
-    flags = f"--xla_force_host_platform_device_count={devices}"
+def describe(folder: str) -> Model:
+    """The model in `folder` before it is read: float32 shapes, divided over all devices."""
+    import tokenizers
+
+    from glore_jax.models import hf_import, llama
+    from glore_jax.models.model import Model
+    from glore_jax.models.tokenizer import Tokenizer
+    from glore_jax.parallel import mesh as meshes
+
+    config = hf_import.read_config(folder)
+    graphdef, abstract = llama.abstract(config)
+    shapes = meshes.placed(abstract, meshes.param_shardings(abstract, meshes.make_mesh()))
+    words = tokenizers.models.WordLevel({"a": 0}, "a")
+    tokenizer = Tokenizer(tokenizers.Tokenizer(words), bos_id=1, eos_id=2)
+    return Model(graphdef, shapes, config, tokenizer)
+
+
+def read_params(folder: str, described: Model):
+    """The parameters in `folder`, each where `described` says."""
+    import jax
+
+    from glore_jax.models import hf_import
+
+    shardings = jax.tree.map(lambda x: x.sharding, described.params)
+    return hf_import.read_weights(folder, described.params, shardings)
+
+
+def start(folder, devices: int, rank: int = 0, port: int = 0, again="") -> subprocess.Popen:
+    """Starts a worker with fake `devices` of its own."""
+    flags = (f"--folder={folder}", f"--rank={rank}", f"--port={port}", f"--again={again}")
+    environment = {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "NPROC": "16",  # fewer threads than fake devices deadlock on a small machine
+    }
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "benchmarks.weights",
-            f"--folder={folder}",
-            f"--rank={rank}",
-            f"--port={port}",
-            f"--again={again}",
-        ],
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "NPROC": "16"},
+        [sys.executable, "-m", "benchmarks.weights", *flags],
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-def finish(workers: list[subprocess.Popen]) -> list[dict]:
+def finish(workers: list[subprocess.Popen]) -> list[dict[str, Any]]:
+    """The figures that the workers print, once all have ended."""
     try:
-        lines = [w.communicate()[0].splitlines() for w in workers]
+        outputs = [w.communicate()[0] for w in workers]
     finally:
         for w in workers:
             w.kill()
     if any(w.returncode for w in workers):
         sys.exit("a worker failed")
-    return [json.loads(found[-1]) for found in lines]
+    return [json.loads(output.splitlines()[-1]) for output in outputs]
 
 
-def differing(folder, again) -> list[str]:
+def differing(folder: pathlib.Path, again: pathlib.Path) -> list[str]:
     """Names of the tensors that are not the same, bit for bit, in both folders."""
     import safetensors
 
-    from glore_jax.models import hf
+    from glore_jax.models import hf_import
 
-    def each(folder):
-        for file in sorted(pathlib.Path(folder).glob("*.safetensors")):
+    def names(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+        found: dict[str, pathlib.Path] = {}
+        for file in sorted(folder.glob("*.safetensors")):
             with safetensors.safe_open(file, "np") as tensors:
-                yield {name: (file, name) for name in tensors.keys()}
+                found |= dict.fromkeys(tensors.keys(), file)
+        return found
 
-    def value(place):
-        with safetensors.safe_open(place[0], "np") as tensors:
-            return tensors.get_tensor(place[1])
+    def value(file: pathlib.Path, name: str) -> np.ndarray:
+        with safetensors.safe_open(file, "np") as tensors:
+            return tensors.get_tensor(name).view(np.uint16)  # the bits of a bfloat16
 
-    first, second = ({k: v for part in each(f) for k, v in part.items()} for f in (folder, again))
-    assert hf.read_config(folder) == hf.read_config(again)
+    first = names(folder)
+    second = names(again)
+    assert hf_import.read_config(folder) == hf_import.read_config(again)
     return [
-        n
-        for n in first.keys() | second.keys()
-        if not np.array_equal(*(value(f[n]).view(np.uint16) for f in (first, second)))
+        name
+        for name in first.keys() | second.keys()
+        if not np.array_equal(value(first[name], name), value(second[name], name))
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def read_flags() -> argparse.Namespace:
+    parser = harness.parser(__doc__)
     for name, size in SIZES.items():
         parser.add_argument(f"--{name}", type=int, default=size)
     parser.add_argument("--devices", type=int, default=8)
     for name in ("folder", "rank", "port", "again"):  # of a worker
         parser.add_argument(f"--{name}", default="", help=argparse.SUPPRESS)
-    flags = parser.parse_args()
+    return parser.parse_args()
+
+
+def config_of(flags: argparse.Namespace):
+    """The model whose sizes the flags give."""
+    from glore_jax.models.config import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=flags.vocab,
+        hidden_size=flags.hidden,
+        intermediate_size=flags.ffn,
+        num_layers=flags.layers,
+        num_heads=flags.heads,
+        num_kv_heads=flags.kv_heads,
+        head_dim=flags.hidden // flags.heads,
+        max_positions=2048,
+    )
+
+
+def main() -> None:
+    flags = read_flags()
     if flags.folder:
         worker(flags.folder, int(flags.rank), int(flags.port), flags.again)
         return
-    from glore_jax.models import hf, llama
-    from glore_jax.models.config import LlamaConfig
-
-    config = LlamaConfig(
-        flags.vocab,
-        flags.hidden,
-        flags.ffn,
-        flags.layers,
-        flags.heads,
-        flags.kv_heads,
-        flags.hidden // flags.heads,
-        max_positions=2048,
-    )
-    tensors = hf.expected(llama.abstract(config)[1]).values()
+    config = config_of(flags)
     with tempfile.TemporaryDirectory() as temporary:
-        folder, again = pathlib.Path(temporary) / "model", pathlib.Path(temporary) / "again"
+        folder = pathlib.Path(temporary) / "model"
+        again = pathlib.Path(temporary) / "again"
         folder.mkdir()
         write_random(folder, config)
         (one,) = finish([start(folder, flags.devices, again=again)])
         unequal = differing(folder, again)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         two = finish([start(folder, flags.devices // 2, rank, port) for rank in range(2)])
-        files = [f.stat().st_size for f in folder.glob("*.safetensors")]
-    bound = 1.5 * max(2 * math.prod(t.shape) for t in tensors) + one["shard_bytes"]
+        file_bytes = [file.stat().st_size for file in folder.glob("*.safetensors")]
+
+    sizes = [math.prod(shape) for shape in tensor_shapes(config).values()]
+    bound = 1.5 * max(2 * size for size in sizes) + one["shard_bytes"]
     line = {
-        "parameters": sum(math.prod(t.shape) for t in tensors),
-        "files": len(files),
-        "file_mib": max(files) // MIB,
+        "parameters": sum(sizes),
+        "files": len(file_bytes),
+        "file_mib": max(file_bytes) // MIB,
         "devices": flags.devices,
         "bound": int(bound) // MIB,
         "read": one["read"],

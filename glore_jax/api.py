@@ -1,16 +1,26 @@
-"""For notebooks: a policy and a reward model from a Hugging Face folder, in two calls."""
+"""For notebooks: a policy and a reward model from a Hugging Face folder, in two calls.
+
+policy = load_policy("runs/tiny/student/hf")
+policy.generate(["Ben has 22 pies. ...\\n"], samples=4)
+policy.logits([[1, 5, 7]])
+
+rewarder = load_reward_model("runs/tiny/sorm/hf")
+rewarder.step_scores("Ben has 22 pies. ...", ["22-3=19", "#### 19"])
+"""
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from flax import nnx
+from jax.typing import ArrayLike
 
-from glore_jax.models import attention, hf, llama, reward
+from glore_jax.models import attention, hf_import
 from glore_jax.models.model import Model
-from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.parallel import mesh as meshes
 from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine, Fork, Job
@@ -18,27 +28,58 @@ from glore_jax.sampling.scoring import score_steps
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.tasks.prompts import Prompts
 
+_SLOTS = 8  # most samples of a prompt that decode at a time
+_FORKS = 64  # most samples of all prompts that decode at a time
 
-@functools.partial(jax.jit, static_argnums=0)
-def _logits(graphdef, params, tokens):
-    model = nnx.merge(graphdef, params)
-    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
-    hidden, _ = model(tokens, positions, attention.causal(jnp.ones_like(tokens)))
-    return model.logits(hidden)
+
+def load_policy(folder: epath.PathLike, dtype: str = "float32") -> "Policy":
+    """A policy from a Hugging Face `LlamaForCausalLM` folder.
+
+    Args:
+      folder: a local path or gs://...; a run leaves one in `WORKDIR/student/hf`.
+      dtype: of its weights and its computation, "float32" or "bfloat16".
+
+    Raises:
+      UserError: names what is wrong with the folder.
+    """
+    return Policy(hf_import.read_policy(folder, param_dtype=dtype, dtype=dtype))
+
+
+def load_reward_model(
+    folder: epath.PathLike, dtype: str = "float32", template: str = "{question}\n"
+) -> "Rewarder":
+    """A reward model from a folder that this package exported.
+
+    Args:
+      folder: a `LlamaForTokenClassification` with one label; a run leaves them in
+        `WORKDIR/orm/hf` and `WORKDIR/sorm/hf`.
+      dtype: of its weights and its computation, "float32" or "bfloat16".
+      template: the prompt that it was trained with (config.task.prompt).
+
+    Raises:
+      UserError: names what is wrong with the folder.
+    """
+    return Rewarder(hf_import.read_reward_model(folder, param_dtype=dtype, dtype=dtype), template)
 
 
 class Policy:
-    """A LLaMA that writes. Attributes: `model`, `config`, `tokenizer`."""
+    """A LLaMA that writes.
 
-    def __init__(self, folder, dtype: str = "float32"):
-        self.config, self.tokenizer = hf.read_config(folder), Tokenizer.load(folder)
-        graphdef, _ = llama.abstract(self.config, dtype=dtype)
-        params = hf.load_policy_params(folder, self.config, dtype=dtype)
-        self.model = Model(graphdef, params, self.config, self.tokenizer)
+    Attributes:
+      model: the model with all that it takes to use it, as the rest of the package passes it.
+      config: its sizes.
+      tokenizer: text to tokens and back.
+    """
 
-    def logits(self, tokens) -> jax.Array:
+    def __init__(self, model: Model):
+        self.model = model
+        self.config = model.config
+        self.tokenizer = model.tokenizer
+
+    def logits(self, tokens: ArrayLike) -> jax.Array:
         """Next-token logits float32 [B, T, vocab] of whole rows, int [B, T] (no padding)."""
-        return _logits(self.model.graphdef, self.model.params, jnp.asarray(tokens, jnp.int32))
+        rows = jnp.asarray(tokens, jnp.int32)
+        return _logits(self.model.graphdef, self.model.params, rows)
 
     def generate(
         self,
@@ -52,60 +93,88 @@ class Policy:
         seed: int = 0,
         stop: Sequence[str] = (),
     ) -> list[list[str]]:
-        """`samples` continuations of each prompt, as texts. temperature 0 is greedy. What a continuation says depends on
-        (seed, the prompt's text, its number), not on the other prompts. UserError if a prompt and max_new exceed the context."""
+        """Continuations of each prompt, as texts.
+
+        What a continuation says depends on (seed, the prompt's text, its number), not on the other
+        prompts.
+
+        Args:
+          prompts: texts; the beginning-of-text token is added.
+          samples: how many continuations of each.
+          temperature: 0 is greedy.
+          top_k, top_p: draw from the k likeliest tokens (0: all), and from the likeliest that
+            together have probability p.
+          max_new: most tokens of a continuation.
+          seed: of the randomness.
+          stop: texts before which a continuation ends.
+
+        Returns:
+          `samples` texts for each prompt, in order.
+
+        Raises:
+          UserError: a prompt and `max_new` together exceed the model's context.
+        """
         if not prompts:
             return []
-        bos = [] if self.tokenizer.bos_id is None else [self.tokenizer.bos_id]
-        trunks = [bos + self.tokenizer.encode(p) for p in prompts]
-        slots = min(samples, 8)
+        trunks = [self._tokens_of(prompt) for prompt in prompts]
+        slots = min(samples, _SLOTS)
         capacity = Capacity(
-            groups=max(1, min(len(trunks), 64 // slots)),
+            groups=max(1, min(len(trunks), _FORKS // slots)),
             slots=slots,
             shelves=1,
             max_trunk=max(map(len, trunks)),
             max_new=max_new,
         )
         engine = Engine(self.model, capacity, seed=seed)
-        jobs = [
-            Job(p, t, [Fork(len(t), sample=i) for i in range(samples)])
-            for p, t in zip(prompts, trunks, strict=True)
-        ]
+        jobs = []
+        for prompt, trunk in zip(prompts, trunks, strict=True):
+            forks = [Fork(len(trunk), sample=i) for i in range(samples)]
+            jobs.append(Job(prompt, trunk, forks))
         for _ in engine.run(jobs, Sampling(temperature, top_k, top_p, max_new, tuple(stop))):
-            pass
-        return [
-            [j.completions[f].text for f in sorted(j.completions, key=lambda f: f.sample)]
-            for j in jobs
-        ]
+            pass  # each job keeps what its forks wrote
+        return [_texts_of(job) for job in jobs]
+
+    def _tokens_of(self, prompt: str) -> list[int]:
+        bos_id = self.tokenizer.bos_id
+        begin = [] if bos_id is None else [bos_id]
+        return begin + self.tokenizer.encode(prompt)
 
 
 class Rewarder:
-    """A reward model that reads. `template` is the prompt that it was trained with (config.task.prompt)."""
+    """A reward model that reads.
 
-    def __init__(self, folder, dtype: str = "float32", template: str = "{question}\n"):
-        self.config, self.tokenizer = hf.read_config(folder), Tokenizer.load(folder)
-        graphdef, _ = reward.abstract(self.config, dtype=dtype, **hf.read_reward_options(folder))
-        params = hf.load_reward_params(folder, self.config, dtype=dtype)
-        self.model = Model(graphdef, params, self.config, self.tokenizer)
-        self.prompts = Prompts(self.tokenizer, template)
+    Attributes:
+      model, config, tokenizer: as of `Policy`.
+      prompts: how a question and its steps become tokens.
+    """
+
+    def __init__(self, model: Model, template: str = "{question}\n"):
+        self.model = model
+        self.config = model.config
+        self.tokenizer = model.tokenizer
+        self.prompts = Prompts(model.tokenizer, template)
 
     def step_scores(self, question: str, steps: Sequence[str]) -> np.ndarray:
-        """Probability float32 [len(steps)] that the solution is good up to and including each step."""
-        items = [self.prompts.scored(question, list(steps))]
-        return score_steps(
-            self.model,
-            items,
-            mesh=meshes.single_device_mesh(),
-            rows=1,
-            name="score",
-        )[0]
+        """Probability float32 [len(steps)] that the solution is good up to and including each step.
+
+        Raises:
+          UserError: the solution exceeds the model's context.
+        """
+        item = self.prompts.scored(question, list(steps))
+        mesh = meshes.single_device_mesh()
+        (scores,) = score_steps(self.model, [item], mesh=mesh, rows=1, name="score")
+        return scores
 
 
-def load_policy(folder, dtype: str = "float32") -> Policy:
-    """A policy from a Hugging Face `LlamaForCausalLM` folder. dtype: "float32" or "bfloat16". UserError names what is wrong with it."""
-    return Policy(folder, dtype)
+@functools.partial(jax.jit, static_argnums=0)
+def _logits(graphdef: nnx.GraphDef[Any], params: nnx.State, tokens: jax.Array) -> jax.Array:
+    model: Any = nnx.merge(graphdef, params)
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
+    hidden, _ = model(tokens, positions, attention.causal(jnp.ones_like(tokens)))
+    return model.logits(hidden)
 
 
-def load_reward_model(folder, dtype: str = "float32", template: str = "{question}\n") -> Rewarder:
-    """A reward model from a folder that this package exported (`LlamaForTokenClassification` with one label)."""
-    return Rewarder(folder, dtype, template)
+def _texts_of(job: Job) -> list[str]:
+    """What the forks of a finished job wrote, in the order of their numbers."""
+    forks = sorted(job.completions, key=lambda fork: fork.sample)
+    return [job.completions[fork].text for fork in forks]

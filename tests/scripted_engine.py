@@ -6,22 +6,27 @@ from glore_jax.sampling.engine import Completion, Stats
 
 
 class Scripted:
-    """`says(job, fork)` -> text, or None for a text that runs out of length. `ran` lists the questions of the jobs that ended.
+    """`says(job, fork)` -> text, or None for a text that runs out of length.
 
-    With `fail_after` the run breaks off after so many jobs, as if it were killed.
+    `ran` lists the questions of the jobs that ended. With `fail_after` the run breaks off after so
+    many jobs, as if it were killed.
     """
 
     def __init__(self, says, fail_after=None):
-        self.says, self.fail_after, self.ran, self.stats = says, fail_after, [], Stats()
+        self.says = says
+        self.fail_after = fail_after
+        self.ran = []
+        self.stats = Stats()
 
     def run(self, jobs, sampling):
-        self.sampling, jobs = sampling, list(jobs)
+        self.sampling = sampling
+        jobs = list(jobs)
         random.Random(0).shuffle(jobs)
         for job in jobs:
             if len(self.ran) == self.fail_after:
                 raise KeyboardInterrupt
             while job.waiting:
-                fork, text = job.waiting.popleft(), None
+                fork = job.waiting.popleft()
                 text = self.says(job, fork)
                 completion = Completion((5,) * len(text or ""), text or "", -1.5, text is not None)
                 job.completions[fork] = completion

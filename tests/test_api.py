@@ -8,7 +8,7 @@ from tiny_llama import forward
 import glore_jax
 from glore_jax import api, parquet
 from glore_jax.errors import UserError
-from glore_jax.models import hf, llama
+from glore_jax.models import hf_import, llama
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,10 @@ def policy(finished):
 
 @pytest.fixture(scope="module")
 def prompts(finished):
-    """Three questions of the test split, the longest one first, so that any two with it make an engine of one shape."""
+    """Three questions of the test split, the longest one first.
+
+    Any two with it make an engine of one shape.
+    """
     rows = parquet.read_records(finished / "evaluate" / "test" / "drafts")
     return sorted((r["question"] + "\n" for r in rows[:3]), key=len, reverse=True)
 
@@ -27,9 +30,9 @@ def test_logits_are_those_of_the_exported_model(policy, finished):
     tokens = np.random.default_rng(0).integers(0, policy.tokenizer.vocab_size, (2, 9))
     logits = policy.logits(tokens)
     assert logits.shape == (2, 9, policy.config.vocab_size) and logits.dtype == jnp.float32
-    config = hf.read_config(finished / "student" / "hf")
-    params = hf.load_policy_params(finished / "student" / "hf", config)
-    expected = forward(llama.abstract(config)[0], params, jnp.asarray(tokens))
+    graphdef, shapes = llama.abstract(hf_import.read_config(finished / "student" / "hf"))
+    params = hf_import.read_weights(finished / "student" / "hf", shapes)
+    expected = forward(graphdef, params, jnp.asarray(tokens))
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
@@ -39,26 +42,24 @@ def greedy(policy, prompts):
 
 
 def test_greedy_takes_the_best_token(policy, prompts, greedy):
-    row = [policy.tokenizer.bos_id, *policy.tokenizer.encode(prompts[0])]
-    tokens, start = np.zeros((1, len(row) + 12), np.int32), len(row)
+    tokenizer = policy.tokenizer
+    row = [tokenizer.bos_id, *tokenizer.encode(prompts[0])]
+    start = len(row)
+    tokens = np.zeros((1, start + 12), np.int32)
     tokens[0, :start] = row
     for i in range(start, start + 12):  # zeros behind a token are not seen
-        tokens[0, i] = policy.logits(tokens)[0, i - 1, : policy.tokenizer.vocab_size].argmax()
+        logits = policy.logits(tokens)[0, i - 1]
+        tokens[0, i] = logits[: tokenizer.vocab_size].argmax()
     new = tokens[0, start:].tolist()
-    end = new.index(policy.tokenizer.eos_id) if policy.tokenizer.eos_id in new else len(new)
-    assert greedy[0] == [policy.tokenizer.decode(new[:end])] * 2
+    end = new.index(tokenizer.eos_id) if tokenizer.eos_id in new else len(new)
+    assert greedy[0] == [tokenizer.decode(new[:end])] * 2
     assert greedy[0] != greedy[1]
 
 
 def test_a_text_does_not_depend_on_the_other_prompts(policy, prompts):
     def draw(two, seed=0):
-        return dict(
-            zip(
-                two,
-                policy.generate(two, samples=2, temperature=3.0, max_new=12, seed=seed),
-                strict=True,
-            )
-        )
+        texts = policy.generate(two, samples=2, temperature=3.0, max_new=12, seed=seed)
+        return dict(zip(two, texts, strict=True))
 
     a, b, c = prompts
     first, second = draw([a, b]), draw([c, a])

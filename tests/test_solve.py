@@ -28,9 +28,12 @@ def case(finished, tmp_path_factory) -> Case:
 
     drafts, scores = records("drafts"), [r["scores"] for r in records("scores/sorm")]
     mark = storage.read_json(finished / "config.json")["config"]["evaluate"]["mark"]
-    index = max(
-        range(len(drafts)), key=lambda i: (min(scores[i]) <= mark, scores[i][0] > mark)
-    )  # a later step is flagged
+
+    def telling(i):
+        """First a draft of which a later step is flagged, then one of which the first one is."""
+        return min(scores[i]) <= mark, scores[i][0] > mark
+
+    index = max(range(len(drafts)), key=telling)
     flagged = next((i for i, s in enumerate(scores[index]) if s <= mark), None)
     draft = drafts[index]
     refined = {
@@ -38,30 +41,31 @@ def case(finished, tmp_path_factory) -> Case:
         for r in records("refinements")
         if r["question_id"] == draft["question_id"]
     }
-    folder = tmp_path_factory.mktemp("solve")
-    words = draft["question"].split()
-    (folder / "question.txt").write_text(
-        " ".join(words[:5]) + "\n  " + " ".join(words[5:]) + "\n"
-    )  # over two lines
-    arguments = (f"--workdir={finished}", f"--question-file={folder / 'question.txt'}")
+    lines = ask(finished, draft["question"], tmp_path_factory.mktemp("solve"))
+    return Case(draft, refined, scores[index], flagged, lines)
+
+
+def ask(finished, question, folder):
+    """The lines that the command prints for a question in a file, over two lines."""
+    words = question.split()
+    file = folder / "question.txt"
+    file.write_text(" ".join(words[:5]) + "\n  " + " ".join(words[5:]) + "\n")
+    arguments = (f"--workdir={finished}", f"--question-file={file}")
+    cache = finished.parent / "compiled"
     with open(folder / "out.txt", "w") as log, open(folder / "err.txt", "w") as errors:
-        cache = finished.parent / "compiled"
-        code = finished_run.start("solve", *arguments, cache=cache, log=log, errors=errors).wait(
-            timeout=300
-        )
+        process = finished_run.start("solve", *arguments, cache=cache, log=log, errors=errors)
+        code = process.wait(timeout=300)
     assert code == 0, (folder / "err.txt").read_text()
-    return Case(
-        draft, refined, scores[index], flagged, (folder / "out.txt").read_text().splitlines()
-    )
+    return (folder / "out.txt").read_text().splitlines()
 
 
 def section(lines, name):
     """(ORM score, is it chosen, lines) of the draft or a refinement."""
     (start,) = (i for i, line in enumerate(lines) if line.startswith(f"{name} "))
     score = re.match(rf"{name} +ORM (\d\.\d\d)( <- chosen)?", lines[start])
-    body = (
-        lines[start + 1 : lines.index("", start)] if "the draft itself" not in lines[start] else []
-    )
+    body = []
+    if "the draft itself" not in lines[start]:
+        body = lines[start + 1 : lines.index("", start)]
     return float(score[1]), bool(score[2]), body
 
 
@@ -97,19 +101,20 @@ def test_the_best_score_is_chosen_and_answers(case, finished):
     assert case.lines[-1] == f"answer    {answer}"
 
 
-FOUND = {
-    "question": "2+3?",
-    "sorm": [0.9, 0.4, 0.2],
-    "bad": 1,
-    "choice": "local",
-    "answer": "5",
-    "texts": {"draft": ["2+3", "=6", "#### 6"], "global": ["#### 5"], "local": ["2+3", "#### 5"]},
-    "scores": {"draft": 0.1, "global": 0.5, "local": 0.75},
-}
+DRAFT = ["2+3", "=6", "#### 6"]
+SOLVED = solve.Solved(
+    question="2+3?",
+    sorm=[0.9, 0.4, 0.2],
+    bad=1,
+    texts={"draft": DRAFT, "global": ["#### 5"], "local": ["2+3", "#### 5"]},
+    scores={"draft": 0.1, "global": 0.5, "local": 0.75},
+    choice="local",
+    answer="5",
+)
 
 
 def test_show():
-    assert solve.show(FOUND) == (
+    assert solve.show(SOLVED) == (
         "question  2+3?\n\n"
         "draft     ORM 0.10\n    0.90  2+3\n    0.40  [BAD] =6\n    0.20  #### 6\n\n"
         "global    ORM 0.50\n          #### 5\n\n"
@@ -119,9 +124,9 @@ def test_show():
 
 
 def test_show_when_no_step_is_flagged():
-    found = FOUND | {"bad": -1, "choice": "draft", "answer": None}
-    found["texts"] = FOUND["texts"] | {"local": FOUND["texts"]["draft"]}
-    lines = solve.show(found).splitlines()
+    texts = SOLVED.texts | {"local": DRAFT}
+    solved = dataclasses.replace(SOLVED, bad=-1, choice="draft", answer=None, texts=texts)
+    lines = solve.show(solved).splitlines()
     assert lines.count("    0.90  2+3") == 1 and "[BAD]" not in "".join(lines)
     assert lines[-2:] == [
         "local     ORM 0.75 (no step is flagged: the draft itself)",

@@ -42,13 +42,16 @@ assert Characters.vocab_size < CONFIG.vocab_size
 
 
 def fresh(config=CONFIG, seed=0, module=llama, **options):
-    """(graphdef, params) drawn by NumPy, which compiles nothing; kernels are large, so that what a token sees matters."""
+    """(graphdef, params) drawn by NumPy, which compiles nothing.
+
+    Kernels are large, so that what a token sees matters.
+    """
     graphdef, shapes = module.abstract(config, **options)
     draw = np.random.default_rng(seed).standard_normal
 
     def values(path, shape):
-        value = draw(shape.shape) * 0.25 + (1 if "scale" in jax.tree_util.keystr(path) else 0)
-        return jnp.asarray(value, shape.dtype)
+        middle = 1 if "scale" in jax.tree_util.keystr(path) else 0
+        return jnp.asarray(draw(shape.shape) * 0.25 + middle, shape.dtype)
 
     return graphdef, jax.tree_util.tree_map_with_path(values, shapes)
 
@@ -60,8 +63,10 @@ def model(config=CONFIG, seed=0, module=llama, tokenizer=None, **options) -> Mod
 
 @functools.partial(jax.jit, static_argnums=0)
 def forward(graphdef, params, tokens, prefix=None, solution=None):
-    """Logits float32 [B, T, ...] of whole rows of a policy or a reward model; `prefix` bool [B, T] sees both ways, `solution` counts
-    for a reward model with likelihood."""
+    """Logits float32 [B, T, ...] of whole rows of a policy or a reward model.
+
+    `prefix` bool [B, T] sees both ways; `solution` counts for a reward model with likelihood.
+    """
     model = nnx.merge(graphdef, params)
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
     attend = attention.causal(jnp.ones_like(tokens), prefix_mask=prefix)

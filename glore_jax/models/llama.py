@@ -77,7 +77,7 @@ class RMSNorm(nnx.Module):
         shape = (config.hidden_size,)
         self.scale = param(nnx.initializers.ones, rngs, shape, param_dtype, ("norm",))
 
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    def __call__(self, x: Float[Array, "*rows D"]) -> Float[Array, "*rows D"]:
         x32 = x.astype(jnp.float32)
         mean_square = jnp.mean(x32 * x32, axis=-1, keepdims=True)
         x32 = x32 * jax.lax.rsqrt(mean_square + self.eps)

@@ -15,9 +15,7 @@ import dataclasses
 import enum
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self, TypeVar
-
-F = TypeVar("F", bound="Figures")
+from typing import Any, ClassVar, Self
 
 
 class BrokenContract(ValueError):

@@ -78,19 +78,16 @@ def page(
       worked: worked examples; all of them are on the page.
       light, dark: PNG bytes of the plots by name for either colour scheme, from `plots.draw`.
     """
-    return (
-        _environment()
-        .get_template("page.html.jinja")
-        .render(
-            title=document.title(results),
-            about=document.about(results),
-            css=_static("page.css") + _static("examples.css"),
-            script=_static("page.js"),
-            sections=[_section(s, results, light, dark) for s in document.sections(results)],
-            filters=examples.FILTERS,
-            filter_counts=examples.filter_counts(worked),
-            cards=[examples.card(example, i) for i, example in enumerate(worked, start=1)],
-        )
+    template = _environment().get_template("page.html.jinja")
+    return template.render(
+        title=document.title(results),
+        about=document.about(results),
+        css=_static("page.css") + _static("examples.css"),
+        script=_static("page.js"),
+        sections=[_section(s, results, light, dark) for s in document.sections(results)],
+        filters=examples.FILTERS,
+        filter_counts=examples.filter_counts(worked),
+        cards=[examples.card(example, i) for i, example in enumerate(worked, start=1)],
     )
 
 

@@ -38,7 +38,7 @@ layers where they are stacked, nothing where an array is of one layer.
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -114,7 +114,7 @@ class Block:
         return k
 
     @classmethod
-    def empty(cls, rows: tuple[int, ...], columns: int, width: int, dtype: DTypeLike) -> Self:
+    def empty(cls, rows: tuple[int, ...], columns: int, width: int, dtype: DTypeLike) -> "Block":
         """All zero. rows: sizes of the axes in front, (*L, G, F, K)."""
         shape = (*rows, columns, width)
         return cls(cls.turn(jnp.zeros(shape, dtype)), jnp.zeros(shape, dtype))
@@ -135,7 +135,7 @@ class Block:
         v = jax.lax.dynamic_slice_in_dim(self.v, column, 1, self.V_COLUMNS)
         return TokenKV(self.turn(k), v)
 
-    def put(self, new: TokenKV, column: Int[Array, ""]) -> Self:
+    def put(self, new: TokenKV, column: Int[Array, ""]) -> "Block":
         """The block with `new` in `column`."""
         k = self.turn(new.k).astype(self.k.dtype)
         v = new.v.astype(self.v.dtype)
@@ -199,7 +199,7 @@ class Store(abc.ABC):
     # The verbs, the same for all layouts.
 
     @classmethod
-    def empty(cls, config: LlamaConfig, capacity: Capacity, dtype: DTypeLike) -> Self:
+    def empty(cls, config: LlamaConfig, capacity: Capacity, dtype: DTypeLike) -> "Store":
         """All zero, with room for an engine of `capacity`."""
         heads = config.num_kv_heads
         width = config.head_dim
@@ -218,7 +218,7 @@ class Store(abc.ABC):
         blocks = [cls.make(block, config.num_layers) for _ in range(capacity.blocks)]
         return cls(cls.make(trunks, config.num_layers), tuple(blocks))
 
-    def specs(self, mesh: Mesh) -> Self:
+    def specs(self, mesh: Mesh) -> "Store":
         """A `PartitionSpec` for every array.
 
         Groups over the mesh's rows, heads beside the weights that make them.
@@ -249,7 +249,7 @@ class Store(abc.ABC):
 
     def put_trunks(
         self, keys_values: Any, groups: Int[Array, " P"], shelves: Int[Array, " P"]
-    ) -> Self:
+    ) -> "Store":
         """Stores what `Llama` gave back for prefilled trunks; see `Trunks.put`."""
 
         def put(trunks: Trunks, new: tuple[Array, Array]) -> Trunks:
@@ -257,15 +257,15 @@ class Store(abc.ABC):
 
         return dataclasses.replace(self, trunks=self.each_alone(put, self.trunks, keys_values))
 
-    def rotated(self) -> Self:
+    def rotated(self) -> "Store":
         """The first block becomes the last."""
         return dataclasses.replace(self, suffix=self.suffix[1:] + self.suffix[:1])
 
-    def before(self, index: int) -> Self:
+    def before(self, index: int) -> "Store":
         """The store without the blocks from `index` on."""
         return dataclasses.replace(self, suffix=self.suffix[:index])
 
-    def with_block(self, index: int, block: Any) -> Self:
+    def with_block(self, index: int, block: Any) -> "Store":
         """The store with `block` in place of its block `index`, or behind all if it has no such."""
         suffix = (*self.suffix[:index], block, *self.suffix[index + 1 :])
         return dataclasses.replace(self, suffix=suffix)

@@ -10,6 +10,7 @@ from glore_jax.errors import UserError
 from glore_jax.models import hf_import
 from glore_jax.parallel import processes
 from glore_jax.report import figures
+from glore_jax.report.contract import BrokenContract
 from glore_jax.report.examples import WorkedExample
 from glore_jax.report.summary import summary
 from glore_jax.report.write import write
@@ -38,15 +39,14 @@ def make(ctx: Context) -> dict:
 
 def collect(ctx: Context) -> figures.Report:
     """The figures of the whole run: of the first split evaluated, and what other stages counted."""
-    by_split = storage.read_json(ctx.folder("evaluate", "results.json"))
+    by_split = measured_splits(ctx)
     main, *others = by_split
-    measured = figures.SplitFigures.from_json(by_split[main])
-    manifests = {
-        s: storage.read_json(ctx.folder(s, "manifest.json")) for s in stages.STAGES["report"].needs
-    }
+    measured = by_split[main]
+    needs = stages.STAGES["report"].needs
+    manifests = {s: storage.read_json(ctx.folder(s, "manifest.json")) for s in needs}
     templates = None
     if TEMPLATES in others:
-        templates = unseen_templates(figures.SplitFigures.from_json(by_split[TEMPLATES]))
+        templates = unseen_templates(by_split[TEMPLATES])
     model = figures.StudentModel(base=ctx.config.model.base, parameters=parameters(ctx))
     replaced = {
         # Training's labels take the place of the split's own, which get a name of their own.
@@ -65,6 +65,18 @@ def collect(ctx: Context) -> figures.Report:
         templates=templates,
         seconds={stage: manifest["seconds"] for stage, manifest in manifests.items()},
     )
+
+
+def measured_splits(ctx: Context) -> dict[str, figures.SplitFigures]:
+    """The figures of stage `evaluate` by split, in the order of `evaluate.splits`."""
+    file = ctx.folder("evaluate", "results.json")
+    try:
+        return {
+            split: figures.SplitFigures.from_json(values)
+            for split, values in storage.read_json(file).items()
+        }
+    except BrokenContract as e:  # another version of the program wrote it
+        raise UserError(f"{file}: {e}; delete the folder of its stage and run again") from e
 
 
 def parameters(ctx: Context) -> int:

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import types
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 import tokenizers
 from flax import nnx
 
-from glore_jax.models import attention, hf, llama
+from glore_jax.models import attention, hf_export, hf_import, llama
 from glore_jax.models.config import LlamaConfig, RopeScaling
 from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
@@ -20,9 +21,20 @@ LLAMA3 = RopeScaling(
 )
 
 
+GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
+
+
 @pytest.fixture(scope="session")
 def golden():
-    return pathlib.Path(__file__).parent.parent / "golden"
+    """golden(name, module=llama) -> (model of the folder, content of its golden.npz)."""
+
+    def read(name, module=llama):
+        config = hf_import.read_config(GOLDEN / name)
+        graphdef, shapes = module.abstract(config)
+        params = hf_import.read_weights(GOLDEN / name, shapes)
+        return Model(graphdef, params, config, None), np.load(GOLDEN / name / "golden.npz")
+
+    return read
 
 
 @pytest.fixture(scope="session")
@@ -51,11 +63,11 @@ def llama3_scaling():
 
 
 @pytest.fixture(scope="session")
-def fresh():
-    """fresh(config, seed=0, module=llama, **options) -> (graphdef, params).
+def fresh(tokenizer):
+    """fresh(config, seed=0, module=llama, **options) -> Model.
 
-    Drawn by NumPy, which compiles nothing; kernels are large enough for attention to be far from uniform, and
-    norms differ from one, as in a trained model.
+    Drawn by NumPy, which compiles nothing; kernels are large enough for attention to be far from
+    uniform, and norms differ from one, as in a trained model.
     """
 
     def make(config, seed=0, module=llama, **options):
@@ -63,10 +75,11 @@ def fresh():
         draw = np.random.default_rng(seed).standard_normal
 
         def values(path, shape):
-            value = draw(shape.shape) * 0.2 + (1 if "scale" in jax.tree_util.keystr(path) else 0)
-            return jnp.asarray(value, shape.dtype)
+            middle = 1 if "scale" in jax.tree_util.keystr(path) else 0
+            return jnp.asarray(draw(shape.shape) * 0.2 + middle, shape.dtype)
 
-        return graphdef, jax.tree_util.tree_map_with_path(values, shapes)
+        params = jax.tree_util.tree_map_with_path(values, shapes)
+        return Model(graphdef, params, config, tokenizer)
 
     return make
 
@@ -80,26 +93,22 @@ def forward(graphdef, params, tokens, positions, segments):
 
 @pytest.fixture(scope="session")
 def run():
-    """run(graphdef, params, tokens [B, T], positions, segments) -> logits of a policy or reward model."""
+    """run(model, tokens [B, T], positions, segments) -> logits of a policy or reward model."""
 
-    def call(graphdef, params, tokens, positions=None, segments=None):
+    def call(model, tokens, positions=None, segments=None):
         tokens = jnp.asarray(tokens, jnp.int32)
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        return forward(
-            graphdef,
-            params,
-            tokens,
-            positions,
-            jnp.ones_like(tokens) if segments is None else segments,
-        )
+        if segments is None:
+            segments = jnp.ones_like(tokens)
+        return forward(model.graphdef, model.params, tokens, positions, segments)
 
     return call
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    """A newline and 91 printable characters, one token each, then <s> and </s>: fits a vocabulary of 96."""
+    """A newline and 91 printable characters, one token each, then <s> and </s>; fits 96 words."""
     alphabet = ["\n", *map(chr, range(32, 32 + 91))]
     backend = tokenizers.Tokenizer(
         tokenizers.models.BPE({c: i for i, c in enumerate(alphabet)}, [])
@@ -112,7 +121,7 @@ def tokenizer():
 
 @pytest.fixture
 def torch_logits():
-    """logits(model, tokens [B, T]) of a transformers model; skips the test where it is not installed."""
+    """logits(model, tokens [B, T]) of a transformers model; skips where it is not installed."""
     torch = pytest.importorskip("torch")
 
     def logits(model, tokens):
@@ -123,19 +132,53 @@ def torch_logits():
 
 
 @pytest.fixture
-def in_transformers(tmp_path, tokenizer):
-    """load(config, params) -> the same weights as a LlamaForCausalLM of transformers."""
+def in_transformers(tmp_path):
+    """load(policy) -> the same weights as a LlamaForCausalLM of transformers."""
     pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
 
-    def load(config, params):
-        hf.save_policy(
-            tmp_path / "for_transformers", Model(None, params, config, tokenizer), "float32"
-        )
-        return (
-            transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "for_transformers")
-            .eval()
-            .float()
-        )
+    def load(policy):
+        folder = tmp_path / "for_transformers"
+        hf_export.save_policy(folder, policy, "float32")
+        theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)
+        return theirs.eval().float()
 
     return load
+
+
+@pytest.fixture
+def folder(tmp_path, tiny, fresh):
+    """The folder of a policy, as it is exported."""
+    hf_export.save_policy(tmp_path / "model", fresh(tiny()), "float32")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """gs:// through fsspec, here over the local folder `bucket.path`.
+
+    `bucket.written` are the names of the files that were opened to be written, in order.
+    """
+    fsspec = pytest.importorskip("fsspec")
+    local = pytest.importorskip("fsspec.implementations.local")
+    store = types.SimpleNamespace(path=tmp_path / "bucket", written=[])
+    store.path.mkdir()
+
+    class FakeStore(local.LocalFileSystem):
+        protocol = ("gs", "gcs")
+        cachable = False
+
+        @classmethod
+        def _strip_protocol(cls, path, **_):
+            path = str(path)
+            if not path.startswith("gs://"):
+                return path
+            return str(store.path / path.removeprefix("gs://"))
+
+        def _open(self, path, mode="rb", **options):
+            if "w" in mode:
+                store.written.append(path.rsplit("/", 1)[-1])
+            return super()._open(path, mode, **options)
+
+    monkeypatch.setattr(fsspec, "filesystem", lambda name, **_: FakeStore())
+    return store

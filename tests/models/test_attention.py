@@ -17,7 +17,10 @@ def run(attend, q, k, v):
 
 
 def sees(attend, length, batch=1):
-    """bool [B, T, T]: the keys with weight for each query. Values are unit vectors: outputs are weights."""
+    """bool [B, T, T]: the keys with weight for each query.
+
+    Values are unit vectors, so outputs are weights.
+    """
     q, k = draw(0, batch, length, 2, length), draw(1, batch, length, 1, length)
     v = np.broadcast_to(np.eye(length, dtype=np.float32)[None, :, None], (batch, length, 1, length))
     out, _ = run(attend, q, k, v)
@@ -78,19 +81,16 @@ def test_rows_have_their_own_masks():
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 def test_matches_a_plain_loop(kv_heads):
     batch, length, heads, width = 2, 9, 4, 6
-    q, k, v = (
-        draw(0, batch, length, heads, width),
-        *(draw(i, batch, length, kv_heads, width) for i in (1, 2)),
-    )
+    q = draw(0, batch, length, heads, width)
+    k, v = (draw(seed, batch, length, kv_heads, width) for seed in (1, 2))
     segments = np.array([[1, 1, 1, 1, 2, 2, 2, 0, 0], [3, 3, 3, 3, 3, 3, 3, 3, 3]])
     out, _ = run(attention.causal(jnp.asarray(segments)), q, k, v)
 
     expected = np.zeros(out.shape)
     for b, t, h in np.ndindex(batch, length, heads):
         keys = [s for s in range(t + 1) if segments[b, s] == segments[b, t]]
-        head = h // (
-            heads // kv_heads
-        )  # consecutive query heads share one key/value head, as in Hugging Face
+        # Consecutive query heads share one key/value head, as in Hugging Face.
+        head = h // (heads // kv_heads)
         scores = np.array([np.dot(q[b, t, h], k[b, s, head]) for s in keys]) / np.sqrt(width)
         weights = np.exp(scores - scores.max())
         expected[b, t, h] = (weights / weights.sum()) @ np.asarray(v)[b, keys, head]
@@ -98,10 +98,11 @@ def test_matches_a_plain_loop(kv_heads):
 
 
 def test_blocks_of_queries_change_nothing():
-    """150 tokens go in blocks of 64, 64 and 22; outputs and gradients are those of the whole square."""
+    """Blocks of 64, 64 and 22 tokens; outputs and gradients are those of the whole square."""
     segments = np.repeat([[1, 2, 0], [3, 3, 3]], [70, 61, 19], axis=1)
     before = np.tri(150, dtype=bool)[None]
-    whole = attention.masked(jnp.asarray(before & (segments[:, :, None] == segments[:, None])))
+    same = segments[:, :, None] == segments[:, None]
+    whole = attention.masked(jnp.asarray(before & same))
     weights = draw(3, 2, 150, 4, 8)
     arrays = draw(0, 2, 150, 4, 8), draw(1, 2, 150, 2, 8), draw(2, 2, 150, 2, 8)
 
@@ -134,9 +135,8 @@ def test_softmax_is_float32_for_bfloat16_inputs():
     out, _ = run(attention.causal(jnp.ones((1, length), jnp.int32)), q, q, v)
     assert out.dtype == jnp.bfloat16
     np.testing.assert_allclose(out.astype(jnp.float32), 1, atol=0.01)
-    jaxpr = jax.make_jaxpr(
-        lambda x: attention.causal(jnp.ones((1, length), jnp.int32))(x, x, x, None)[0]
-    )(q)
+    attend = attention.causal(jnp.ones((1, length), jnp.int32))
+    jaxpr = jax.make_jaxpr(lambda x: attend(x, x, x, None)[0])(q)
     exponentials = [line for line in str(jaxpr).splitlines() if " exp " in line]
     assert exponentials and all("f32" in line for line in exponentials)
 

@@ -1,15 +1,18 @@
-"""The kernels against their reference, emulated on fake devices and on a GPU if there is one, and when they are chosen."""
+"""The kernels against their reference, emulated on fake devices and on a GPU if there is one.
 
+And when they are chosen.
+"""
+
+import dataclasses
 import os
 import subprocess
 import sys
-import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from tiny_llama import CONFIG
 
 from glore_jax.errors import UserError
@@ -25,10 +28,13 @@ def draw(seed, *shape):
 
 def packed():
     """Segments and prefixes of two rows: two texts and padding, one text and padding."""
-    segments, prefix = np.zeros((2, LENGTH), np.int32), np.zeros((2, LENGTH), bool)
-    segments[0, :70], segments[0, 70:131], segments[1, :140] = 1, 2, 1
+    segments = np.zeros((2, LENGTH), np.int32)
+    segments[0, :70] = 1
+    segments[0, 70:131] = 2
+    segments[1, :140] = 1
+    prefix = np.zeros((2, LENGTH), bool)
     prefix[0, :30] = prefix[0, 70:90] = prefix[1, :129] = True
-    return segments, prefix
+    return jnp.asarray(segments), jnp.asarray(prefix)
 
 
 def emulated(mesh):
@@ -41,7 +47,10 @@ def emulated(mesh):
 @pytest.mark.parametrize("name", ["splash", "cudnn"])
 @pytest.mark.parametrize("prefixed, kv_heads", [(False, 2), (True, 1)])
 def test_agrees_with_the_reference(prefixed, kv_heads, name):
-    """Outputs and gradients, packed, four heads to fewer of keys and values; one of these cannot be divided over the mesh."""
+    """Outputs and gradients, packed, four heads to fewer of keys and values.
+
+    One key/value head cannot be divided over the mesh.
+    """
     mesh = meshes.make_mesh(1, 2, 2, jax.devices()[:4])
     segments, prefix = packed()
     prefix = prefix if prefixed else None
@@ -69,7 +78,10 @@ def test_agrees_with_the_reference(prefixed, kv_heads, name):
 _ON_GPU = """
 import types
 
-import jax, jax.numpy as jnp, numpy as np
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from glore_jax.models import attention, kernels
 from glore_jax.parallel import mesh as meshes
 
@@ -77,15 +89,19 @@ if jax.default_backend() != "gpu":
     raise SystemExit(3)
 mesh, draw = meshes.single_device_mesh(), np.random.default_rng(0).standard_normal
 kernel = kernels.choose("cudnn", types.SimpleNamespace(head_dim=64), mesh, "bfloat16")
-segments, prefix = np.zeros((2, 384), np.int32), np.zeros((2, 384), bool)
+segments = np.zeros((2, 384), np.int32)
 segments[0, :70], segments[0, 70:131], segments[1, :380] = 1, 2, 1
+prefix = np.zeros((2, 384), bool)
 prefix[0, :30] = prefix[0, 70:90] = prefix[1, :129] = True
 arrays = [jnp.asarray(draw((2, 384, h, 64)), jnp.bfloat16) for h in (4, 2, 2)]
 weights = draw((2, 384, 4, 64)) * (segments > 0)[:, :, None, None]
 
 
 def run(make, prefix, arrays):
-    loss = lambda q, k, v: jnp.sum(make(segments, prefix_mask=prefix)(q, k, v, None)[0] * weights)
+    def loss(q, k, v):
+        out, _ = make(segments, prefix_mask=prefix)(q, k, v, None)
+        return jnp.sum(out * weights)
+
     return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))(*arrays)
 
 
@@ -93,13 +109,14 @@ for mask in (None, prefix):
     expected = run(attention.causal, mask, [x.astype(jnp.float32) for x in arrays])
     found = run(kernel.causal, mask, arrays)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected)):
-        error = float(jnp.linalg.norm((a - b).astype(jnp.float32).ravel()) / jnp.linalg.norm(b.ravel()))
+        difference = (a - b).astype(jnp.float32)
+        error = float(jnp.linalg.norm(difference.ravel()) / jnp.linalg.norm(b.ravel()))
         assert error < 0.02, (mask is not None, a.shape, error)
 """
 
 
 def test_cudnn_itself_agrees_with_the_reference():
-    """bfloat16 on the GPU against float32, outputs and gradients, packed, with and without a prefix."""
+    """bfloat16 on the GPU against float32, outputs and gradients, with and without a prefix."""
     plain = {k: v for k, v in os.environ.items() if k not in ("JAX_PLATFORMS", "XLA_FLAGS")}
     done = subprocess.run(
         [sys.executable, "-c", _ON_GPU], env=plain, capture_output=True, text=True
@@ -116,30 +133,38 @@ def test_keep_kv_gives_them_back():
     out, (k, v) = jax.jit(lambda q, kv: attend(q, kv, kv + 1, None))(q, kv)
     np.testing.assert_array_equal(k, kv)
     np.testing.assert_array_equal(v, kv + 1)
-    np.testing.assert_allclose(
-        out[:, 0], np.repeat(kv[:, 0] + 1, 2, axis=1), atol=1e-6
-    )  # it sees only itself
+    # The first token sees only itself.
+    np.testing.assert_allclose(out[:, 0], np.repeat(kv[:, 0] + 1, 2, axis=1), atol=1e-6)
 
 
 def test_short_rows_are_left_to_xla():
     # Without `interpret` the kernel itself cannot run here.
     kernel = kernels.Splash(meshes.single_device_mesh().abstract_mesh)
-    q, kv, segments = (
-        draw(0, 1, 128, 2, WIDTH),
-        draw(1, 1, 128, 1, WIDTH),
-        jnp.ones((1, 128), jnp.int32),
-    )
-    found, _ = jax.jit(lambda q, kv: kernel.causal(segments)(q, kv, kv, None))(q, kv)
-    np.testing.assert_array_equal(
-        found, jax.jit(lambda q, kv: attention.causal(segments)(q, kv, kv, None)[0])(q, kv)
-    )
+    q, kv = draw(0, 1, 128, 2, WIDTH), draw(1, 1, 128, 1, WIDTH)
+    segments = jnp.ones((1, 128), jnp.int32)
+
+    def run(make):
+        attend = make(segments)
+        return jax.jit(lambda q, kv: attend(q, kv, kv, None)[0])(q, kv)
+
+    np.testing.assert_array_equal(run(kernel.causal), run(attention.causal))
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeDevice:
+    """As much of a device as a mesh and `choose` ask for."""
+
+    platform: str
+    compute_capability: str = ""
+    device_kind: str = "fake"
+    num_cores: int = 1
+    process_index: int = 0
 
 
 def on(platform, **about):
-    device = types.SimpleNamespace(platform=platform, **about)
-    return types.SimpleNamespace(
-        devices=np.array([[[device]]]), abstract_mesh=meshes.single_device_mesh().abstract_mesh
-    )
+    """A mesh of one device of `platform`."""
+    device = np.array([[[FakeDevice(platform, **about)]]])
+    return Mesh(device, meshes.AXES, axis_types=(AxisType.Auto,) * 3)
 
 
 LARGE = shapes.named("llama2_7b")
@@ -177,8 +202,7 @@ def test_chosen_by_platform_head_dim_and_dtype():
 )
 def test_asked_for_where_it_cannot_run(kernel, config, mesh, dtype):
     platform = mesh.devices.flat[0].platform
-    message = (
-        f"model.kernel is '{kernel}'.* {platform} devices, {dtype} and head_dim {config.head_dim}"
-    )
+    here = f"{platform} devices, {dtype} and head_dim {config.head_dim}"
+    message = f"model.kernel is '{kernel}'.* {here}"
     with pytest.raises(UserError, match=message):
         kernels.choose(kernel, config, mesh, dtype)

@@ -11,7 +11,8 @@ from glore_jax.models import hf_export, llama
 from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.parallel import mesh as meshes
-from glore_jax.sampling import store
+from glore_jax.sampling import budget
+from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine, Fork, Job
 from glore_jax.sampling.tokens import Sampling
 
@@ -30,16 +31,11 @@ def trunk(seed, length):
     return [0, *np.random.default_rng(seed).integers(3, Characters.vocab_size, length - 1).tolist()]
 
 
-def engine(policy, *, groups=2, slots=2, max_trunk=24, max_new=12, round_steps=5, **options):
-    return Engine(
-        Model(*policy, CONFIG, TOKENIZER),
-        groups=groups,
-        slots=slots,
-        max_trunk=max_trunk,
-        max_new=max_new,
-        round_steps=round_steps,
-        **options,
-    )
+def engine(
+    policy, *, groups=2, slots=2, shelves=1, max_trunk=24, max_new=12, round_steps=5, **options
+):
+    capacity = Capacity(groups, slots, shelves, max_trunk, max_new)
+    return Engine(Model(*policy, CONFIG, TOKENIZER), capacity, round_steps=round_steps, **options)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +51,10 @@ def completions(engine, jobs, sampling):
 
 
 def many_jobs():
-    """Seven trunks of different lengths, four forks each from different tokens: more than two groups of two slots hold."""
+    """Seven trunks of different lengths, four forks each from different tokens.
+
+    More than two groups of two slots hold.
+    """
     jobs = []
     for i in range(7):
         tokens = trunk(i, 8 + 2 * i)
@@ -71,7 +70,7 @@ def many_jobs():
 
 @pytest.fixture(scope="module")
 def plain(policy):
-    """(engine, completions) of `many_jobs` in two groups of two slots: seats are taken again several times."""
+    """(engine, completions) of `many_jobs` in two groups of two slots, taken several times over."""
     e = engine(policy)
     return e, completions(e, many_jobs(), DRAWN)
 
@@ -85,19 +84,15 @@ def full_greedy(policy, prefixes, count, bidirectional=False):
     both_ways = np.arange(WIDTH) < lengths[:, None] if bidirectional else None
     starts = lengths.copy()
     for _ in range(count):
-        logits = np.asarray(forward(*policy, rows, both_ways))[
-            np.arange(len(rows)), lengths - 1, : TOKENIZER.vocab_size
-        ]
-        rows[np.arange(len(rows)), lengths] = logits.argmax(-1)
+        logits = np.asarray(forward(*policy, rows, both_ways))
+        last = logits[np.arange(len(rows)), lengths - 1, : TOKENIZER.vocab_size]
+        rows[np.arange(len(rows)), lengths] = last.argmax(-1)
         lengths += 1
     out = []
     for row, start in zip(rows, starts, strict=True):
         tokens = row[start : start + count].tolist()
-        out.append(
-            tuple(
-                tokens[: tokens.index(TOKENIZER.eos_id)] if TOKENIZER.eos_id in tokens else tokens
-            )
-        )
+        end = tokens.index(TOKENIZER.eos_id) if TOKENIZER.eos_id in tokens else count
+        out.append(tuple(tokens[:end]))
     return out
 
 
@@ -146,21 +141,15 @@ def test_text_does_not_depend_on_company(policy, plain, shape):
 def test_long_texts_cross_blocks(monkeypatch):
     """Suffixes of several blocks, which rotate while older and younger forks sit side by side."""
     policy = fresh(unroll=True)
-    monkeypatch.setattr(store, "suffix_blocks", lambda max_new: (-(-max_new // 8) + 1, 8))
+    monkeypatch.setattr(budget, "suffix_blocks", lambda max_new: (-(-max_new // 8) + 1, 8))
     tokens = trunk(3, 12)
     forks = [Fork(12 - i % 5, rollout=i) for i in range(14)]
     e = engine(policy, groups=1, slots=3, round_steps=3, max_new=30)
-    found = completions(e, [Job("long", tokens, forks)], Sampling(1.0, max_new=30))
-    (lone,) = {
-        c.tokens
-        for c in completions(
-            engine(policy, max_new=100),
-            [Job("long", tokens, [forks[3]])],
-            Sampling(1.0, max_new=30),
-        ).values()
-    }
-    assert found["long", forks[3]].tokens == lone
-    assert e.blocks == 5 and max(len(c.tokens) for c in found.values()) == 30
+    thirty = Sampling(1.0, max_new=30)
+    found = completions(e, [Job("long", tokens, forks)], thirty)
+    alone = completions(engine(policy, max_new=100), [Job("long", tokens, [forks[3]])], thirty)
+    assert found["long", forks[3]].tokens == alone["long", forks[3]].tokens
+    assert e.capacity.blocks == 5 and max(len(c.tokens) for c in found.values()) == 30
     greedy = completions(e, [Job("greedy", tokens, forks[:5])], Sampling(0.0, max_new=30))
     expected = full_greedy(policy, [tokens[: f.at] for f in forks[:5]], 28)
     assert [greedy["greedy", f].tokens[:28] for f in forks[:5]] == expected
@@ -174,13 +163,11 @@ def test_frequencies_of_what_is_drawn(policy, temperature, top_k, top_p):
     tokens = trunk(1, 9)
     forks = [Fork(9, rollout=i) for i in range(1024)]
     e = engine(policy, groups=1, slots=256, max_new=1)
-    found = completions(
-        e, [Job("q", tokens, forks)], Sampling(temperature, top_k, top_p, max_new=1)
-    )
+    sampling = Sampling(temperature, top_k, top_p, max_new=1)
+    found = completions(e, [Job("q", tokens, forks)], sampling)
     drawn = [(c.tokens or (TOKENIZER.eos_id,))[0] for c in found.values()]
-    logits = np.asarray(forward(*policy, np.array([tokens], np.int32)))[
-        0, -1, : TOKENIZER.vocab_size
-    ].astype(float)
+    logits = np.asarray(forward(*policy, np.array([tokens], np.int32)))
+    logits = logits[0, -1, : TOKENIZER.vocab_size].astype(float)
     p = np.exp((logits - logits.max()) / temperature)
     order = np.argsort(-p)
     p[order[top_k or len(p) :]] = 0
@@ -190,9 +177,8 @@ def test_frequencies_of_what_is_drawn(policy, temperature, top_k, top_p):
     counts = np.bincount(drawn, minlength=len(p))
     assert not counts[p == 0].any()
     likely = p * len(drawn) >= 5
-    pooled = [(counts[i], p[i]) for i in np.flatnonzero(likely)] + [
-        (counts[~likely].sum(), p[~likely].sum())
-    ]
+    pooled = [(counts[i], p[i]) for i in np.flatnonzero(likely)]
+    pooled.append((counts[~likely].sum(), p[~likely].sum()))
     statistic = sum((c - q * len(drawn)) ** 2 / (q * len(drawn)) for c, q in pooled if q > 0)
     freedom = sum(q > 0 for _, q in pooled) - 1
     assert statistic < freedom + 4 * (2 * freedom) ** 0.5  # four standard deviations
@@ -201,32 +187,28 @@ def test_frequencies_of_what_is_drawn(policy, temperature, top_k, top_p):
 def test_transformers_writes_the_same(policy, tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
-    hf_export.save_policy(
-        tmp_path / "hf", Model(None, policy[1], CONFIG, numbers(CONFIG.vocab_size)), "float32"
-    )
-    reference = transformers.LlamaForCausalLM.from_pretrained(
-        tmp_path / "hf", dtype=torch.float32
-    ).eval()
+    model = Model(None, policy[1], CONFIG, numbers(CONFIG.vocab_size))
+    hf_export.save_policy(tmp_path / "hf", model, "float32")
+    load = transformers.LlamaForCausalLM.from_pretrained
+    reference = load(tmp_path / "hf", dtype=torch.float32).eval()
+    # Rows of the embedding that are no words.
+    padding = list(range(TOKENIZER.vocab_size, CONFIG.vocab_size))
     tokens, cuts = trunk(5, 20), [2, 9, 20]
     (job,) = engine(policy).run([Job("q", tokens, [Fork(at, cut=at) for at in cuts])], GREEDY)
     for at in cuts:
         ids = torch.tensor([tokens[:at]])
-        bad = list(
-            range(TOKENIZER.vocab_size, CONFIG.vocab_size)
-        )  # rows of the embedding that are no words
         out = reference.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             do_sample=False,
             max_new_tokens=12,
-            suppress_tokens=bad,
+            suppress_tokens=padding,
             eos_token_id=TOKENIZER.eos_id,
             pad_token_id=0,
         )
         written = out[0, at:].tolist()
-        assert job.completions[Fork(at, cut=at)].tokens == tuple(
-            t for t in written if t != TOKENIZER.eos_id
-        )
+        expected = tuple(t for t in written if t != TOKENIZER.eos_id)
+        assert job.completions[Fork(at, cut=at)].tokens == expected
 
 
 def test_logprob_is_teacher_forced(policy, plain):
@@ -235,11 +217,8 @@ def test_logprob_is_teacher_forced(policy, plain):
     rows, spans = np.zeros((len(names), WIDTH), np.int32), []
     for row, (question, fork) in zip(rows, names, strict=True):
         completion = plain[1][question, fork]
-        whole = [
-            *trunks[question][: fork.at],
-            *completion.tokens,
-            *[TOKENIZER.eos_id] * completion.ended,
-        ]
+        end = [TOKENIZER.eos_id] * completion.ended
+        whole = [*trunks[question][: fork.at], *completion.tokens, *end]
         row[: len(whole)] = whole
         spans.append((fork.at, len(whole)))
     logits = forward(*policy, rows)[..., : TOKENIZER.vocab_size]
@@ -260,9 +239,8 @@ def test_ends(plain):
 
 def test_work_is_counted_once(plain):
     stats, found = plain[0].stats, plain[1]
-    assert stats.prefill_tokens == sum(
-        len(j.trunk) for j in many_jobs()
-    )  # once a trunk, not once a fork
+    # Once a trunk, not once a fork.
+    assert stats.prefill_tokens == sum(len(j.trunk) for j in many_jobs())
     assert stats.tokens == sum(len(c.tokens) + c.ended for c in found.values())
     assert stats.forks == 28 and stats.seconds > 0
     assert 0.5 < stats.occupancy <= 1
@@ -278,14 +256,12 @@ def test_identity_decides_the_text(policy, plain):
         Fork(16, sample=1, rollout=1),
     ]
     e = engine(policy)
-    found = completions(
-        e, [Job("question 4", tokens, forks), Job("another", tokens, forks[:1])], DRAWN
-    )
+    jobs = [Job("question 4", tokens, forks), Job("another", tokens, forks[:1])]
+    found = completions(e, jobs, DRAWN)
     texts = [c.tokens for c in found.values()]
     assert len(set(texts)) == len(texts)
-    assert (
-        found["question 4", Fork(16)].tokens == plain[1]["question 4", Fork(16)].tokens
-    )  # of another run and engine
+    of_another_engine = plain[1]["question 4", Fork(16)]
+    assert found["question 4", Fork(16)].tokens == of_another_engine.tokens
     reseeded = completions(engine(policy, seed=1), [Job("question 4", tokens, forks)], DRAWN)
     assert all(reseeded["question 4", f].tokens != found["question 4", f].tokens for f in forks)
 
@@ -334,9 +310,8 @@ def test_stop_texts(policy, plain):
         assert completion.ended == (whole[name].ended or at is not None)
         cut += at is not None
     assert 0 < cut < len(found)
-    assert e.stats.tokens - before < sum(
-        len(c.tokens) + c.ended for c in whole.values()
-    )  # stopped slots stop
+    unstopped = sum(len(c.tokens) + c.ended for c in whole.values())
+    assert e.stats.tokens - before < unstopped  # stopped slots stop
 
 
 @pytest.mark.parametrize("data, fsdp, tensor", [(8, 1, 1), (2, 2, 2)])
@@ -345,7 +320,7 @@ def test_many_devices_write_the_same(policy, plain, data, fsdp, tensor):
     shardings = meshes.param_shardings(llama.abstract(CONFIG)[1], mesh)
     graphdef, params = policy
     e = engine((graphdef, jax.device_put(params, shardings)), groups=3, mesh=mesh)
-    assert e.groups == (8 if tensor == 1 else 4)
+    assert e.capacity.groups == (8 if tensor == 1 else 4)
     found = completions(e, many_jobs(), DRAWN)
     assert {k: c.tokens for k, c in found.items()} == {k: c.tokens for k, c in plain[1].items()}
 

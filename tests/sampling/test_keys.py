@@ -31,9 +31,8 @@ def test_every_word_changes_the_key(keys):
 
 
 def test_the_seed_changes_every_key(keys):
-    assert distinct([*keys, *np.asarray(fork_keys(np.uint32(1), IDENTITIES))]) == 2 * len(
-        IDENTITIES
-    )
+    others = np.asarray(fork_keys(np.uint32(1), IDENTITIES))
+    assert distinct([*keys, *others]) == 2 * len(IDENTITIES)
 
 
 def test_the_order_of_the_words_matters():
@@ -43,9 +42,8 @@ def test_the_order_of_the_words_matters():
 
 def test_a_key_does_not_depend_on_its_batch(keys):
     np.testing.assert_array_equal(fork_keys(np.uint32(0), IDENTITIES[::-1]), keys[::-1])
-    grid = jax.jit(fork_keys)(
-        np.uint32(0), IDENTITIES.reshape(4, 9, 4)
-    )  # as the engine asks, by group and slot
+    # As the engine asks, by group and slot.
+    grid = jax.jit(fork_keys)(np.uint32(0), IDENTITIES.reshape(4, 9, 4))
     np.testing.assert_array_equal(grid, keys.reshape(4, 9, 2))
     np.testing.assert_array_equal(fork_keys(np.uint32(0), IDENTITIES[7:8]), keys[7:8])
 
@@ -64,9 +62,8 @@ def test_draws_of_a_fork_are_uniform_and_independent(keys):
     )
     assert a.dtype == np.float32 and a.min() >= 0 and a.max() < 1 and len(set(a.tolist())) > 3990
     for draws in (a, b):
-        assert np.histogram(draws, 10, (0, 1))[0] == pytest.approx(
-            400, abs=100
-        )  # five standard deviations
+        # To five standard deviations.
+        assert np.histogram(draws, 10, (0, 1))[0] == pytest.approx(400, abs=100)
     pairs = {"next": (a[:-1], a[1:]), "other fork": (a, b)}
     assert all(abs(np.corrcoef(x, y)[0, 1]) < 0.08 for x, y in pairs.values())
 
@@ -83,6 +80,5 @@ def test_golden_values():
     key = np.asarray(fork_keys(np.uint32(7), identity("chains-train-00000", 3, 2, 1)))
     assert key.tolist() == [1726902248, 3659152263]
     draws = uniforms(np.tile(key, (3, 1)), np.arange(3, dtype=np.int32))
-    assert np.asarray(draws).tolist() == pytest.approx(
-        [0.6085563898, 0.4450771809, 0.8885111809], abs=1e-7
-    )
+    expected = [0.6085563898, 0.4450771809, 0.8885111809]
+    assert np.asarray(draws).tolist() == pytest.approx(expected, abs=1e-7)

@@ -18,7 +18,10 @@ def model(request):
 
 @pytest.fixture(scope="module")
 def items():
-    """Solutions of 5 to 70 tokens (two widths), ends anywhere, the last at the last token; one has no step."""
+    """Solutions of 5 to 70 tokens (two widths), ends anywhere, the last at the last token.
+
+    One has no step.
+    """
     rng = np.random.default_rng(0)
     out = []
     for length in (70, 5, 33, 64, 65, 12, 40):
@@ -29,17 +32,15 @@ def items():
 
 @pytest.fixture(scope="module")
 def expected(model, items):
-    rows = (
-        np.random.default_rng(1).integers(0, 60, (len(items), 80)).astype(np.int32)
-    )  # what follows must not matter
+    # What follows a solution in its row must not matter.
+    rows = np.random.default_rng(1).integers(0, 60, (len(items), 80)).astype(np.int32)
     for row, (tokens, *_) in zip(rows, items, strict=True):
         row[: len(tokens)] = tokens
     sources = np.array([source for *_, source in items])
     logits = forward(*model, rows, solution=np.arange(80) >= sources[:, None])
     probability = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
-    return [
-        p[np.asarray(ends, int) - 1] for p, (_, ends, _) in zip(probability, items, strict=True)
-    ]
+    ends = [np.asarray(ends, int) for _, ends, _ in items]
+    return [p[e - 1] for p, e in zip(probability, ends, strict=True)]
 
 
 @pytest.mark.parametrize("rows, order, devices", [(3, 1, 1), (16, -1, 1), (3, -1, 8)])
@@ -57,9 +58,6 @@ def test_nothing_to_score(model):
 
 
 def test_too_long(model, items):
+    with_long = [*items, ([5] * 161, [161], 2)]
     with pytest.raises(UserError, match="161 tokens exceeds the model's context of 160"):
-        score_steps(
-            Model(*model, CONFIG, None),
-            [*items, ([5] * 161, [161], 2)],
-            mesh=meshes.single_device_mesh(),
-        )
+        score_steps(Model(*model, CONFIG, None), with_long, mesh=meshes.single_device_mesh())

@@ -35,11 +35,11 @@ def wanted(temperature, top_k, top_p):
     [(1.0, 0, 1.0), (0.5, 0, 1.0), (2.0, 0, 1.0), (1.0, 5, 1.0), (1.0, 0, 0.6), (0.7, 9, 0.8)],
 )
 def test_frequencies(temperature, top_k, top_p):
-    # Uniforms on a grid: each token comes out as often as its probability says, to one draw at each of its two edges.
+    # Uniforms on a grid: each token comes out as often as its probability says, to one draw at
+    # each of its two edges.
     uniform = (np.arange(DRAWS, dtype=np.float32) + 0.5) / DRAWS
-    drawn, logprob = draw(
-        np.tile(LOGITS, (DRAWS, 1)), uniform, np.float32(temperature), top_k, top_p
-    )
+    logits = np.tile(LOGITS, (DRAWS, 1))
+    drawn, logprob = draw(logits, uniform, np.float32(temperature), top_k, top_p)
     counts = np.bincount(drawn, minlength=VOCAB)
     expected = wanted(temperature, top_k, top_p)
     np.testing.assert_allclose(counts, DRAWS * expected, atol=2)
@@ -58,22 +58,18 @@ def test_greedy_takes_the_largest():
 
 
 def test_what_has_no_weight_is_never_drawn():
-    # Blocks of the two-level sum that hold nothing, a hole at each border, padding at the end; uniforms at and beside every edge.
+    # Blocks of the two-level sum that hold nothing, a hole at each border, padding at the end;
+    # uniforms at and beside every edge.
     vocab, rng = 300, np.random.default_rng(3)
     logits = rng.standard_normal(vocab).astype(np.float32) * 4
     for hole in (slice(0, 3), slice(30, 40), slice(64, 128), slice(159, 161), slice(250, 300)):
         logits[hole] = -np.inf
     weights = np.exp(logits - logits.max())
     edges = np.cumsum(weights / weights.sum(), dtype=np.float32)
-    uniform = np.concatenate(
-        [
-            edges,
-            np.nextafter(edges, 0),
-            np.nextafter(edges, 1),
-            [0.0, np.nextafter(np.float32(1), 0)],
-        ]
-    )
-    uniform = np.clip(uniform, 0, np.nextafter(np.float32(1), 0)).astype(np.float32)
+    below_one = np.nextafter(np.float32(1), 0)
+    beside = [np.nextafter(edges, 0), np.nextafter(edges, 1)]
+    uniform = np.concatenate([edges, *beside, [0.0, below_one]])
+    uniform = np.clip(uniform, 0, below_one).astype(np.float32)
     drawn, logprob = draw(np.tile(logits, (len(uniform), 1)), uniform, np.float32(1), 0, 1.0)
     assert np.isfinite(logits[np.asarray(drawn)]).all()
     assert np.isfinite(logprob).all()
@@ -111,17 +107,15 @@ def test_uniforms_of_many_forks_are_uniform_and_their_own():
         ]
     )
     data = keys.fork_keys(np.uint32(7), identities)
-    first, second = (
-        np.asarray(keys.uniforms(data, np.full(len(identities), i, np.int32))) for i in (0, 1)
-    )
+    index = np.zeros(len(identities), np.int32)
+    first, second = (np.asarray(keys.uniforms(data, index + i)) for i in range(2))
     assert len(np.unique(first)) > 0.99 * len(first)  # every row of a batch has a stream of its own
     assert not np.any(first == second)  # and every position a number of its own
     for drawn in (first, second):
         assert drawn.min() >= 0 and drawn.max() < 1
         observed, expected = np.histogram(drawn, 16, (0, 1))[0], len(drawn) / 16
-        assert (
-            (observed - expected) ** 2 / expected
-        ).sum() < 37.7  # chi-square, 15 degrees of freedom, 0.1 %
+        chi_square = ((observed - expected) ** 2 / expected).sum()
+        assert chi_square < 37.7  # 0.1 % at 15 degrees of freedom
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.1
 
 

@@ -2,10 +2,10 @@
 
 import random
 
+import jax
 import numpy as np
 import pytest
 import tiny_corpus
-from glore_jax.tasks.chains.difficulty import difficulty_of
 from ml_collections import ConfigDict
 from tiny_corpus import DIFFICULTY
 
@@ -13,6 +13,7 @@ from glore_jax.errors import UserError
 from glore_jax.stages.corpus_batches import CorpusBatches
 from glore_jax.stages.corpus_tokenizer import build_tokenizer
 from glore_jax.tasks.chains import corpus, splits
+from glore_jax.tasks.chains.difficulty import difficulty_of
 from glore_jax.tasks.chains.slips import slip
 
 CONFIG = ConfigDict(
@@ -68,8 +69,7 @@ def test_another_seed_gives_other_batches(batches, tokenizer):
 
 def test_phases_say_which_batches_are_drawn_when(batches):
     kinds = [
-        {(3, 64): "short", (2, 256): "long"}[batches[n].tokens.shape]
-        for n in range(len(batches))
+        {(3, 64): "short", (2, 256): "long"}[batches[n].tokens.shape] for n in range(len(batches))
     ]
     assert len(kinds) == 40
     assert set(kinds[:11]) == {"short"}
@@ -103,7 +103,7 @@ def documents_of(batch):
     for row, segments in enumerate(batch.segments):
         for segment in range(1, segments.max() + 1):
             at = segments == segment
-            yield tuple(batch[k][row][at] for k in ("tokens", "labels", "label_weights"))
+            yield tuple(getattr(batch, k)[row][at] for k in ("tokens", "labels", "label_weights"))
 
 
 def test_labels_lie_on_judged_tokens_alone(batches, tokenizer):

@@ -1,10 +1,17 @@
-"""The report of a finished run has every figure of the contract, and its examples tell something."""
+"""The report of a finished run has every figure of the contract; its examples tell something."""
 
 import json
+import pathlib
 
+import jsonschema
 import pytest
 
-from glore_jax.stages.report import telling, total_cost
+from glore_jax import storage
+from glore_jax.errors import UserError
+from glore_jax.report import figures
+from glore_jax.stages.report import measured_splits, telling, total_cost, unseen_templates
+
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
 
 
 def example(name, draft, choice, refined=False):
@@ -17,12 +24,11 @@ def example(name, draft, choice, refined=False):
     }
 
 
-FIXED, BROKEN, MISSED = (
-    example("fixed", False, True, True),
-    example("broken", True, False),
-    example("missed", False, False, True),
-)
-LOST, KEPT = example("lost", False, False), example("kept", True, True, True)
+FIXED = example("fixed", False, True, True)
+BROKEN = example("broken", True, False)
+MISSED = example("missed", False, False, True)
+LOST = example("lost", False, False)
+KEPT = example("kept", True, True, True)
 
 
 def names(examples, count):
@@ -41,9 +47,8 @@ def test_examples_in_which_something_happens_come_first():
 
 
 def test_no_kind_of_example_crowds_out_the_others():
-    many = [example(f"kept {i}", True, True) for i in range(20)] + [
-        example(f"fixed {i}", False, True) for i in range(20)
-    ]
+    many = [example(f"kept {i}", True, True) for i in range(20)]
+    many += [example(f"fixed {i}", False, True) for i in range(20)]
     assert names([*many, LOST], 7) == [
         "fixed 0",
         "lost",
@@ -65,12 +70,34 @@ def test_cost_is_that_of_the_training_labels():
             "counts": {"rollouts": 30, "rollouts_full": 80, "tokens": 700, "drafts": 5},
         },
     }
-    assert total_cost(manifests) == {
+    assert total_cost(manifests).to_json() == {
         "rollouts": 30,
         "rollouts_full": 80,
         "tokens": 700,
         "seconds": 4.0,
     }
+
+
+def test_templates_are_shown_by_three_figures_of_their_split():
+    split = figures.SplitFigures(
+        draft=figures.Draft(acc=0.25, n=8),
+        pipeline=figures.Pipeline(
+            rerank=figures.Choice(acc=0.5, n=8), oracle=figures.Choice(acc=0.75, n=8)
+        ),
+    )
+    assert unseen_templates(split).to_json() == {
+        "n": 8,
+        "draft": 0.25,
+        "rerank": 0.5,
+        "oracle": 0.75,
+    }
+
+
+def test_figures_that_another_version_wrote_are_a_clear_error(ctx):
+    file = ctx.folder("evaluate", "results.json")
+    storage.write_json(file, {"test": {"draft": {"accuracy": 0.5}}})
+    with pytest.raises(UserError, match=r"results.json: .*draft.accuracy is not declared"):
+        measured_splits(ctx)
 
 
 @pytest.fixture(scope="module")
@@ -118,17 +145,22 @@ def test_every_rate_of_the_contract(report, figure):
 
 
 def test_cost_and_seconds_of_the_contract(report):
-    assert (
-        0 < report["cost"]["rollouts"] <= report["cost"]["rollouts_full"]
-        and report["cost"]["tokens"] > 0
-    )
+    cost = report["cost"]
+    assert 0 < cost["rollouts"] <= cost["rollouts_full"] and cost["tokens"] > 0
     assert set(report["seconds"]) >= set(STAGES) and all(report["seconds"][s] > 0 for s in STAGES)
-    assert report["cost"]["seconds"] == report["seconds"]["rollout"]
+    assert cost["seconds"] == report["seconds"]["rollout"]
+
+
+def test_the_report_keeps_to_its_schema(report):
+    schema = json.loads((DOCS / "report.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(report)
 
 
 def test_the_page_and_its_text_lie_beside_the_figures(finished, report):
     folder = finished / "report"
-    page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
+    page = (folder / "report.html").read_text()
+    text = (folder / "report.md").read_text()
     assert report["draft"]["n"] == 6 and report["model"]["parameters"] > 1e5
-    assert "</html>" in page and text.startswith("#") and len(list(folder.glob("**/*.png"))) > 3
+    assert "</html>" in page and text.startswith("#")
+    assert len(list(folder.glob("**/*.png"))) > 3
     assert (folder / "summary.txt").read_text().rstrip().endswith(str(folder / "report.html"))

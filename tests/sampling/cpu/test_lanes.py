@@ -3,10 +3,11 @@
 import threading
 
 import pytest
-from glore_jax.sampling.lanes import Lanes
 from tiny_llama import CONFIG, Characters, fresh
 
 from glore_jax.models.model import Model
+from glore_jax.sampling.budget import Capacity
+from glore_jax.sampling.cpu.lanes import Lanes
 from glore_jax.sampling.engine import Engine, Fork, Job
 from glore_jax.sampling.tokens import Sampling
 
@@ -19,8 +20,9 @@ def policy():
 
 
 def engines(policy, count):
-    sizes = dict(groups=2, slots=2, max_trunk=16, max_new=12, round_steps=5)
-    return [Engine(Model(*policy, CONFIG, Characters()), **sizes) for _ in range(count)]
+    model = Model(*policy, CONFIG, Characters())
+    capacity = Capacity(groups=2, slots=2, shelves=1, max_trunk=16, max_new=12)
+    return [Engine(model, capacity, round_steps=5) for _ in range(count)]
 
 
 def jobs(count=9):
@@ -50,11 +52,8 @@ def test_an_error_in_one_lane_ends_all(policy):
             raise RuntimeError("cannot grade")
 
     with pytest.raises(RuntimeError, match="cannot grade"):
-        list(
-            Lanes(engines(policy, 2)).run(
-                [*jobs(3), Broken("b", [0, 3], [Fork(2)]), *jobs(50)], DRAWN
-            )
-        )
+        with_broken = [*jobs(3), Broken("b", [0, 3], [Fork(2)]), *jobs(50)]
+        list(Lanes(engines(policy, 2)).run(with_broken, DRAWN))
     assert not [t for t in threading.enumerate() if t.name.startswith("lane")]
 
 

@@ -1,0 +1,73 @@
+"""Refinement and choice, on drafts whose figures are known beforehand."""
+
+import pytest
+from known_records import RIGHT, make_records, solution
+
+from glore_jax.stages import draft_figures
+
+
+@pytest.fixture
+def records():
+    return make_records()
+
+
+@pytest.mark.parametrize(
+    "kind, fixed, broken, every, only",
+    [
+        ("global", 1 / 3, 1 / 2, 2 / 5, 3 / 5),
+        ("local_orm", 1 / 3, 1 / 2, 2 / 5, 3 / 5),
+        ("local_sorm", 2 / 3, 0.0, 4 / 5, 4 / 5),
+        ("union_orm", 2 / 3, 0.0, 4 / 5, 4 / 5),
+        ("union_sorm", 2 / 3, 0.0, 4 / 5, 4 / 5),
+    ],
+)
+def test_fix_and_break_rates(records, kind, fixed, broken, every, only):
+    row = draft_figures.refinements(records.drafts, records.refined)[kind]
+    assert (row.n_wrong, row.n_right, row.n) == (3, 2, 5)
+    found = [row.fix_rate, row.break_rate, row.all_acc, row.oracle_when_acc]
+    assert found == pytest.approx([fixed, broken, every, only])
+
+
+def test_rates_without_a_side(records):
+    kept = [i for i, draft in enumerate(records.drafts) if draft["correct"]]
+    drafts = [records.drafts[i] for i in kept]
+    refined = [records.refined[i] for i in kept]
+    row = draft_figures.refinements(drafts, refined)["global"]
+    assert row.fix_rate is None and row.n_wrong == 0 and row.break_rate == 1 / 2
+
+
+def test_rerank_and_oracle(records):
+    scores = [solution[-1] for solution in records.scored["drafts"]["orm"]]
+    rows = zip(records.drafts, records.refined, records.finals, scores, strict=True)
+    choices = [draft_figures.candidates(*row) for row in rows]
+    # Chosen: a global (right), b draft (wrong), c global (wrong), d draft (right), e local (wrong).
+    names = [draft_figures.chosen(candidates).name for candidates in choices]
+    assert names == ["global", "draft", "global", "draft", "local"]
+    pipeline = draft_figures.pipeline(choices)
+    assert pipeline.rerank.to_json() == {"acc": 2 / 5, "n": 5}
+    assert pipeline.oracle.to_json() == {"acc": 4 / 5, "n": 5}
+
+
+def test_a_draft_without_steps_has_no_score_no_length_and_no_first_error():
+    drafts = [solution(True), {"correct": False, "steps": [], "ended": False}]
+    found = draft_figures.draft(drafts, [[1, 1], []])
+    assert found.steps_mean == (len(RIGHT) - 1 + 0) / 2
+    assert found.first_error_histogram == () and found.truncated == 1
+    assert draft_figures.last_scores([[0.3, 0.7], []]) == [0.7, 0.0]
+
+
+def test_drafts_without_labels_are_not_counted_as_steps():
+    found = draft_figures.steps([[0.9, 0.2], [0.9], []], [[1, 0], None, []], threshold=0.5)
+    assert found.n == 2 and found.acc == 1.0 and found.first_error_acc == 1.0
+    assert found.positive == 0.5
+
+
+def test_scores_are_counted_by_side_and_empty_bins_left_out():
+    scores = [[0.05, 0.95], [0.97, 0.02]]
+    labels = [[0, 1], [1, 1]]
+    histogram = draft_figures.score_histogram(scores, labels)
+    assert (sum(histogram.right), sum(histogram.wrong)) == (3, 1)
+    assert histogram.right[0] == 1 and histogram.wrong[1] == 1
+    curve = draft_figures.reliability(scores, labels)
+    assert curve.n == (2, 2)
+    assert curve.rate == pytest.approx((0.5, 1.0)) and curve.p == pytest.approx((0.035, 0.96))

@@ -1,0 +1,65 @@
+"""Figures of K samples a question, on samples whose figures are known beforehand."""
+
+import pytest
+from known_records import Known, make_samples
+
+from glore_jax.stages import sample_figures
+from glore_jax.stages.sample_figures import Samples
+
+
+@pytest.fixture
+def samples() -> Samples:
+    return Samples.of(*make_samples())
+
+
+def test_samples_stand_by_question_in_the_order_of_their_ids(samples):
+    ids = samples.by_question([r["sample_id"] for r in samples.records])
+    assert ids == [[0, 1, 2, 3], [0, 1, 2, 3]]
+    questions = samples.by_question([r["question_id"] for r in samples.records])
+    assert questions == [["b"] * 4, ["a"] * 4]  # b's records come first
+    assert samples.answers[1] == ["6", "5", "6.0", "7"]
+
+
+def test_student(samples):
+    student = sample_figures.student(Known({}), samples, 4, greedy_acc=2 / 5)
+    assert student.K == 4 and student.n == 2
+    assert student.maj1 == 2 / 5 and student.mean1 == pytest.approx(1 / 2)
+    assert student.majK == 1 / 2  # a votes 6
+    assert student.passK == 1.0
+    assert student.rerankK == 1 / 2  # a picks 7
+    assert student.rerankK_sorm == 0.0  # a picks 6.0, b the empty one
+    assert student.loglikK == 1 / 2  # a picks 6
+    assert student.truncated == 0 and student.rounds is None
+
+
+def test_scorers(samples):
+    scorers = sample_figures.scorers(samples)
+    # Pairs of a right and a wrong sample: a has 3 (two won), b has 3 (all won).
+    assert scorers["orm"].within_pair == pytest.approx(5 / 6) and scorers["orm"].n == 6
+    assert scorers["sorm"].within_pair == pytest.approx(1 / 6)
+    assert scorers["loglik"].within_pair == pytest.approx((2 + 3) / 6)
+    assert scorers["orm"].n_auc == 8
+
+
+def test_best_of_3(samples):
+    by_orm, by_oracle = sample_figures.best_of_3(samples, 4, seed=0)
+    # Of a's four triples one lacks 7 and picks 5, the rest pick 7; b always picks a right one.
+    assert by_orm.acc == pytest.approx((1 / 4 + 1) / 2, abs=0.05)
+    assert by_oracle.acc == pytest.approx((3 / 4 + 1) / 2, abs=0.05)
+    assert by_orm.n == by_oracle.n == 2
+
+
+def test_rerank_curves(samples):
+    curves = sample_figures.rerank_curves(samples, 4, seed=0)
+    assert curves.k == (1, 2, 4)
+    assert curves.pass_.mean[-1] == 1.0
+    assert curves.orm.mean[-1] == 1 / 2 and curves.majority.mean[-1] == 1 / 2
+    assert curves.balanced_orm is None
+
+
+@pytest.mark.parametrize(
+    ("k", "ks"),
+    [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (96, [1, 2, 4, 8, 16, 32, 64, 96])],
+)
+def test_the_axis_is_powers_of_two_and_k_itself(k, ks):
+    assert sample_figures.axis(k) == ks
