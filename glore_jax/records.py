@@ -4,8 +4,8 @@ A record is a plain dict; its type here says which keys it has. A folder of reco
 parts (see `parquet`) of one type, its fields in the order declared. `X | None` is a column that
 may be null, no other one is.
 
-    Sample            sample/records, sample/greedy, student/samples-R, student/dev-R,
-                      evaluate/SPLIT/drafts, evaluate/SPLIT/samples
+    Sample            sample/records, sample/greedy, evaluate/SPLIT/drafts and /samples,
+                      student/one-shot, /samples-R and /dev-R, pretrain/NAME/dev, ...
     LabelledDraft     rollout/records, evaluate/SPLIT/step_labels
     Pair              refiner/pairs
     StepScores        evaluate/SPLIT/scores/MODEL

@@ -1,6 +1,8 @@
 """Texts of a model as records on disk: items become jobs of the rollout engine, jobs rows.
 
-item ──make_job──► Job ──► engine ──► ended job ──to_rows──► rows ──► part, once it is whole
+    item ──make_job──► Job ──► engine ──► ended job ──to_rows──► rows ──► part, once it is whole
+
+Which parts there are, and who makes them, is in `parts`.
 """
 
 import dataclasses

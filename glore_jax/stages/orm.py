@@ -1,6 +1,8 @@
 """Stage `orm`: the outcome reward model, and its balanced variant (paper section 4.1 step 2).
 
-samples ─► some of each question, every step labelled with the outcome ─► ORM
+    samples ─► some of each question, every step labelled with the outcome ─► ORM
+
+The balanced variant learns from as many right as wrong samples of each question.
 """
 
 import functools

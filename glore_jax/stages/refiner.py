@@ -1,8 +1,10 @@
 """Stage `refiner`: one model for global and local refinement (paper section 4.1 step 3).
 
-samples ───────────► global pairs ─┐
-                                   ├─► base, fine-tuned to write the target behind the draft
-labelled drafts ───► local pairs ──┘
+    samples ───────────► global pairs ─┐
+                                       ├─► base, fine-tuned to write the target behind the draft
+    labelled drafts ───► local pairs ──┘
+
+It starts from the base, not from the student.
 """
 
 from glore_jax import records

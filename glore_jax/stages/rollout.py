@@ -1,6 +1,8 @@
 """Stage `rollout`: step labels of student samples, for the SORM and the local refiner.
 
-samples ─► of solved questions ─► some distinct drafts of each ─► rollouts ─► labelled drafts
+    samples ─► of solved questions ─► some distinct drafts of each ─► rollouts ─► labelled drafts
+
+How a draft gets its labels is in `labelling`, which test drafts share.
 """
 
 import itertools

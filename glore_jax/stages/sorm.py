@@ -1,6 +1,8 @@
 """Stage `sorm`: the stepwise outcome reward model (paper section 4.1 step 2).
 
-labelled drafts ─► good and bad steps balanced at each prefix length ─► SORM
+    labelled drafts ─► good and bad steps balanced at each prefix length ─► SORM
+
+It differs from the ORM in its labels alone.
 """
 
 from glore_jax import records

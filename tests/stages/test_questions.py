@@ -4,7 +4,7 @@ import pytest
 from tiny_llama import Characters
 
 from glore_jax.errors import UserError
-from glore_jax.models import hf
+from glore_jax.models import hf_import
 from glore_jax.stages import models
 from glore_jax.stages.questions import Reader, fit
 from glore_jax.tasks.base import Problem
@@ -75,4 +75,4 @@ def test_the_student_stands_for_a_base_that_is_gone(ctx, reader):
     found = Reader(ctx).read(ctx, "train", ("sample.max_new",))
     ctx.config.model.base = "tiny"
     assert found == reader.read(ctx, "train", ("sample.max_new",))
-    assert hf.read_config(hf_folder).max_positions == 1024
+    assert hf_import.read_config(hf_folder).max_positions == 1024
