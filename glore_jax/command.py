@@ -1,4 +1,4 @@
-"""What the commands share: flags, and one clear line for whatever is wrong in them."""
+"""What the commands share: flags from the command line, and one clear line for what is wrong."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ from glore_jax.errors import UserError
 
 FLAGS = flags.FLAGS
 
-# Whatever absl, ml_collections or a config file of the user raises.
+# Whatever absl, ml_collections and a config file raise over a mistake in the command line.
 _MISTAKES = (
     UserError,
     flags.Error,
@@ -30,10 +30,7 @@ def end(message: str, code: int) -> int:
 
 
 def parse(argv: list[str]) -> list[str]:
-    """Reads the flags and returns the rest of the command line.
-
-    Whatever is wrong in it ends the program with one line.
-    """
+    """Flags from the command line; whatever is wrong in it ends the program with one line."""
     try:
         rest = FLAGS(argv)
         if FLAGS.config is not None:
@@ -47,9 +44,11 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def _reason(e: Exception, argv: list[str]) -> str:
-    """One line from an error, whose text is a bare key, a line, or a whole traceback."""
+    """One line from an error of absl or ml_collections, whose texts are a bare key, a line, or a
+    whole traceback."""
+    text = str(e.args[0] if e.args else type(e).__name__)
     if isinstance(e, KeyError | AttributeError):
-        return _unknown_field(str(e.args[0] if e.args else type(e).__name__), argv)
+        return _unknown_field(text, argv)
     if isinstance(e, SyntaxError):
         return f"{e.filename}:{e.lineno}: {e.msg}"
     lines = [line.strip() for line in str(e).splitlines() if line.strip()]
@@ -59,11 +58,12 @@ def _reason(e: Exception, argv: list[str]) -> str:
 
 
 def _unknown_field(text: str, argv: list[str]) -> str:
-    """The line for a config field that is not there: which flag names it, and what may be meant."""
-    # The key is quoted once for each level that the error passed.
-    found = re.search(r"\w+", text)
-    key = found[0] if found else text
-    meant = re.search(r"Did you mean [^?]*\?", text)
-    hint = meant[0] if meant else ""
-    where = next((arg for arg in argv if key in arg.partition("=")[0].split(".")), "--config")
-    return f"{where}: the config has no field {key!r}. {hint}".rstrip()
+    """`text`: the unknown key, quoted once for each level that it passed, perhaps with a hint."""
+    word = re.search(r"\w+", text)
+    key = word[0] if word else text
+    hint = re.search(r"Did you mean [^?]*\?", text)
+    # The argument that names the key, the value behind = left out.
+    named = (arg for arg in argv if key in arg.partition("=")[0].split("."))
+    where = next(named, "--config")
+    line = f"{where}: the config has no field {key!r}."
+    return f"{line} {hint[0]}" if hint else line

@@ -1,9 +1,14 @@
 """Run GLoRe, or what is missing of it.
 
-    python -m glore_jax.main --config=configs/tiny.py --workdir=runs/tiny [--config.rollout.k=4] [--stage=orm,sorm]
+    python -m glore_jax.main --config=configs/tiny.py --workdir=runs/tiny \\
+        [--config.rollout.k=4] [--stage=orm,sorm]
 
-The same command again goes on where the last one ended. Exit codes: 0 all that was asked for is done; 2 a mistake in the
-command, the config or the data, or a full disk: one line says which; 3 another process of this run has ended; 130 interrupted.
+The same command again goes on where the last one ended. Exit codes:
+
+    0    all that was asked for is done
+    2    a mistake in the command, the config or the data, or a full disk: one line says which
+    3    another process of this run has ended
+    130  interrupted
 """
 
 import errno
@@ -37,11 +42,12 @@ flags.DEFINE_integer(
 
 
 def main(argv: list[str]) -> int:
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # a pre-empted machine ends as Ctrl-C does
+    """Runs what the flags ask for and returns the exit code."""
+    # A pre-empted machine ends as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = 0
+    reason = ""
     try:
-        code, reason = 0, ""
         run(argv)
     except Exception as e:
         processes.wait_for_peer_loss()
@@ -49,12 +55,12 @@ def main(argv: list[str]) -> int:
         if code == 1:
             traceback.print_exc()
     except KeyboardInterrupt:
-        code, reason = 130, "interrupted; the same command goes on from here"
+        code = 130
+        reason = "interrupted; the same command goes on from here"
     if code > 1:
         command.end(reason, code)
-    processes.announce_exit(
-        code, reason.partition(";")[0]
-    )  # what went wrong; what to do about it is said here
+    # The other processes hear what went wrong; what to do about it has been said here.
+    processes.announce_exit(code, reason.partition(";")[0])
     return code
 
 
@@ -65,11 +71,13 @@ def run(argv: list[str]) -> None:
     if FLAGS.config is None or not FLAGS.workdir:
         raise UserError("--config=configs/NAME.py and --workdir=DIR are needed")
     processes.initialize(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
-    pipeline.run(FLAGS.config, FLAGS.workdir, None if FLAGS.stage is None else tuple(FLAGS.stage))
+    only = None if FLAGS.stage is None else tuple(FLAGS.stage)
+    pipeline.run(FLAGS.config, FLAGS.workdir, only)
 
 
 def _verdict(e: Exception) -> tuple[int, str]:
-    """The exit code that `e` stands for, and the line that says why; 1 for a mistake of the program."""
+    """The exit code that `e` stands for, and the line that says why; 1 for a mistake of the
+    program."""
     if isinstance(e, UserError):
         return 2, f"error: {e}"
     if isinstance(e, MemoryError):
@@ -79,9 +87,8 @@ def _verdict(e: Exception) -> tuple[int, str]:
         return 2, f"error: no space left on the disk of {place}; the same command goes on from here"
     text = str(e) or type(e).__name__
     line = text.splitlines()[0]
-    if (
-        isinstance(e, RuntimeError) and "RESOURCE_EXHAUSTED" in text
-    ):  # XLA gets no memory on the device
+    # XLA's word for a device without memory.
+    if isinstance(e, RuntimeError) and "RESOURCE_EXHAUSTED" in text:
         return 2, f"error: out of device memory; try a smaller batch_size or engine.groups: {line}"
     return 1, f"{type(e).__name__}: {line}"
 

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What the workers of a slice are asked to do; what they do is in worker.sh. Sourced by tpu_vm.sh.
 
+# ssh and scp to workers. Flags such as --tunnel-through-iap are known to the alpha commands alone.
 remote() { # ssh|scp ARGUMENT...
   if [[ ${TPU_SSH_FLAGS:-} ]]; then
     # shellcheck disable=SC2086 # several flags, one word each
@@ -10,15 +11,18 @@ remote() { # ssh|scp ARGUMENT...
   fi
 }
 
+# Runs a shell command on workers.
 on() { # WORKER|all COMMAND [FLAG...]
   local worker=$1 command=$2
   shift 2
   remote ssh "$name" --worker="$worker" --command="$command" "$@"
 }
 
-ask_worker() { printf 'bash glore_jax/launch/worker.sh'; printf ' %q' "$@"; } # as one word for a remote shell
+# A request to worker.sh as one word for a remote shell.
+ask_worker() { printf 'bash glore_jax/launch/worker.sh'; printf ' %q' "$@"; } # REQUEST ARGUMENT...
 
-# A new slice answers its first ssh late: keys travel, machines boot. gcloud makes the key if there is none.
+# A new slice answers its first ssh late: keys travel, machines boot. gcloud makes the key if there
+# is none.
 warm_up() {
   local i
   for i in 1 2 3 4 5 6; do
@@ -30,6 +34,7 @@ warm_up() {
   return 1
 }
 
+# Copies the commit that is checked out here to every worker, which installs it.
 setup_slice() {
   local folder left code=0
   left=$(git -C "$checkout" status --porcelain --untracked-files=no) || die "setup copies the commit of a git checkout, and $checkout is none"
@@ -44,7 +49,8 @@ setup_slice() {
   return "$code"
 }
 
-save_run() {
+# Keeps the flags in $state/run, so that `run` without flags and `watch` can start the same again.
+save_run() { # GLORE_FLAG...
   local flag
   for flag in "$@"; do
     case $flag in --workdir=?*) workdir=${flag#*=} ;; esac
@@ -56,6 +62,7 @@ save_run() {
   { printf 'workdir=%q flags=(' "$workdir" && printf ' %q' "$@" && printf ' )\n'; } >"$state/run"
 }
 
+# Sets workdir, flags and run_id.
 load_run() {
   if [[ -f $state/run && ! $workdir ]]; then
     # shellcheck disable=SC1091
@@ -68,6 +75,7 @@ load_run() {
   run_id=$(printf '%s' "${workdir#gs://}" | tr -c 'A-Za-z0-9._-' '-')
 }
 
+# A worker that runs it already says so, and is left alone.
 start_run() {
   on all "$(ask_worker start "$run_id" "$workdir" "${flags[@]}")" </dev/null || {
     say "error: the run did not start on every worker: see above which; the same command again starts it where it is missing"
@@ -77,7 +85,8 @@ start_run() {
 
 stop_run() { on all "$(ask_worker stop)" </dev/null; }
 
-# Of RUN, or of whatever run is there. A worker of a fresh machine has nobody to ask.
+# A line from each worker on RUN, or on whatever run is there. A fresh machine has no worker.sh that
+# could be asked.
 worker_states() { # RUN|''
   on all "[ -f glore_jax/launch/worker.sh ] || exec echo 'worker ?: bare'; $(ask_worker status ${1:+"$1"})" </dev/null
 }
@@ -105,7 +114,8 @@ open_tensorboard() { # PORT
   on 0 "$(ask_worker tensorboard "$1" "$workdir")" --ssh-flag="-L $1:localhost:$1"
 }
 
-# A run that failed has no report, but its logs are wanted all the more: copy what there is, then say what is missing.
+# A run that failed has no report, but its logs are wanted all the more: copy what there is, then
+# say what is missing.
 fetch_results() { # [FOLDER [PART...]]
   local folder=${1:-$checkout/runs/$run_id} part missing=()
   shift || true
@@ -125,6 +135,7 @@ copy_part() { # PART FOLDER
   if [[ $workdir == gs://* || $dry ]]; then
     [[ $dry ]] || mkdir -p "$folder/$part"
     gcloud_ storage rsync --recursive "$workdir/$part" "$folder/$part" </dev/null || {
+      # Nothing came: no empty folder that looks as if something had.
       rmdir "$folder/$part" 2>/dev/null
       return 1
     }

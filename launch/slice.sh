@@ -1,8 +1,11 @@
 # shellcheck shell=bash
 # The slice itself: create, state, delete. Sourced by tpu_vm.sh.
 #
-# What belongs to a slice (zone, type, how it was asked for) is kept in $state/slice, so that `watch` can ask for the same
-# again; what belongs to the run (its flags) in $state/run, which outlives the slice. Both are read as shell.
+# What belongs to a slice (zone, type, how it was asked for) is kept in $state/slice, so that
+# `watch` can ask for the same again; what belongs to the run (its flags) in $state/run, which
+# outlives the slice. Both are read as shell.
+
+# With --dry-run the command is printed instead, as one could type it.
 
 gcloud_() {
   if [[ $dry ]]; then
@@ -13,8 +16,9 @@ gcloud_() {
   fi
 }
 
-# What gcloud says on stderr decides what to do next: it goes to the person and into $said.
-attempt() {
+# What gcloud says on stderr decides what to do next: it goes to the person and into $said. Its
+# stdout takes the way round the pipe, by file 3.
+attempt() { # GCLOUD_ARGUMENT...
   local file code=0
   file=$(mktemp)
   { gcloud_ "$@" 2>&1 1>&3 </dev/null | tee "$file" >&2; } 3>&1 || code=$?
@@ -23,6 +27,7 @@ attempt() {
   return "$code"
 }
 
+# The image of a TPU VM depends on the generation of its chips.
 runtime_version() { # TYPE
   case $1 in
     v2-* | v3-* | v4-*) echo tpu-ubuntu2204-base ;;
@@ -34,6 +39,7 @@ runtime_version() { # TYPE
   esac
 }
 
+# The content of $state/slice.
 described_slice() {
   printf 'zone=%q type=%q version=%q queued=%q\n' "$zone" "$type" "$version" "$queued"
   printf 'extra=('
@@ -53,7 +59,8 @@ load_slice() {
   fi
 }
 
-# 0: it is there or in the queue; 3: not now (no capacity, or quota that is still in use), nothing was made; other: gcloud's own.
+# 0: it is there or in the queue; 3: not now (no capacity, or quota that is still in use), nothing
+# was made; other: gcloud's own exit code.
 create_slice() {
   local code=0 request=()
   if [[ $queued ]]; then
@@ -81,6 +88,7 @@ create_slice() {
       return "$code"
       ;;
   esac
+  # Nothing was made, so another zone may be tried under the same name. `watch` keeps asking.
   [[ $verb == watch ]] || rm -f "$state/slice"
   return 3
 }
@@ -104,7 +112,12 @@ wait_for_slice() {
   done
 }
 
-# READY, WAITING (it will come up), LOST (pre-empted, failed: it will not), GONE (no such slice), UNREACHABLE (gcloud cannot say).
+# One word:
+#   READY        the workers can be asked
+#   WAITING      it will come up
+#   LOST         pre-empted or failed: it will not
+#   GONE         there is no such slice
+#   UNREACHABLE  gcloud cannot say
 slice_state() {
   local answer
   if [[ $queued ]]; then
@@ -136,6 +149,7 @@ describe() { # tpu-vm|queued-resources FORMAT
   fi
 }
 
+# 0 too if it is gone already.
 delete_slice() {
   local code=0
   if [[ $queued ]]; then

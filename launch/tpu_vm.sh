@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
-# A Cloud TPU slice from creation to deletion, for one run of glore_jax. docs/tpu_vm.md walks through it.
+# A Cloud TPU slice from creation to deletion, for one run of glore_jax (see docs/tpu_vm.md).
 #
-#   launch/tpu_vm.sh create NAME --zone=ZONE --type=TYPE [--spot] [--queued] [--version=RUNTIME] [GCLOUD_FLAG...]
-#   launch/tpu_vm.sh setup NAME                     copy this checkout to every worker and install it
+#   launch/tpu_vm.sh create NAME --zone=ZONE --type=TYPE [--spot] [--queued] [--version=RUNTIME]
+#                                [GCLOUD_FLAG...]
+#   launch/tpu_vm.sh setup NAME          copy this checkout to every worker and install it
 #   launch/tpu_vm.sh run NAME --config=configs/FILE.py --workdir=gs://BUCKET/RUN [GLORE_FLAG...]
-#   launch/tpu_vm.sh status NAME                    the slice, and the run on every worker
-#   launch/tpu_vm.sh watch NAME                     until the run is done: after a pre-emption a new slice, the same run
-#   launch/tpu_vm.sh logs NAME [WORKER]             last lines of all workers, or follow one
-#   launch/tpu_vm.sh tensorboard NAME [PORT]        on http://localhost:6006 until Ctrl-C
-#   launch/tpu_vm.sh fetch NAME [FOLDER [PART...]]  report, logs and tb of the work directory, or other parts
-#   launch/tpu_vm.sh stop NAME                      end the run, keep the slice
-#   launch/tpu_vm.sh delete NAME                    end the slice and what it costs
+#   launch/tpu_vm.sh status NAME         the slice, and the run on every worker
+#   launch/tpu_vm.sh watch NAME          until the run is done: after a pre-emption a new slice, the
+#                                        same run
+#   launch/tpu_vm.sh logs NAME [WORKER]  last lines of all workers, or follow one
+#   launch/tpu_vm.sh tensorboard NAME [PORT]
+#                                        on http://localhost:6006 until Ctrl-C
+#   launch/tpu_vm.sh fetch NAME [FOLDER [PART...]]
+#                                        report, logs and tb of the work directory, or other parts
+#   launch/tpu_vm.sh stop NAME           end the run, keep the slice
+#   launch/tpu_vm.sh delete NAME         end the slice and what it costs
 #
-# --dry-run (or DRY_RUN=1) prints each command instead. `run` without flags repeats the last command of this slice.
-# TPU_SSH_FLAGS="--tunnel-through-iap --batch-size=64" goes to each ssh and scp, with gcloud's alpha commands.
+# --dry-run (or DRY_RUN=1) prints each command instead. `run` without flags repeats the last command
+# of this slice. TPU_SSH_FLAGS="--tunnel-through-iap --batch-size=64" goes to each ssh and scp, with
+# gcloud's alpha commands.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 checkout=$(dirname "$here")
@@ -26,7 +31,8 @@ dry=${DRY_RUN:-}
 # shellcheck source=launch/watch.sh
 . "$here/watch.sh"
 
-usage() { sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+# The comment at the top of this file.
+usage() { sed -n '2,21s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 say() { printf 'tpu_vm: %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 2; }
 fail() { say "error: $*"; exit 1; }

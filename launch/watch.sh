@@ -1,13 +1,23 @@
 # shellcheck shell=bash
 # Keeps a run going until it is done. Sourced by tpu_vm.sh.
 #
-# The work directory holds all that is worth keeping, so there is one cure for everything: the same command again, on the same
-# slice if it is there, else on a new one. What is never done: delete a slice because of a bad connection, or restart a run
-# that ended by its own fault.
+# The work directory holds all that is worth keeping, so there is one cure for everything: the same
+# command again, on the same slice if it is there, else on a new one. What is never done: delete a
+# slice because of a bad connection, or restart a run that ended by its own fault.
 
-grace=3    # looks before bad news counts: pre-empted workers fail first, and their slice says so a little later
-patience=3 # restarts on one slice without an hour of running between them
+# Looks before bad news counts: pre-empted workers fail first, and their slice says so a little
+# later.
+grace=3
+# Restarts on one slice without an hour of running between them.
+patience=3
 
+# Looks every $poll seconds and acts on one word, the slice's state or, if that is READY, `judge`'s:
+#
+#   done, stopped, busy           the watch ends
+#   LOST, GONE                    a new slice, the same run
+#   missing, interrupted, failed  bad news: when it has held for more than $grace looks, `failed`
+#                                 ends the watch, the others start the run again
+#   running, unreachable, ...     wait
 watch_run() {
   [[ ! $dry ]] || { rehearse && return; }
   local now verdict last='' bad=0 restarts=0 since=$SECONDS
@@ -48,13 +58,17 @@ watch_run() {
   done
 }
 
-# Whoever deletes a slice says so before it goes: only then can a slice that is gone be told from one that was taken away.
+# Whether somebody deleted the slice. Whoever does says so before it goes: only then can a slice
+# that is gone be told from one that was taken away.
 unwanted() {
   [[ -f $state/deleted || ! -f $state/slice ]] || return
   say "slice $name was deleted: no longer watching"
 }
 
-# One word from what the workers say. Anything but an answer of everyone is "unreachable", and changes nothing.
+# One word from what the workers say. Anything but an answer of everyone is "unreachable", and
+# changes nothing. Exit codes 1 and 2 are a run's own fault; all others are what happens to a
+# process whose peers or machine have gone. The worse news of one worker counts for all: the order
+# matters.
 judge() {
   local answers own
   answers=$(worker_states "$run_id") || { echo unreachable && return; }
@@ -79,6 +93,7 @@ on_again() {
   setup_slice && start_run || true
 }
 
+# Until there is one, however long it takes; an error other than "not now" ends the watch.
 renew_slice() {
   local code
   say "slice $name is no more: creating it again and going on with $run_id"
@@ -98,6 +113,7 @@ renew_slice() {
   setup_slice && start_run || true
 }
 
+# --dry-run: the commands of a look and of a renewal.
 rehearse() {
   echo "# at each look:"
   gcloud_ compute tpus tpu-vm describe "$name" --zone="$zone" --format='value(state)'

@@ -1,15 +1,22 @@
 #!/usr/bin/env bash
-# One worker of a slice: what tpu_vm.sh asks of it over ssh. It runs on the TPU VM, from ~/glore_jax.
+# One worker of a slice: what tpu_vm.sh asks of it over ssh. It runs on the TPU VM, in ~/glore_jax.
 #
-#   setup                          put ~/glore_jax.new in place and install it, with a Python that is new enough
-#   start RUN WORKDIR FLAG...      start the run and return; it goes on without whoever asked
-#   status [RUN]                   one line: running, ended CODE, stopped, lost (the machine went down), idle, busy with another
-#   logs RUN | follow RUN          what the run printed here
-#   stop                           end the run: first kindly, so that it saves, then not
-#   tensorboard PORT WORKDIR       for as long as the connection is open
+#   setup                      put ~/glore_jax.new in place and install it, with a new enough Python
+#   start RUN WORKDIR FLAG...  start the run and return; it goes on without whoever asked
+#   status [RUN]               one line: running, ended CODE, stopped, lost (the machine went down),
+#                              idle, busy with another
+#   logs RUN | follow RUN      what the run printed here
+#   stop                       end the run: first kindly, so that it saves, then not
+#   tensorboard PORT WORKDIR   for as long as the connection is open
 #
-# A TPU belongs to one process at a time, so there is one lock for each machine, and the run holds it to its last process:
-# it cannot be held twice, and it never outlives a crash or a reboot, as a file with a process id would.
+# A TPU belongs to one process at a time, so there is one lock for each machine, and the run holds
+# it to its last process: it cannot be held twice, and it never outlives a crash or a reboot, as a
+# file with a process id would. What belongs to runs lies in ~/glore_runs:
+#
+#   lock                       held while a run is here
+#   current                    the name of the last run
+#   RUN/log                    its last log, named by start and worker; RUN/pid, of its supervisor
+#   RUN/exit_code, RUN/stopped how it ended; neither: it is running, or the machine went down
 set -euo pipefail
 runs=$HOME/glore_runs
 checkout=$HOME/glore_jax
@@ -26,6 +33,7 @@ number=$(metadata agent-worker-number || echo 0)
 say() { echo "worker $number: $*"; }
 die() { say "error: $*" >&2; exit 1; }
 
+# Nothing runs here. The lock is taken for a moment only, to see whether it can be had.
 free() { ! [[ -e $runs/lock ]] || flock -n "$runs/lock" true; }
 current() { cat "$runs/current" 2>/dev/null || true; }
 
@@ -42,7 +50,8 @@ setup() {
   say "ready: $("$venv/bin/python" -c 'import sys, importlib.metadata as m; print("Python", sys.version.split()[0], *(f"{p} {m.version(p)}" for p in ("jax", "libtpu")))')"
 }
 
-# TPU VM images come with Python 3.10. uv brings a newer one without apt, which is often locked by updates on a fresh machine.
+# TPU VM images come with Python 3.10. uv brings a newer one without apt, which is often locked by
+# updates on a fresh machine.
 make_venv() {
   local python
   rm -rf "$venv"
@@ -61,6 +70,7 @@ start() { # RUN WORKDIR FLAG...
   [[ -x $venv/bin/glore ]] || die "glore is not installed here: \`setup\` first"
   mkdir -p "$runs/$run"
   join_slice "$workdir"
+  # File 9 stays open in everything that is started from here on, and with it the lock is held.
   exec 9>>"$runs/lock"
   if ! flock -n 9; then
     [[ $(current) == "$run" ]] || die "$(current) is running here: \`stop\` first"
@@ -76,8 +86,9 @@ start() { # RUN WORKDIR FLAG...
   say "started $run"
 }
 
-# The metadata server knows the workers of a slice, in order; an ssh shell has nothing in its environment.
-# With all three numbers given, glore itself checks that everyone has come, and names who has not.
+# The metadata server knows the workers of a slice, in order; an ssh shell has nothing in its
+# environment. With all three variables given, glore itself checks that everyone has come, and names
+# who has not.
 join_slice() { # WORKDIR
   local endpoints first hosts=()
   endpoints=$(metadata worker-network-endpoints) || die "the metadata server does not say who belongs to this slice: is this a TPU VM?"
@@ -88,7 +99,8 @@ join_slice() { # WORKDIR
   export JAX_COORDINATOR_ADDRESS=$first:$port JAX_NUM_PROCESSES=${#hosts[@]} JAX_PROCESS_ID=$number
 }
 
-# Stays beside the run for its exit code and its log. File 9 is the lock; the run inherits it, helpers must not.
+# Stays beside the run for its exit code and its log. File 9 is the lock; the run inherits it,
+# helpers must not.
 supervise() { # RUN WORKDIR FLAG...
   local run=$1 workdir=$2 log child mirror code=0
   shift 2
@@ -176,6 +188,7 @@ stop() {
   fi
   touch "$runs/$run/stopped"
   local pid i
+  # The supervisor passes the signal on; its session is the run's process group.
   pid=$(cat "$runs/$run/pid")
   kill -TERM "$pid" 2>/dev/null || true
   for ((i = 0; i < ${GLORE_STOP_SECONDS:-180}; i++)); do

@@ -32,12 +32,6 @@ import finished_run  # noqa: E402
 import pytest  # noqa: E402
 
 
-def pytest_configure(config):
-    # Beartype means types inside Flax that it finds in our signatures.
-    quiet = "ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning"
-    config.addinivalue_line("filterwarnings", quiet)
-
-
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """The work directory of a miniature run of all stages, which tests only read.

@@ -1,4 +1,7 @@
-"""The launch scripts against a stand-in cloud: what they ask for, and what a person sees when something fails half-way."""
+"""The launch scripts against a stand-in cloud: what they ask for, and what a person sees.
+
+That is, above all, what they say when something fails half-way.
+"""
 
 import os
 import pathlib
@@ -37,7 +40,8 @@ class Laptop:
     """Runs launch/tpu_vm.sh before a cloud; a slice's workers live in folders of that cloud."""
 
     def __init__(self, checkout, cloud):
-        self.script, self.cloud = checkout / "launch" / "tpu_vm.sh", cloud
+        self.script = checkout / "launch" / "tpu_vm.sh"
+        self.cloud = cloud
         self.slices = cloud.root / "slices"
         self.environment = os.environ | {
             "PATH": f"{cloud.bin}{os.pathsep}{os.environ['PATH']}",
@@ -49,17 +53,21 @@ class Laptop:
         self.processes: list[subprocess.Popen] = []
 
     def start(self, *arguments, **options):
-        # A suite started in the background would hand down an ignored Ctrl-C.
-        wake = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-        pipes = dict.fromkeys(("stdout", "stderr", "stdin"), subprocess.PIPE)
-        environment = self.environment | options
+        """A command that may go on; `options` are further variables of its environment."""
+
+        def hear_ctrl_c():
+            # A suite started in the background would hand down an ignored Ctrl-C.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
         process = subprocess.Popen(
             ["bash", str(self.script), *arguments],
             text=True,
-            env=environment,
+            env=self.environment | options,
             start_new_session=True,
-            preexec_fn=wake,
-            **pipes,
+            preexec_fn=hear_ctrl_c,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         self.processes.append(process)
         return process
@@ -133,29 +141,24 @@ def test_a_queued_slice_waits_for_its_turn(laptop):
     first, *looks = laptop.cloud.calls
     assert first == [
         *("compute", "tpus", "queued-resources", "create", "pod", "--node-id=pod"),
-        *(
-            "--runtime-version=v2-alpha-tpuv5-lite",
-            "--zone=us-west4-a",
-            "--accelerator-type=v5litepod-16",
-        ),
+        *("--runtime-version=v2-alpha-tpuv5-lite", "--zone=us-west4-a"),
+        "--accelerator-type=v5litepod-16",
         *(SCOPES, "--spot", "--valid-until-duration=6h"),
     ]
     assert [c[2] for c in looks] == ["queued-resources", "queued-resources", "tpu-vm"]
     laptop.ready(("delete", "pod"))
-    assert (
-        laptop.cloud.calls[-1][2:4] == ["queued-resources", "delete"]
-        and "--force" in laptop.cloud.calls[-1]
-    )
+    last = laptop.cloud.calls[-1]
+    assert last[2:4] == ["queued-resources", "delete"] and "--force" in last
+
+
+# As gcloud words it, in JSON.
+NO_CAPACITY = '"message": "There is no more capacity in the zone \\"us-west4-a\\""'
 
 
 @pytest.mark.parametrize(
     "message, advice, code",
     [
-        (
-            '"message": "There is no more capacity in the zone \\"us-west4-a\\""',
-            "no capacity for v5litepod-16",
-            3,
-        ),
+        (NO_CAPACITY, "no capacity for v5litepod-16", 3),
         ("Quota limit 'TPUV5s' has been exceeded. Limit: 0 in zone us-west4-a.", "quota", 3),
         ("PERMISSION_DENIED: tpu.googleapis.com", "was not created", 1),
     ],
@@ -186,11 +189,8 @@ def test_delete_fails_aloud_and_forgives_what_is_gone(laptop):
     code, _, err = laptop("delete", "pod")
     assert code == 1 and "cost money" in err
     laptop.ready(("delete", "pod"))
-    assert laptop.cloud.calls[-1] == [
-        *("compute", "tpus", "tpu-vm", "delete", "pod"),
-        "--zone=us-west4-a",
-        "--quiet",
-    ]
+    delete = ["compute", "tpus", "tpu-vm", "delete", "pod"]
+    assert laptop.cloud.calls[-1] == [*delete, "--zone=us-west4-a", "--quiet"]
     laptop.ready(CREATE)
     shutil.rmtree(laptop.cloud.root / "workers")
     (laptop.cloud.root / "node").unlink()
@@ -208,17 +208,13 @@ def test_setup_installs_the_commit_on_every_worker(laptop):
     assert code == 0 and "worker 0: ready: Python 3.11.7" in out and "worker 1: ready" in out
     for worker in "01":
         home = laptop.cloud.root / "workers" / worker
-        assert (laptop.cloud.root / f"pip-{worker}").read_text().split()[-3:] == [
-            "-e",
-            f"{home}/glore_jax[tpu]",
-            "tensorboard",
-        ]
+        installed = (laptop.cloud.root / f"pip-{worker}").read_text().split()
+        assert installed[-3:] == ["-e", f"{home}/glore_jax[tpu]", "tensorboard"]
         with tarfile.open(home / "glore_jax.tar.gz") as archive:
             files = {m.name.partition("/")[2] for m in archive.getmembers() if m.isfile()}
         assert "setup.py" in files and "not_committed.txt" not in files
-        assert (home / "glore_jax" / "launch" / "worker.sh").exists() and not (
-            home / "glore_jax.new"
-        ).exists()
+        assert (home / "glore_jax" / "launch" / "worker.sh").exists()
+        assert not (home / "glore_jax.new").exists()
 
 
 def test_setup_names_what_stays_here(laptop, checkout):
@@ -310,16 +306,14 @@ def test_a_worker_keeps_its_log_in_the_work_directory(checkout, tmp_path):
     workdir = tmp_path / "work"
     laptop.environment["GLORE_MIRROR_SECONDS"] = "0.1"
     laptop.ready(CREATE, ("setup", "pod"), ("run", "pod", "--config=c", f"--workdir={workdir}"))
+
+    def logs():
+        return [p.read_text() for p in workdir.glob("logs/*-worker-0.log")]
+
     try:
-        until(
-            lambda: (
-                [p.read_text() for p in workdir.glob("logs/*-worker-0.log")]
-                == ["step 1\nhello from 0\n"]
-            )
-        )  # before it ends
-        assert (
-            started(laptop.cloud, 0)[0][0] == " of  at "
-        )  # one worker is no slice to come together
+        until(lambda: logs() == ["step 1\nhello from 0\n"])  # before the run ends
+        # One worker is no slice that has to come together.
+        assert started(laptop.cloud, 0)[0][0] == " of  at "
     finally:
         laptop.cloud.power_off()
 
@@ -346,12 +340,11 @@ def test_fetch_brings_what_there_is_and_says_what_is_missing(laptop, tmp_path):
     (bucket / "logs").mkdir(parents=True)
     (bucket / "logs" / "worker-0.log").write_text("why")
     code, _, err = laptop("fetch", "pod", str(target))
-    assert code == 1 and err.splitlines()[-1].startswith(
-        "tpu_vm: error: gs://bucket/a-run has no report tb yet"
-    )
-    assert (target / "logs" / "worker-0.log").read_text() == "why" and not (
-        target / "report"
-    ).exists()
+    last_line = err.splitlines()[-1]
+    assert code == 1
+    assert last_line.startswith("tpu_vm: error: gs://bucket/a-run has no report tb yet")
+    assert (target / "logs" / "worker-0.log").read_text() == "why"
+    assert not (target / "report").exists()
     (bucket / "report").mkdir()
     (bucket / "report" / "report.html").write_text("<html>")
     laptop.ready(("fetch", "pod", str(target), "report"))
@@ -376,9 +369,8 @@ def test_dry_run_prints_the_commands_and_runs_none(laptop):
     assert shlex.split(out) == ["gcloud", *laptop.cloud.calls[0]]
     for verb in ("setup", "watch", "status", "logs", "tensorboard", "fetch", "stop", "delete"):
         code, out, err = laptop(verb, "pod", "--dry-run")
-        assert code == 0 and all(line.startswith(("gcloud ", "# ")) for line in out.splitlines()), (
-            err
-        )
+        assert code == 0, err
+        assert all(line.startswith(("gcloud ", "# ")) for line in out.splitlines()), err
         assert len(laptop.cloud.calls) == 1
     code, out, _ = laptop(*RUN, DRY_RUN="1")
     laptop.ready(("setup", "pod"), RUN)

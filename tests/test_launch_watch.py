@@ -23,18 +23,13 @@ def begin(laptop, *flags):
 
 def asked(cloud, since=0):
     """The calls that change something, in short."""
+    of_gcloud = ("create", "delete", "scp")
+    of_workers = ("worker.sh setup", "worker.sh start", "worker.sh stop")
     short = []
     for call in cloud.calls[since:]:
-        words = " ".join(call)
-        for verb in (
-            "create",
-            "delete",
-            "scp",
-            "worker.sh setup",
-            "worker.sh start",
-            "worker.sh stop",
-        ):
-            if f"{verb} " in words + " ":
+        words = " ".join(call) + " "
+        for verb in of_gcloud + of_workers:
+            if f"{verb} " in words:
                 short.append(verb.removeprefix("worker.sh "))
                 break
     return short
@@ -64,9 +59,8 @@ def test_after_a_preemption_the_same_run_goes_on_on_a_new_slice(laptop, kind):
     assert [c for c in laptop.cloud.calls if "create" in c] == [create] * 4
     for i in (0, 1):
         first, second = started(laptop.cloud, i)
-        assert (
-            first == second and list(RUN[2:]) == first[1:]
-        )  # the same command, the same work directory
+        # The same command, the same work directory.
+        assert first == second and list(RUN[2:]) == first[1:]
 
 
 def test_a_bad_connection_deletes_nothing(laptop):
@@ -115,9 +109,8 @@ def test_a_run_that_does_not_stay_up_is_given_up(laptop):
 def test_quota_may_come_back_but_a_refusal_ends_the_watch(laptop):
     begin(laptop, "--spot")
     laptop.cloud.preempt()
-    laptop.cloud.fail(
-        "create", "Quota limit has been exceeded"
-    )  # the slice that goes away still counts
+    # The slice that goes away still counts.
+    laptop.cloud.fail("create", "Quota limit has been exceeded")
     laptop.cloud.fail("create", "PERMISSION_DENIED: billing is disabled")
     since = len(laptop.cloud.calls)
     code, _, err = laptop("watch", "pod")

@@ -12,7 +12,10 @@ CONFIG = f"--config={fake_stages.__file__}"
 
 @pytest.fixture
 def glore(tmp_path):
-    """glore(*arguments) -> (exit code, stdout, stderr). `glore.start` gives the running process, `glore.workdir` its folder."""
+    """glore(*arguments) -> (exit code, stdout, stderr).
+
+    `glore.start` gives the running process, `glore.workdir` its folder.
+    """
 
     def start(*arguments):
         return fake_stages.start(
@@ -24,38 +27,58 @@ def glore(tmp_path):
             out, err = process.communicate(timeout=300)
         return process.returncode, out, err
 
-    go.workdir, go.start, go.write = (
-        tmp_path / "work",
-        start,
-        lambda **bodies: fake_stages.write(tmp_path / "stages", **bodies),
-    )
-    go.write()
+    def write(**bodies):
+        fake_stages.write(tmp_path / "stages", **bodies)
+
+    go.workdir = tmp_path / "work"
+    go.start = start
+    go.write = write
+    write()
     return go
 
 
-MISTAKES = {
-    (CONFIG, "--config.rollout.kk=3"): "--config.rollout.kk=3: the config has no field 'kk'.",
+MISTAKES = [
     (
-        CONFIG,
-        "--config.rollot.k=3",
-    ): '--config.rollot.k=3: the config has no field \'rollot\'. Did you mean "rollout" instead of "rollot"?',
+        (CONFIG, "--config.rollout.kk=3"),
+        "--config.rollout.kk=3: the config has no field 'kk'.",
+    ),
     (
-        CONFIG,
-        "--config.rollout.k=x",
-    ): "flag --config.rollout.k=x: invalid literal for int() with base 10: 'x'",
-    (CONFIG, "--config.rollout.k=0"): "config.rollout.k is 0: must be at least 1",
+        (CONFIG, "--config.rollot.k=3"),
+        "--config.rollot.k=3: the config has no field 'rollot'. "
+        'Did you mean "rollout" instead of "rollot"?',
+    ),
     (
-        CONFIG,
-        "--stage=student,nothing",
-    ): "there is no stage 'nothing': choose from pretrain, student, sample, rollout, report",
-    ("--config=configs/none.py",): "[Errno 2] No such file or directory: 'configs/none.py'",
-    (CONFIG, "student"): "unexpected argument 'student': flags have the form --name=value",
-}
+        (CONFIG, "--config.rollout.k=x"),
+        "flag --config.rollout.k=x: invalid literal for int() with base 10: 'x'",
+    ),
+    (
+        (CONFIG, "--config.rollout.k=0"),
+        "config.rollout.k is 0: must be at least 1",
+    ),
+    (
+        (CONFIG, "--config.evaluate.splits=test,tests"),
+        "config.evaluate.splits has 'tests', but the task chains has no such split: "
+        "choose from train, dev, test, test_templates",
+    ),
+    (
+        (CONFIG, "--stage=student,nothing"),
+        "there is no stage 'nothing': choose from pretrain, student, sample, rollout, report",
+    ),
+    (
+        ("--config=configs/none.py",),
+        "[Errno 2] No such file or directory: 'configs/none.py'",
+    ),
+    (
+        (CONFIG, "student"),
+        "unexpected argument 'student': flags have the form --name=value",
+    ),
+]
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(glore):
-    running = [(line, glore.start(*arguments)) for arguments, line in MISTAKES.items()]
-    for line, process in running:  # side by side: most of their time is Python's start
+    # Side by side: most of their time is Python's start.
+    running = [(line, glore.start(*arguments)) for arguments, line in MISTAKES]
+    for line, process in running:
         with process:
             out, err = process.communicate(timeout=300)
         assert (process.returncode, out, err) == (2, "", f"glore: error: {line}\n")

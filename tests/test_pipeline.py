@@ -1,5 +1,6 @@
 """What is run, skipped, continued and set aside."""
 
+import dataclasses
 import json
 import signal
 import sys
@@ -10,14 +11,17 @@ import pytest
 from configs import tiny
 from glore_jax import pipeline, stages
 from glore_jax.errors import UserError
-from glore_jax.pipeline import execution
+from glore_jax.pipeline import checks, execution
 
 ALL = ["student", "sample", "rollout", "report"]
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """run(only, **overrides) -> (names that ran, lines printed). `run.write` replaces the bodies of stages, `run.config` is the config."""
+    """run(only, **overrides) -> (names that ran, lines printed).
+
+    `run.write` replaces the bodies of stages, `run.declare` fields of their declarations.
+    """
     monkeypatch.setattr(stages, "__path__", list(stages.__path__))
     monkeypatch.setattr(stages, "STAGES", stages.STAGES)
     monkeypatch.setattr(execution, "prepare_jax", lambda workdir: None)
@@ -29,9 +33,8 @@ def run(tmp_path, monkeypatch, capsys):
 
     write()
     fake_stages.install(tmp_path / "stages")
-    monkeypatch.setattr(
-        sys, "dont_write_bytecode", True
-    )  # sources of one second and one length share a .pyc
+    # Sources of one second and one length share a .pyc.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def go(only=None, **overrides):
         config = make_config(**overrides)
@@ -39,7 +42,13 @@ def run(tmp_path, monkeypatch, capsys):
         ran = pipeline.run(config, go.workdir, only)
         return ran, capsys.readouterr().out.splitlines()
 
-    go.workdir, go.write = tmp_path / "work", write
+    def declare(name, **fields):
+        changed = dataclasses.replace(stages.STAGES[name], **fields)
+        monkeypatch.setattr(stages, "STAGES", stages.STAGES | {name: changed})
+
+    go.workdir = tmp_path / "work"
+    go.write = write
+    go.declare = declare
     yield go
     for name in fake_stages.STAGES:
         sys.modules.pop(f"glore_jax.stages.{name}", None)
@@ -70,18 +79,17 @@ def test_runs_all_once_and_then_nothing(run):
 
 def test_manifest_and_config_say_what_was_run(run):
     run(student__sft__lr=0.5)
-    student, sample = manifest(run, "student"), manifest(run, "sample")
-    assert (
-        student["done"] is True and student["counts"] == {"examples": 3} and student["inputs"] == {}
-    )
+    student = manifest(run, "student")
+    sample = manifest(run, "sample")
+    assert student["done"] is True
+    assert student["counts"] == {"examples": 3}
+    assert student["inputs"] == {}
     assert student["config"]["student"]["sft"]["lr"] == 0.5
     assert sample["inputs"] == {"student": student["fingerprint"]}
     resolved = json.loads((run.workdir / "config.json").read_text())
     assert resolved["config"]["student"]["sft"]["lr"] == 0.5
-    assert (
-        resolved["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
-        and "jax" in resolved["packages"]
-    )
+    assert resolved["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
+    assert "jax" in resolved["packages"]
 
 
 @pytest.mark.parametrize(
@@ -142,9 +150,8 @@ def test_fields_of_speed_make_nothing_stale(run, override):
     run()
     before = (run.workdir / "config.json").read_bytes()
     assert run(**override)[0] == []
-    assert (
-        run.workdir / "config.json"
-    ).read_bytes() == before  # it says what the results were made with
+    # It says what the results were made with.
+    assert (run.workdir / "config.json").read_bytes() == before
 
 
 def test_going_back_and_forth_keeps_every_version(run):
@@ -155,7 +162,12 @@ def test_going_back_and_forth_keeps_every_version(run):
 
 def test_tensorboard_events_go_aside_with_their_stage(run):
     run.write(
-        sample="f = ctx.folder('tb', 'sample', 'events'); f.parent.mkdir(parents=True); f.write_text('old'); return {}"
+        sample="""
+            events = ctx.folder("tb", "sample", "events")
+            events.parent.mkdir(parents=True)
+            events.write_text("old")
+            return {}
+        """
     )
     run()
     old = manifest(run, "sample")["fingerprint"]
@@ -210,7 +222,12 @@ def test_work_cut_into_other_parts_is_not_continued(run):
 
 def test_goes_on_after_kill_9(run, tmp_path):
     run.write(
-        sample="ctx.folder('sample', 'part-0').write_text('x'); print('written', flush=True); import time; time.sleep(60)"
+        sample="""
+            import time
+            ctx.folder("sample", "part-0").write_text("x")
+            print("written", flush=True)
+            time.sleep(60)
+        """
     )
     command = (f"--config={fake_stages.__file__}", f"--workdir={run.workdir}")
     with fake_stages.start(tmp_path / "stages", *command) as process:
@@ -316,3 +333,118 @@ def test_config_out_of_bounds_touches_nothing(run):
     with pytest.raises(UserError, match="config.rollout.k is 0: must be at least 1"):
         run(rollout__k=0)
     assert not run.workdir.exists()
+
+
+# What a stage sees, and what only devices, data and a base can tell.
+
+
+def test_a_stage_that_reads_an_undeclared_field_fails(run):
+    run.write(rollout="return {'k': ctx.config.rollout.k, 'groups': ctx.config.engine.groups}")
+    run()
+    assert manifest(run, "rollout")["counts"] == {"k": 8, "groups": 16}
+    run.write(rollout="return {'k': ctx.config.sample.k}")
+    with pytest.raises(UndeclaredField, match="stage rollout reads config.sample.k, which it does"):
+        run(rollout__k=4)
+    assert not manifest(run, "rollout")["done"]
+
+
+def test_a_declared_field_makes_its_reader_stale(run):
+    run()
+    assert run(sample__max_new=7)[0] == ["sample", "rollout", "report"]
+    run.declare("student", config=("seed", "task", "model", "student", "sample.max_new"))
+    lines = run(sample__max_new=7)[1]
+    assert "student is stale: config.sample.max_new absent -> 7" in lines
+    assert "student is stale: config.sample.max_new 7 -> 8" in run(sample__max_new=8)[1]
+
+
+def test_meshes_are_those_of_the_devices(run):
+    """Of eight."""
+    run.declare("student", trains=True)
+    run.declare("sample", generates=True)
+    with pytest.raises(UserError, match="config.mesh is data=1, fsdp=-1, tensor=3, which does not"):
+        run(mesh__tensor=3)
+    with pytest.raises(UserError, match="multiply to 8"):
+        run(mesh__fsdp=4)
+    with pytest.raises(UserError, match="config.engine.tensor is 3: must divide the 8 devices"):
+        run(engine__tensor=3)
+    assert not run.workdir.exists()
+    run(("student",), engine__tensor=3)  # which does not generate
+    assert run(mesh__fsdp=4, mesh__data=2, engine__tensor=4)[0] == ["sample", "rollout", "report"]
+    assert run(mesh__fsdp=4)[0] == []  # nothing runs on it
+
+
+ASKED = dict(model__base="tiny", task__size__train=30, task__steps=(3, 5))
+ASKS = {"train": ("sample.max_new", "student.ei.max_new")}
+CONTEXT = 1024  # of the packaged base
+
+
+@pytest.fixture
+def asking(run):
+    """`run`, with a student that asks training questions and a sample stage that does not."""
+    declared = stages.STAGES["student"].config + ("sample.max_new",)
+    run.declare("student", asks=ASKS, config=declared)
+    run.write(student="return {'ids': [p.id for p in ctx.problems('train')]}")
+    return run
+
+
+def test_where_all_questions_fit_nothing_is_said_of_them(asking):
+    _, lines = asking(**ASKED)
+    counts = manifest(asking, "student")["counts"]
+    assert counts == {"ids": [f"chains-train-{i:05d}" for i in range(30)]}
+    assert not any("left out" in line for line in lines)
+
+
+def test_questions_that_are_too_long_are_left_out_named_and_counted(asking):
+    lengths = question_lengths()
+    room = CONTEXT - sorted(lengths.values())[-3]  # two are longer
+    long = [name for name, tokens in lengths.items() if tokens + room > CONTEXT]
+    _, lines = asking(**ASKED, sample__max_new=7, student__ei__max_new=room)
+    assert lines[0] == (
+        f"train: {len(long)} of 30 questions left out, too long for the model's context of 1024 "
+        f"tokens with {room} to be written; first {long[0]} ({lengths[long[0]]} tokens)"
+    )
+    assert sum("left out" in line for line in lines) == 1
+    counts = manifest(asking, "student")["counts"]
+    assert counts["left_out"] == {"train": len(long)} and 1 <= len(long) <= 2
+    assert counts["ids"] == [name for name in lengths if name not in long]
+    assert "left_out" not in manifest(asking, "sample")["counts"]
+
+
+def question_lengths():
+    """Tokens of each training question."""
+    from glore_jax.models.tokenizer import Tokenizer
+    from glore_jax.stages import models
+    from glore_jax.tasks import registry
+    from glore_jax.tasks.prompts import Prompts
+
+    config = make_config(**ASKED)
+    prompts = Prompts(Tokenizer.load(models.base_folder(config)), config.task.prompt)
+    problems = registry.make_task(config.task).load("train")
+    return {p.id: len(prompts.question(p.question)) for p in problems}
+
+
+@pytest.mark.parametrize(
+    "fields, line",
+    [
+        (
+            dict(sample__max_new=CONTEXT),
+            "no question of train leaves room for 1024 new tokens in the model's context of 1024: "
+            "lower config.sample.max_new and config.student.ei.max_new",
+        ),
+        (dict(model__base=""), "config.model.base is empty"),
+        (dict(model__base="/nowhere"), "cannot read /nowhere/config.json"),
+        (dict(task__limit__train=-1), "config.task.limit.train is -1"),
+    ],
+)
+def test_what_the_data_and_the_base_tell_is_told_first(asking, fields, line):
+    with pytest.raises(UserError) as error:
+        asking(**ASKED | fields)
+    assert str(error.value).startswith(line)
+    assert not asking.workdir.exists()
+
+
+def test_a_run_with_nothing_to_do_looks_at_no_data(asking, monkeypatch):
+    asking(**ASKED)
+    monkeypatch.setattr(checks, "check_questions", None)
+    monkeypatch.setattr(checks, "check_devices", None)
+    assert asking(**ASKED)[0] == []

@@ -2,10 +2,10 @@
 
 import random
 
-from glore_jax.tasks.chains.problem import difficulty_of
 from ml_collections import ConfigDict
 
 from glore_jax.tasks.chains import corpus
+from glore_jax.tasks.chains.difficulty import difficulty_of
 
 DIFFICULTY = ConfigDict(
     dict(

@@ -54,6 +54,73 @@ _DRAFTS = Section(
 )
 
 
+_READING: dict[str, Field | Section] = {
+    "steps": _count("Optimizer updates."),
+    "seed": Field(NO_DEFAULT, "Seed of the documents."),
+    "export_every": _count("Updates between two exported snapshots."),
+    "depth": Field(NO_DEFAULT, "Layers after which a part of the loss is taken.", at_least=0),
+    "share": Field(
+        NO_DEFAULT, "Share of the loss that is taken there; 0: none.", at_least=0, at_most=1
+    ),
+    "judging": Section("What the value head learns from, by name.", {}, each=_JUDGING),
+    "batches": Section("Kinds of batch, by name.", {}, each=_BATCH),
+    "phases": Field(
+        NO_DEFAULT,
+        "((until, ((batch, share), ...), judging), ...): what is read until which share of all "
+        "updates.",
+        form=Form.TABLE,
+    ),
+    "drafts": _DRAFTS,
+    "wrong": Section(
+        "Share of wrong drafts, by kind of document.",
+        {},
+        each=Field(NO_DEFAULT, "Share of wrong drafts.", at_least=0, at_most=1),
+        required=False,
+    ),
+}
+
+_MODEL = section(
+    "Sizes of the base.",
+    hidden_size=_count("Width of the residual stream."),
+    intermediate_size=_count("Width of the feed-forward layers."),
+    num_layers=_count("Layers."),
+    num_heads=_count("Query heads."),
+    num_kv_heads=_count("Key and value heads."),
+    head_dim=_count("Width of a head."),
+    tie_embeddings=Field(NO_DEFAULT, "The output head is the embedding."),
+    max_positions=_count("The model's context in tokens."),
+)
+
+
+def readings(training: Section) -> Section:
+    """The section `pretrain`. `training`: a training section; a reading has its fields, but for the
+    shape of its batches, which it has several of."""
+    shared = {
+        name: field
+        for name, field in _given(training).items()
+        if name not in ("batch_size", "epochs", "row_length")
+    }
+    reading = Section(
+        "One reading of the corpus (`read`), or of the corpus and of own drafts (a review).",
+        {**shared, **_READING},
+    )
+    return Section(
+        "The packaged base from nothing (stage `pretrain`); only `configs/tiny.py:base` has it.",
+        {
+            "seed": Field(NO_DEFAULT, "Seed of the first weights."),
+            "reviews": Field(
+                NO_DEFAULT, "Readings of own drafts, in turn, after `read`.", form=Form.NAMES
+            ),
+            "model": _MODEL,
+            "difficulty": section(
+                "How hard the problems of the corpus are.", **_given(difficulty(""))
+            ),
+        },
+        each=reading,
+        required=False,
+    )
+
+
 def _given(declared: Section) -> dict[str, Field]:
     """The fields of a section with neither default nor paper: the config file gives them all."""
     given = {}
@@ -63,75 +130,3 @@ def _given(declared: Section) -> dict[str, Field]:
         default = field.default if field.default is None else NO_DEFAULT
         given[name] = dataclasses.replace(field, default=default, paper="")
     return given
-
-
-def readings(training: Section) -> Section:
-    """The section `pretrain`. `training`: a training section; a reading has its fields, but for the
-    shape of its batches, which it has several of."""
-    shared: dict[str, Field | Section] = {
-        name: field
-        for name, field in _given(training).items()
-        if name not in ("batch_size", "epochs", "row_length")
-    }
-    reading = Section(
-        "One reading of the corpus (`read`), or of the corpus and of own drafts (a review).",
-        {
-            **shared,
-            "steps": _count("Optimizer updates."),
-            "seed": Field(NO_DEFAULT, "Seed of the documents."),
-            "export_every": Field(
-                NO_DEFAULT,
-                "Updates between two exported snapshots.",
-                at_least=1,
-            ),
-            "depth": Field(
-                NO_DEFAULT, "Layers after which a part of the loss is taken.", at_least=0
-            ),
-            "share": Field(
-                NO_DEFAULT,
-                "Share of the loss that is taken there; 0: none.",
-                at_least=0,
-                at_most=1,
-            ),
-            "judging": Section("What the value head learns from, by name.", {}, each=_JUDGING),
-            "batches": Section("Kinds of batch, by name.", {}, each=_BATCH),
-            "phases": Field(
-                NO_DEFAULT,
-                "((until, ((batch, share), ...), judging), ...): what is read until which share "
-                "of all updates.",
-                form=Form.TABLE,
-            ),
-            "drafts": _DRAFTS,
-            "wrong": Section(
-                "Share of wrong drafts, by kind of document.",
-                {},
-                each=Field(NO_DEFAULT, "Share of wrong drafts.", at_least=0, at_most=1),
-                required=False,
-            ),
-        },
-    )
-    return Section(
-        "The packaged base from nothing (stage `pretrain`); only `configs/tiny.py:base` has it.",
-        {
-            "seed": Field(NO_DEFAULT, "Seed of the first weights."),
-            "reviews": Field(
-                NO_DEFAULT, "Readings of own drafts, in turn, after `read`.", form=Form.NAMES
-            ),
-            "model": section(
-                "Sizes of the base.",
-                hidden_size=_count("Width of the residual stream."),
-                intermediate_size=_count("Width of the feed-forward layers."),
-                num_layers=_count("Layers."),
-                num_heads=_count("Query heads."),
-                num_kv_heads=_count("Key and value heads."),
-                head_dim=_count("Width of a head."),
-                tie_embeddings=Field(NO_DEFAULT, "The output head is the embedding."),
-                max_positions=_count("The model's context in tokens."),
-            ),
-            "difficulty": section(
-                "How hard the problems of the corpus are.", **_given(difficulty(""))
-            ),
-        },
-        each=reading,
-        required=False,
-    )

@@ -4,6 +4,8 @@ Each mistake is one line that names the field and says what to do. What only dat
 devices can tell is checked by the pipeline, before its first stage (`pipeline/checks.py`).
 """
 
+import functools
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,8 +20,8 @@ from glore_jax.errors import UserError
 def validate(config: ConfigDict) -> None:
     """Puts tuples into form, in place, and raises UserError for the first mistake.
 
-    `evaluate.splits` may be written `test,test_templates`, and a pair of equal numbers as one: what
-    the command line makes of it becomes the tuple that is meant.
+    Names may be written `test,test_templates`, and a pair of equal numbers as one of them. What the
+    command line or a config file makes of that becomes the tuple that is meant.
     """
     for name, value in list(leaves(config)):
         field = find(ALL, name)
@@ -30,7 +32,7 @@ def validate(config: ConfigDict) -> None:
             )
         written = _in_form(field.form, value)
         if written != value:
-            config.update_from_flattened_dict({name: written})
+            _assign(config, name, written)
         _check_value(name, field, written)
     _check_complete(config, ALL)
     for rule in _RULES:
@@ -39,17 +41,30 @@ def validate(config: ConfigDict) -> None:
 
 def _in_form(form: Form, value: Any) -> Any:
     """`value` as the tuple that is meant, or as it is."""
-    if form is Form.NAMES and isinstance(value, tuple):
-        parts = [part for item in value for part in (_split(item))]
+    if form is Form.NAMES:
+        items = (value,) if isinstance(value, str) else value
+        if not isinstance(items, tuple):
+            return value
+        parts = [part for item in items for part in _split(item)]
         return tuple(part for part in parts if part != "")
-    if form is Form.PAIR and isinstance(value, tuple) and len(value) == 1:
-        return value * 2
+    if form is Form.PAIR:
+        numbers = (value,) if _is_number(value) else value
+        if isinstance(numbers, tuple) and len(numbers) == 1:
+            return numbers * 2
     return value
 
 
 def _split(item: Any) -> list[Any]:
     """The command line makes one text of names that commas divide."""
     return [part.strip() for part in item.split(",")] if isinstance(item, str) else [item]
+
+
+def _assign(config: ConfigDict, name: str, value: Any) -> None:
+    """Sets the field with the dotted `name`, whatever type it had."""
+    *sections, last = name.split(".")
+    section = functools.reduce(operator.getitem, sections, config)
+    with section.ignore_type():
+        section[last] = value
 
 
 # One field.
@@ -252,6 +267,7 @@ def _readings(config: ConfigDict) -> None:
 
 
 _RULES: tuple[Callable[[ConfigDict], None], ...] = (
+    _readings,
     _prompt,
     _worked_example,
     _largest_amount,
@@ -260,5 +276,4 @@ _RULES: tuple[Callable[[ConfigDict], None], ...] = (
     _evaluated_splits,
     _balanced_orm,
     _kept_steps,
-    _readings,
 )

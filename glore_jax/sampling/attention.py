@@ -62,7 +62,7 @@ def attend_over(
 
         on_trunk = _trunk_scores(q, layer.trunks, start, cut)
         on_suffix = _suffix_scores(q, layer.suffix, age, column)
-        on_self = jnp.sum(q.astype(jnp.float32) * k.astype(jnp.float32), -1, keepdims=True)
+        on_self = _self_scores(q, k)
         out = _mix(on_trunk, on_suffix, on_self, layer, v)
         return out.reshape(groups * slots, 1, heads * shared, width), TokenKV(k, v)
 
@@ -102,6 +102,13 @@ def _suffix_scores(
         scores.append(jnp.where(seen, product, _MASKED))
         first += block.columns
     return scores
+
+
+def _self_scores(
+    q: Float[Array, "G F K Q C"], k: Float[Array, "G F K 1 C"]
+) -> Float32[Array, "G F K Q 1"]:
+    """Scores of the token being fed, which is not in the store yet."""
+    return jnp.sum(q.astype(jnp.float32) * k.astype(jnp.float32), -1, keepdims=True)
 
 
 def _mix(

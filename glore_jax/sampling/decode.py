@@ -141,39 +141,45 @@ def decode_round(
         return (carry.done < steps) & (carry.slots.live.sum() > until)
 
     def write_token(carry: Carry) -> Carry:
-        slots = carry.slots
         # A token's keys and values are stored when the next one begins, before anything reads the
         # store: so XLA updates it in place. Storing them after the layers have read it would cost
         # a copy of the whole block at every token.
         block = store.put_column(carry.block, carry.pending, newest(carry.column))
-        attend = attend_over(slots.start, slots.cut, slots.age, carry.column)
-        positions = (slots.cut + slots.age).reshape(-1, 1)
         cache = read.with_block(last, block).layers()
-        hidden, pending = model(slots.token.reshape(-1, 1), positions, attend, cache)
-        token, logprob = _draw(model, hidden[:, 0], slots, options, temperature)
+        slots, pending = _next_token(model, cache, carry.column, carry.slots, options, temperature)
         return Carry(
             done=carry.done + 1,
-            live_steps=carry.live_steps + slots.live.sum(),
+            live_steps=carry.live_steps + carry.slots.live.sum(),
             block=block,
             pending=pending,
             column=carry.column + 1,
-            slots=_written(slots, token, logprob, options.eos_id),
+            slots=slots,
         )
 
     block = store.suffix[last]
-    begin = Carry(
-        done=jnp.int32(0),
-        live_steps=jnp.int32(0),
-        block=block,
-        # What the first token stores again is what lies there already.
-        pending=store.get_column(block, newest(state.column)),
-        column=state.column,
-        slots=state.slots,
-    )
+    # What the first token stores again is what lies there already.
+    pending = store.get_column(block, newest(state.column))
+    begin = Carry(jnp.int32(0), jnp.int32(0), block, pending, state.column, state.slots)
     end = jax.lax.while_loop(goes_on, write_token, begin)
     block = store.put_column(end.block, end.pending, newest(end.column))
     state = State(store.with_block(last, block), end.column, end.slots)
     return state, jnp.stack([end.live_steps, end.done])
+
+
+def _next_token(
+    model: Llama,
+    cache: Any,
+    column: Int32[Array, ""],
+    slots: Slots,
+    options: DecodeOptions,
+    temperature: Float32[Array, ""],
+) -> tuple[Slots, Any]:
+    """The slots after one more token, and the `TokenKV` of the token that was fed for it."""
+    attend = attend_over(slots.start, slots.cut, slots.age, column)
+    positions = (slots.cut + slots.age).reshape(-1, 1)
+    hidden, pending = model(slots.token.reshape(-1, 1), positions, attend, cache)
+    token, logprob = _draw(model, hidden[:, 0], slots, options, temperature)
+    return _written(slots, token, logprob, options.eos_id), pending
 
 
 def _draw(

@@ -17,8 +17,7 @@ from ml_collections import ConfigDict
 from glore_jax.errors import UserError
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.tasks.chains import corpus
-from glore_jax.tasks.chains.difficulty import difficulty_of
-from glore_jax.tasks.chains.generate import Difficulty
+from glore_jax.tasks.chains.difficulty import Difficulty, difficulty_of
 from glore_jax.training import batches as batching
 
 Shares = Sequence[tuple[str, float]]  # (name, how often it is drawn)

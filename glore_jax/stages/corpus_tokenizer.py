@@ -14,7 +14,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from glore_jax.models.tokenizer import BAD, Tokenizer
 from glore_jax.tasks.chains import corpus
-from glore_jax.tasks.chains.generate import Difficulty
+from glore_jax.tasks.chains.difficulty import Difficulty
 
 SPECIALS = ("<s>", "</s>", BAD)  # ids 0, 1, 2
 VOCAB_SIZE = 1024  # at most

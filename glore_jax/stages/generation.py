@@ -46,7 +46,8 @@ def make_engine(
 
     UserError if `engine.cache_bytes` is too small for a single fork.
     """
-    config, mesh = ctx.config.engine, ctx.local_mesh
+    config = ctx.config.engine
+    mesh = ctx.local_mesh
     capacity = _wanted_capacity(config, model, trunks, max_new, per_trunk).on(mesh)
     if config.cache_bytes:
         dtype = ctx.config.model.dtype

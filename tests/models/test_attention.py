@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -146,3 +147,10 @@ def test_padding_rows_stay_finite():
     kv = draw(1, 1, 4, 2, 4)
     out, _ = run(attention.causal(jnp.zeros((1, 4), jnp.int32)), q, kv, kv)
     assert np.isfinite(out).all()
+
+
+def test_shapes_in_signatures_are_checked_here():
+    """`conftest.SHAPES_CHECKED`: without it a row of positions too long would only look wrong."""
+    segments, positions = jnp.ones((2, 3), jnp.int32), jnp.zeros((2, 4), jnp.int32)
+    with pytest.raises(jaxtyping.TypeCheckError, match="positions"):
+        attention.causal(segments, positions)
