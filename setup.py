@@ -5,7 +5,9 @@ from setuptools import find_packages, setup
 setup(
     name="glore-jax",
     version="0.1.0",
-    description="GLoRe in JAX: stepwise reward models, refinement of reasoning, reranking",
+    description=(
+        "GLoRe in JAX: stepwise reward models, global and local refinement of reasoning, reranking"
+    ),
     long_description=Path(__file__).with_name("README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

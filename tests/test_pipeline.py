@@ -10,6 +10,7 @@ import pytest
 
 from configs import tiny
 from glore_jax import pipeline, stages
+from glore_jax.config.view import UndeclaredField
 from glore_jax.errors import UserError
 from glore_jax.pipeline import checks, execution
 

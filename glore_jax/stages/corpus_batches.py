@@ -67,7 +67,7 @@ class CorpusBatches:
             batch_size=0,
             rows=largest.rows,
             row_length=largest.row_length,
-            steps_per_epoch=config.steps,
+            updates_per_epoch=config.steps,
             fill=1.0,
             seed=config.seed,
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from glore_jax.labels import metrics
 from glore_jax.labels.balance import label_rates
-from glore_jax.records import LabelledDraft, Sample
+from glore_jax.records import LabelledDraft, RefinementScores, Sample
 from glore_jax.report import figures
 
 Refined = Mapping[str, Any]  # by kind of refinement: {steps, bad, ended, correct}
@@ -161,7 +161,7 @@ def _refinement(before: np.ndarray, after: np.ndarray) -> figures.Refinement:
 
 
 def candidates(
-    draft: Sample, refined: Refined, finals: Mapping[str, float], draft_score: float
+    draft: Sample, refined: Refined, finals: RefinementScores, draft_score: float
 ) -> list[Candidate]:
     """The draft, its global refinement and its local one (located by the SORM), with ORM scores.
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from glore_jax.records import LabelledDraft, Sample
+from glore_jax.records import LabelledDraft, RefinementScores, Sample
 from glore_jax.report import figures
 from glore_jax.report.examples import WorkedExample
 from glore_jax.stages import draft_figures, labelling, sample_figures
@@ -38,7 +38,7 @@ class SplitRecords:
     labelled: Sequence[LabelledDraft]
     scored: Mapping[str, Mapping[str, Scores]]
     refined: Sequence[Refined]
-    finals: Sequence[Mapping[str, float]]
+    finals: Sequence[RefinementScores]
 
 
 @dataclasses.dataclass(frozen=True)
