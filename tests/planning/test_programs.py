@@ -69,12 +69,12 @@ def test_a_decode_step_reads_weights_and_cache_about_once(fake_devices, config):
     program = built("rollout", config)
     assert program.function is decode.decode_round and program.turns == config.engine.round_steps
     assert dict(program.mesh.shape) == {"data": 2, "fsdp": 1, "tensor": 2}
-    state = program.arguments[2]
-    trunk, suffix = state["cache"]["trunk_k"], state["cache"]["suffix"][0]["k"]
+    store = program.arguments[2].store
     rows = ("data", "fsdp")
     # [L, G, K, C, T] and [L, G, F, K, B, C].
-    assert trunk.sharding.spec == PartitionSpec(None, rows, "tensor", None, None)
-    assert suffix.sharding.spec == PartitionSpec(None, rows, None, "tensor", None, None)
+    assert store.trunks.k.sharding.spec == PartitionSpec(None, rows, "tensor", None, None)
+    suffix = store.suffix[0]
+    assert suffix.k.sharding.spec == PartitionSpec(None, rows, None, "tensor", None, None)
     found = measured("rollout", config)
     assert found.open_loops == 1 and found.unaliased_bytes == 0
     assert 0.6 < found.flops_ratio < 1.3
