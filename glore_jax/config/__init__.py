@@ -6,6 +6,7 @@ the command, so that a misspelt field is an error.
 
     fields.py      what a field is: default, meaning, bounds or choices, its effect on a result
     schema.py      the tree of all fields
+    shared.py      declarations that several sections share
     tasks.py       the fields of each task
     pretraining.py the recipe of the packaged base
     validation.py  a config against that tree, complete before anything runs

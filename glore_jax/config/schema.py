@@ -4,97 +4,14 @@ from ml_collections import ConfigDict
 
 from glore_jax.config.fields import Effect, Field, Form, Section, defaults, find, section
 from glore_jax.config.pretraining import readings
+from glore_jax.config.shared import (
+    NOT_STATED,
+    drawing,
+    first_questions,
+    likelihood,
+    training_section,
+)
 from glore_jax.config.tasks import ANY_TASK, DEFAULT_TASK
-
-NOT_STATED = "not stated"
-
-
-def _training(
-    meaning: str, lr: float, min_lr: float, batch_size: int, epochs: int, paper: str = "table 4"
-) -> Section:
-    """A section that trains a model. Four values differ from stage to stage; the rest is shared."""
-
-    def stated(value: float) -> str:
-        return f"{value:g} ({paper})"
-
-    return section(
-        meaning,
-        lr=Field(lr, "Highest learning rate of the cosine.", above=0, paper=stated(lr)),
-        min_lr=Field(
-            min_lr,
-            "Learning rate at the end of the cosine; no more than `lr`.",
-            at_least=0,
-            paper=stated(min_lr),
-        ),
-        batch_size=Field(
-            batch_size, "Examples of an update.", at_least=1, paper=stated(batch_size)
-        ),
-        epochs=Field(epochs, "Times that each example is seen.", at_least=1, paper=stated(epochs)),
-        row_length=Field(
-            1024,
-            "Tokens of a packed row, no more than the model's context; longer examples are left "
-            "out and counted.",
-            at_least=1,
-            paper=NOT_STATED,
-        ),
-        microbatches=Field(
-            1,
-            "Parts of a batch that are taken one after the other, for want of memory.",
-            at_least=1,
-        ),
-        optimizer=Field(
-            "adamw",
-            "AdamW, or Muon for the layers' matrices and AdamW for the rest.",
-            choices=("adamw", "muon"),
-            paper=NOT_STATED,
-        ),
-        muon_scale=Field(8.0, "Learning rate of Muon's matrices / `lr`.", above=0),
-        head_scale=Field(1.0, "Learning rate of a value head / `lr`.", above=0, paper=NOT_STATED),
-        warmup=Field(10, "Updates in which the rate rises to `lr`.", at_least=0, paper=NOT_STATED),
-        weight_decay=Field(0.0, "Decoupled weight decay.", at_least=0, paper=NOT_STATED),
-        clip=Field(1.0, "Largest norm of a gradient.", above=0, paper=NOT_STATED),
-        save_seconds=Field(
-            600.0, "Seconds between two checkpoints.", at_least=1, effect=Effect.SPEED
-        ),
-        profile_steps=Field(
-            None,
-            "First and last update that are traced for TensorBoard; empty: none.",
-            at_least=0,
-            effect=Effect.SPEED,
-            form=Form.PAIR,
-        ),
-    )
-
-
-def _drawing(temperature: str = NOT_STATED, max_new: str = NOT_STATED) -> dict[str, Field]:
-    """How tokens are drawn; `temperature` and `max_new`: what the paper says of these."""
-    return {
-        "temperature": Field(1.0, "Temperature of the samples.", above=0, paper=temperature),
-        "top_k": Field(
-            0, "Draw among so many likeliest tokens; 0: all.", at_least=0, paper=NOT_STATED
-        ),
-        "top_p": Field(
-            1.0,
-            "Draw among the likeliest tokens of this total probability.",
-            above=0,
-            at_most=1,
-            paper=NOT_STATED,
-        ),
-        "max_new": Field(300, "Most new tokens of a text.", at_least=1, paper=max_new),
-    }
-
-
-def _likelihood(of: str) -> Field:
-    return Field(
-        False,
-        f"The {of}'s value counts how likely the model itself finds the solution.",
-        paper=NOT_STATED,
-    )
-
-
-def _first_questions(purpose: str) -> Field:
-    return Field(0, f"{purpose} the first so many training questions; 0: all.", at_least=0)
-
 
 _MESH = section(
     "How all devices are divided for training; one size may be -1: what is left.",
@@ -193,7 +110,7 @@ _STUDENT = section(
         "answer alone; 0: all.",
         at_least=0,
     ),
-    sft=_training("Each round of fine-tuning.", 2e-5, 2e-7, 128, 4),
+    sft=training_section("Each round of fine-tuning.", 2e-5, 2e-7, 128, 4),
     shot=section(
         "The example of the one-shot prompt, for tasks without worked solutions.",
         question=Field("", "A question.", paper=NOT_STATED),
@@ -203,14 +120,14 @@ _STUDENT = section(
         "Expert iteration.",
         rounds=Field(5, "Most rounds.", at_least=0, paper="2 for GSM8K, 5 for SVAMP (table 5)"),
         k=Field(96, "Samples of a question.", at_least=1, paper="96 (appendix B)"),
-        **_drawing(),
+        **drawing(),
         per_question=Field(
             0,
             "New solutions of a question that a round may add; 0: all.",
             at_least=0,
             paper=NOT_STATED,
         ),
-        questions=_first_questions("Sample"),
+        questions=first_questions("Sample"),
         patience=Field(
             1,
             "Rounds without a rise of the greedy accuracy on `dev` that end the iteration.",
@@ -224,8 +141,8 @@ _SAMPLE = section(
     "What the reward models and the refiner learn from: the student's solutions of training "
     "questions (stage `sample`). `max_new` also bounds every greedy draft.",
     k=Field(96, "Samples of a question.", at_least=1, paper="96 (appendix F)"),
-    **_drawing(temperature="1.0 (appendix F)"),
-    questions=_first_questions("Sample"),
+    **drawing(temperature="1.0 (appendix F)"),
+    questions=first_questions("Sample"),
     include_greedy=Field(
         False,
         "The greedy draft is a sample too, and comes first where few drafts are taken.",
@@ -237,7 +154,7 @@ _SAMPLE = section(
 _ROLLOUT = section(
     "Step labels from rollouts (stage `rollout`; in `evaluate` those of test drafts).",
     k=Field(8, "Rollouts of a prefix.", at_least=1, paper="8 (section 4.1)"),
-    **_drawing(max_new="300 (section 4.1)"),
+    **drawing(max_new="300 (section 4.1)"),
     schedule=Field(
         "backward",
         "Which prefixes are tried: all; from the last one backwards, with equal labels for fewer "
@@ -257,12 +174,12 @@ _ROLLOUT = section(
         "step.",
         paper=NOT_STATED,
     ),
-    questions=_first_questions("Label drafts of"),
+    questions=first_questions("Label drafts of"),
 )
 
 _ORM = section(
     "The outcome reward model (stage `orm`).",
-    train=_training("Its training.", 2e-6, 2e-7, 256, 1),
+    train=training_section("Its training.", 2e-6, 2e-7, 256, 1),
     balanced=Field(
         True,
         "Also train the balanced variant: as many right as wrong solutions of each question.",
@@ -275,23 +192,23 @@ _ORM = section(
         "of a sample to be right.",
         paper=NOT_STATED,
     ),
-    likelihood=_likelihood("ORM"),
+    likelihood=likelihood("ORM"),
 )
 
 _SORM = section(
     "The stepwise outcome reward model (stage `sorm`).",
-    train=_training("Its training.", 2e-6, 2e-7, 256, 1),
+    train=training_section("Its training.", 2e-6, 2e-7, 256, 1),
     balance=Field(
         True,
         "Equal weight of good and bad steps at each prefix length.",
         paper="True (section 4.1)",
     ),
-    likelihood=_likelihood("SORM"),
+    likelihood=likelihood("SORM"),
 )
 
 _REFINER = section(
     "One model for global and local refinement (stage `refiner`).",
-    train=_training("Its training.", 2e-5, 2e-7, 128, 1),
+    train=training_section("Its training.", 2e-5, 2e-7, 128, 1),
     attention=Field(
         "causal",
         "How the refiner reads question and draft; prefix: both ways.",
@@ -367,7 +284,7 @@ _REPORT = section(
     ),
 )
 
-_PRETRAIN = readings(_training("One reading.", 2e-5, 2e-7, 1, 1))
+_PRETRAIN = readings(training_section("One reading.", 2e-5, 2e-7, 1, 1))
 
 _TOP: dict[str, Field | Section] = {
     "name": Field("unnamed", "The run's name, shown in the report.", effect=Effect.IDENTITY),
@@ -400,7 +317,7 @@ def default() -> ConfigDict:
 
 def training(lr: float, min_lr: float, batch_size: int, epochs: int) -> ConfigDict:
     """A training section: these four, and the defaults of what all of them share."""
-    return defaults(_training("", lr, min_lr, batch_size, epochs))
+    return defaults(training_section("", lr, min_lr, batch_size, epochs))
 
 
 def fields_of(effect: Effect) -> list[str]:

@@ -132,8 +132,8 @@ def _check_complete(config: ConfigDict, tree: Section, prefix: str = "") -> None
         children |= {name: tree.each for name in config if name not in children}
     for name, child in children.items():
         full = prefix + name
-        if full == "task":  # only what the chosen task reads
-            child = TASKS[config.task.name]
+        if full == "task" and "name" in config.get("task", {}):
+            child = TASKS[config.task.name]  # only what the chosen task reads
         if name not in config:
             if child.required:
                 raise UserError(

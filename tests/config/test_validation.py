@@ -107,9 +107,14 @@ def test_an_unknown_field_is_named():
 
 
 def test_a_missing_field_is_named():
-    config = default()
-    del config.evaluate.mark
-    assert mistake(config).startswith("config.evaluate.mark is missing")
+    for name in ("mesh", "task"):
+        config = default()
+        del config[name]
+        assert mistake(config).startswith(f"config.{name} is missing")
+    for section, name in (("evaluate", "mark"), ("task", "name")):
+        config = default()
+        del config[section][name]
+        assert mistake(config).startswith(f"config.{section}.{name} is missing")
 
 
 def test_another_task_needs_its_own_fields():
