@@ -72,41 +72,27 @@ def train(
     processes, one of them that is signalled makes all save and end (`saving.py`).
 
     Args:
-      model: float32, over `mesh`. Its parameters are donated.
-      batches: one for each update.
-      loss_fn: one of `losses.py`.
-      config: a training section, see `make_optimizer`; also `microbatches`, `save_seconds`,
-        `profile_steps`.
-      mesh: of all devices of all processes.
-      folder: of the checkpoints.
-      name: in front of the progress bar.
-      writer: of the TensorBoard events.
+      model: float32, over `mesh`, all devices of all processes. Its parameters are donated.
+      batches, loss_fn: a batch for each update; one of `losses.py`.
+      config: a training section, such as `config.student.sft`.
+      folder, name, writer: of checkpoints; before the progress bar; of TensorBoard events.
       on_update: called with (updates done, parameters) after each but the last.
 
-    Raises:
-      FloatingPointError: the loss is not finite; it names the update.
-      KeyboardInterrupt: the run was told to end, and has saved.
+    Raises FloatingPointError naming the update if the loss is not finite, and KeyboardInterrupt
+    if the run was told to end, and has saved.
     """
-    # Set up, and restore.
     run = setup(model, loss_fn, config, len(batches), mesh)
     checkpoints = Checkpoints(folder)
     first, state, tail = _restore(checkpoints, run, model.params, batches[0])
     bar = _progress_bar(name, first, len(batches))
     log = _metrics_log(run, model, batches, writer, tail, bar)
-    clock = SaveClock(config.save_seconds)
-    start = time.monotonic()
-
-    # Update by update.
     fed = prefetch(lambda n: meshes.shard_batch(batches[n], mesh), range(first, len(batches)))
-    with (
-        deferred_signals() as signalled,
-        bar,
-        profiler(config.profile_steps, writer) as before_update,
-        contextlib.closing(fed),
-    ):
-        policy = SavePolicy(len(batches), signalled, clock)
+    tracing = profiler(config.profile_steps, writer)
+    start = time.monotonic()
+    with deferred_signals() as signalled, bar, tracing as trace, contextlib.closing(fed):
+        policy = SavePolicy(len(batches), signalled, SaveClock(config.save_seconds))
         for update, batch in enumerate(fed, first):
-            before_update(update)
+            trace(update)
             state, metrics = run.update(state, batch)
             log.add(update, metrics)
             bar.update()
@@ -121,8 +107,6 @@ def train(
                 checkpoints.close()
                 processes.disconnect()
                 raise KeyboardInterrupt
-
-    # Close.
     log.read()
     checkpoints.close()
     seconds = time.monotonic() - start
