@@ -15,7 +15,7 @@ import jax
 import pytest
 from jax.sharding import AbstractMesh
 
-from benchmarks import pods
+from benchmarks import harness, pods
 from glore_jax.models import hf_import, llama, reward, shapes
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
@@ -48,7 +48,7 @@ def sizes_of(model: str) -> list[dict[str, int]]:
 
 def states(model: str, sizes: dict[str, int]) -> dict:
     """{name: (parameters, optimizer state)}, as shapes with shardings, set up as the stages do."""
-    config = pods.read_config(CONFIGS[model])
+    config = harness.read_config(CONFIGS[model])
     base = models.base_folder(config)
     shape = hf_import.read_config(base) if model == "tiny" else shapes.named(model)
     shape = dataclasses.replace(shape, vocab_size=models.padded_vocab(config, shape.vocab_size + 1))
