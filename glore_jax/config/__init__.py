@@ -18,9 +18,10 @@ from glore_jax.config.fields import Effect, Field, Section
 from glore_jax.config.schema import default, effect_of, fields_of, training
 from glore_jax.config.tasks import task
 from glore_jax.config.validation import validate
-from glore_jax.config.view import UndeclaredField, View
+from glore_jax.config.view import AnyConfig, UndeclaredField, View
 
 __all__ = [
+    "AnyConfig",
     "Effect",
     "Field",
     "Section",

@@ -85,3 +85,7 @@ class View(Mapping):
         if effect_of(full) in (Effect.SPEED, Effect.PARTS):
             return True
         return any(full == name or full.startswith(f"{name}.") for name in self._declared)
+
+
+# A config or a section of one, for whoever only reads: inside a running pipeline it is a `View`.
+AnyConfig = ConfigDict | View

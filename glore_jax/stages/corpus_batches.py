@@ -12,8 +12,8 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.tasks.chains import corpus
@@ -46,8 +46,8 @@ class CorpusBatches:
     def __init__(
         self,
         tokenizer: Tokenizer,
-        config: ConfigDict,
-        difficulty: ConfigDict,
+        config: AnyConfig,
+        difficulty: AnyConfig,
         drafts: Sequence[corpus.Draft] = (),
     ):
         self.tokenizer = tokenizer
@@ -108,7 +108,7 @@ class CorpusBatches:
             judging=np.full(batch.rows, judging.weight, np.float32),
         )
 
-    def _phase(self, update: int) -> tuple[Shares, ConfigDict]:
+    def _phase(self, update: int) -> tuple[Shares, AnyConfig]:
         """(which batches are drawn, how work is judged) at this update."""
         for until, shares, judging in self.config.phases:
             if update <= until * self.config.steps:
@@ -116,7 +116,7 @@ class CorpusBatches:
         raise ValueError(f"update {update} lies behind the last phase")
 
     def _documents(
-        self, batch: ConfigDict, difficulty: Difficulty, judging: ConfigDict, rng: random.Random
+        self, batch: AnyConfig, difficulty: Difficulty, judging: AnyConfig, rng: random.Random
     ) -> list[tuple[batching.Example, batching.Example]]:
         """Documents of as many tokens as the rows hold; the packing drops what does not fit."""
         documents = []
@@ -131,7 +131,7 @@ class CorpusBatches:
         return documents
 
     def _document(
-        self, kind: str, difficulty: Difficulty, judging: ConfigDict, rng: random.Random
+        self, kind: str, difficulty: Difficulty, judging: AnyConfig, rng: random.Random
     ) -> tuple[batching.Example, batching.Example]:
         """A document as an example for the language model and one for the value head."""
         tokens = [self.tokenizer.bos_id]
@@ -159,7 +159,7 @@ class CorpusBatches:
         )
 
     def _judging_weights(
-        self, piece: list[int], right: float | None, right_before: bool, judging: ConfigDict
+        self, piece: list[int], right: float | None, right_before: bool, judging: AnyConfig
     ) -> list[float]:
         """What each token of a part counts in the value head's loss."""
         if right is None:  # nothing is claimed there

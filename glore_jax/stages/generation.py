@@ -9,10 +9,10 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic
 
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from glore_jax import records
+from glore_jax.config import AnyConfig
 from glore_jax.models.model import Model
 from glore_jax.parallel import processes
 from glore_jax.records import Record, Sample
@@ -228,7 +228,7 @@ def seed_of(ctx: Context, purpose: str) -> int:
     return keys.question_word(f"{ctx.config.seed} {purpose}")
 
 
-def sampling_of(section: ConfigDict, **changes: Any) -> Sampling:
+def sampling_of(section: AnyConfig, **changes: Any) -> Sampling:
     """How a config section says that tokens are drawn; `changes` are further fields."""
     names = ("temperature", "top_k", "top_p", "max_new")
     fields = {name: section[name] for name in names if name in section}

@@ -10,9 +10,9 @@ import jax
 from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from glore_jax import storage
+from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 from glore_jax.models import hf_export, hf_import, kernels, vocab
 from glore_jax.models.config import LlamaConfig
@@ -23,7 +23,7 @@ from glore_jax.stages.context import Context
 from glore_jax.tasks.prompts import BAD
 
 
-def base_folder(config: ConfigDict) -> epath.Path:
+def base_folder(config: AnyConfig) -> epath.Path:
     """Where the run's base checkpoint lies; "tiny" is the packaged one. UserError if none is given.
 
     config: the whole one.
@@ -55,7 +55,7 @@ def options(ctx: Context, config: LlamaConfig, training: bool) -> dict[str, Any]
     }
 
 
-def padded_vocab(config: ConfigDict, size: int) -> int:
+def padded_vocab(config: AnyConfig, size: int) -> int:
     """Rows of the embedding for `size` ids: a multiple that the mesh can divide."""
     multiple = config.model.vocab_multiple
     return -(-size // multiple) * multiple

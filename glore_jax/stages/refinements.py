@@ -14,8 +14,7 @@ flagged, the local refinement is the draft itself; a draft without any step stay
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
-
+from glore_jax.config import AnyConfig
 from glore_jax.labels.metrics import first_error
 from glore_jax.models.model import Model
 from glore_jax.records import Refinement, Sample
@@ -87,7 +86,7 @@ def places_of(draft: Sample, scores: Mapping[str, Sequence[float]], mark: float)
     return places
 
 
-def kept_prefix(config: ConfigDict, steps: list[str], bad: int) -> list[str]:
+def kept_prefix(config: AnyConfig, steps: list[str], bad: int) -> list[str]:
     """The steps that a refinement with `[BAD]` in front of step `bad` begins with.
 
     The refiner writes what follows. `config`: the whole one.
@@ -134,7 +133,7 @@ def _write(
 
 
 def _requests(
-    config: ConfigDict, prompts: Prompts, drafts: Sequence[Sample], places: Sequence[Places]
+    config: AnyConfig, prompts: Prompts, drafts: Sequence[Sample], places: Sequence[Places]
 ) -> list[_Request]:
     requests = []
     for draft, of_kind in zip(drafts, places, strict=True):

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 from glore_jax.models import hf_export, reward
 from glore_jax.models.model import Model
@@ -63,7 +63,7 @@ def fresh(ctx: Context, policy: Model, likelihood: bool = False) -> Model:
 
 
 def train_reward(
-    ctx: Context, name: str, solutions: list[LabelledSolution], section: ConfigDict, target: str
+    ctx: Context, name: str, solutions: list[LabelledSolution], section: AnyConfig, target: str
 ) -> dict:
     """Fine-tunes the student with a value head; leaves the folder `target`.
 

@@ -8,9 +8,8 @@ How a draft gets its labels is in `labelling`, which test drafts share.
 import itertools
 from collections.abc import Sequence
 
-from ml_collections import ConfigDict
-
 from glore_jax import records
+from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 from glore_jax.labels.balance import label_rates
 from glore_jax.labels.outcome import WORKED, distinct_samples, drawn_first
@@ -53,7 +52,7 @@ def run(ctx: Context) -> dict:
     }
 
 
-def drafts_of(samples: Sequence[Sample], config: ConfigDict) -> tuple[list[Sample], int]:
+def drafts_of(samples: Sequence[Sample], config: AnyConfig) -> tuple[list[Sample], int]:
     """(the drafts among `samples` to be labelled, number of questions left out as never solved).
 
     `config`: the whole one; seed and section rollout count.

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from flax import nnx
-from ml_collections import ConfigDict
 
+from glore_jax.config import AnyConfig
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.model import Model
 from glore_jax.parallel import processes
@@ -14,12 +14,12 @@ from glore_jax.training.batches import Batches, BatchSource, Example
 from glore_jax.training.losses import LossFunction
 
 
-def row_length_of(section: ConfigDict, config: LlamaConfig) -> int:
+def row_length_of(section: AnyConfig, config: LlamaConfig) -> int:
     """Tokens of a packed row: no more than the model's context."""
     return min(section.row_length, config.max_positions)
 
 
-def row_multiple_of(ctx: Context, section: ConfigDict) -> int:
+def row_multiple_of(ctx: Context, section: AnyConfig) -> int:
     """What the rows of a batch are a multiple of.
 
     A microbatch is divided over `data` and `fsdp`.
@@ -28,7 +28,7 @@ def row_multiple_of(ctx: Context, section: ConfigDict) -> int:
 
 
 def make_batches(
-    ctx: Context, examples: list[Example], section: ConfigDict, config: LlamaConfig
+    ctx: Context, examples: list[Example], section: AnyConfig, config: LlamaConfig
 ) -> tuple[Batches, int]:
     """(batches, number of examples left out because they are longer than a row)."""
     row_length = row_length_of(section, config)
@@ -50,7 +50,7 @@ def fit(
     model: Model,
     batches: BatchSource,
     loss_fn: LossFunction,
-    section: ConfigDict,
+    section: AnyConfig,
     on_update: Callable[[int, nnx.State], None] | None = None,
 ) -> loop.Trained:
     """Trains with checkpoints under the folder `name` and a TensorBoard run of its own.

@@ -15,9 +15,9 @@ import numpy as np
 from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from glore_jax.config import AnyConfig
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.parallel import processes
@@ -57,7 +57,7 @@ def train(
     model: Model,
     batches: BatchSource,
     loss_fn: LossFunction,
-    config: ConfigDict,
+    config: AnyConfig,
     *,
     mesh: Mesh,
     folder: epath.PathLike,

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import optax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
-from ml_collections import ConfigDict
 from optax import contrib
 
+from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 
 
@@ -31,7 +31,7 @@ def cosine(lr: float, min_lr: float, updates: int, warmup: int) -> optax.Schedul
 
 
 def make_optimizer(
-    config: ConfigDict, updates: int
+    config: AnyConfig, updates: int
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """(transformation, learning-rate schedule) for a run of so many updates.
 

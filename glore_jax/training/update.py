@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import AbstractMesh, Mesh
-from ml_collections import ConfigDict
 
+from glore_jax.config import AnyConfig
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.training.batches import Batch
@@ -42,7 +42,7 @@ class Setup:
 
 
 def setup(
-    model: Model, loss_fn: LossFunction, config: ConfigDict, updates: int, mesh: Mesh | AbstractMesh
+    model: Model, loss_fn: LossFunction, config: AnyConfig, updates: int, mesh: Mesh | AbstractMesh
 ) -> Setup:
     """Everything that a run compiles; nothing is computed.
 
