@@ -50,7 +50,7 @@ _ENGINE = section(
     ),
     lanes=Field(
         0,
-        "Engines side by side on one CPU device; 0: one a core.",
+        "Engines side by side on one CPU device; 0: one a core, at most 4.",
         at_least=0,
         effect=Effect.SPEED,
     ),
@@ -106,8 +106,8 @@ _STUDENT = section(
     "Supervised fine-tuning, then expert iteration (stage `student`).",
     worked=Field(
         0,
-        "Training questions whose worked solutions the student sees, of all others it gets the "
-        "answer alone; 0: all.",
+        "Training questions whose worked solutions the student sees; of all others only the answer "
+        "is used, to grade its samples. 0: all.",
         at_least=0,
     ),
     sft=training_section("Each round of fine-tuning.", 2e-5, 2e-7, 128, 4),

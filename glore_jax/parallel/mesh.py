@@ -1,8 +1,8 @@
 """The mesh and the one table that maps logical axes to it.
 
 Training runs on one global mesh `data x fsdp x tensor`; a parameter says what its axes mean
-("embed", "mlp", ...), this table says where they go, and nothing else in the package names a mesh
-axis.
+("embed", "mlp", ...), this table says where they go. Elsewhere a mesh axis is named only to ask
+for its size.
 """
 
 import math

@@ -8,6 +8,8 @@ fingerprint with which its files were made:
     same fingerprint, not done      -> go on in the same folder: its parts and checkpoints are kept
     same fingerprint, done          -> nothing to do
     another fingerprint             -> stale: the folder moves to `stale/`, the stage starts afresh
+    half done in parts of another   -> stale too: its parts would not fit together
+      size (`engine.part_questions`)
 
     plan.py       stages as the config wants them beside what lies on disk
     checks.py     what is refused before the first stage

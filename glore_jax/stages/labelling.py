@@ -7,8 +7,8 @@ forks K rollouts there:
              ^ cut 0  ^ cut 1  ^ cut 2  ^ cut 3
                                         └─► K rollouts    tried first; then cut 2, ...
 
-The labeller decides which cuts are tried, from the last one backwards, and stops as soon as the
-labels are settled.
+The labeller decides which cuts are tried and in which order (`rollout.schedule`; by default from
+the last one backwards), and stops as soon as the labels are settled.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

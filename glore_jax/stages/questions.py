@@ -41,7 +41,7 @@ class Fitting:
 
 
 def fit(problems: Sequence[Problem], prompts: Prompts, context: int, room: int) -> Fitting:
-    """Sorts out the `problems` whose question and `room` new tokens exceed `context` tokens."""
+    """Leaves out the `problems` whose question and `room` new tokens exceed `context` tokens."""
     fitting = []
     left_out = []
     for problem in problems:

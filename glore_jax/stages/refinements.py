@@ -7,8 +7,8 @@
     global   [BAD] 2+3=5 | 5*2=11 | 11-4=7 | #### 7        bad = 0, whatever the scores are
     local    2+3=5 | [BAD] 5*2=11 | 11-4=7 | #### 7        once with the ORM's scores, once with
                                                            the SORM's
-Equal places are one text, so a mark at the first step gives the global refinement. Where no step is
-flagged, the local refinement is the draft itself; a draft without any step stays as it is.
+Equal places are one text, so `[BAD]` at the first step gives the global refinement. Where no step
+is flagged, the local refinement is the draft itself; a draft without any step stays as it is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -110,6 +110,7 @@ def _write(
     )
 
     def make_job(request: _Request) -> Job:
+        # Two places of one draft are two forks: `bad` tells their identities apart.
         fork = Fork(len(request.trunk), cut=request.bad)
         return Job(f"{request.draft['question_id']} refined", request.trunk, [fork])
 

@@ -40,8 +40,8 @@ def make_optimizer(
     norms and heads AdamW at `lr`.
 
     Args:
-      config: a training section (`config.training`): optimizer, lr, min_lr, warmup, weight_decay,
-        clip, head_scale, muon_scale.
+      config: a training section, such as `config.student.sft`: optimizer, lr, min_lr, warmup,
+        weight_decay, clip, head_scale, muon_scale.
       updates: how many the schedule is for.
 
     Raises:
