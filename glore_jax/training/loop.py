@@ -7,7 +7,6 @@ batches.py ─► prefetch.py ─► update.py ─► log.py          metrics, o
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Callable
 
 import jax
@@ -41,15 +40,11 @@ class Trained:
     Attributes:
       model: with the trained parameters.
       updates: of the whole run.
-      seconds: of this call; after a restart only of the rest.
-      tokens_per_second: of this call.
       metrics: means over the last tenth of the updates.
     """
 
     model: Model
     updates: int
-    seconds: float
-    tokens_per_second: float
     metrics: dict[str, float]
 
 
@@ -84,12 +79,14 @@ def train(
     run = setup(model, loss_fn, config, len(batches), mesh)
     checkpoints = Checkpoints(folder)
     first, state, tail = _restore(checkpoints, run, model.params, batches[0])
-    bar = _progress_bar(name, first, len(batches))
-    log = _metrics_log(run, model, batches, writer, tail, bar)
     fed = prefetch(lambda n: meshes.shard_batch(batches[n], mesh), range(first, len(batches)))
-    tracing = profiler(config.profile_steps, writer)
-    start = time.monotonic()
-    with deferred_signals() as signalled, bar, tracing as trace, contextlib.closing(fed):
+    with (
+        deferred_signals() as signalled,  # before the bar: who sees that may send one
+        _progress_bar(name, first, len(batches)) as bar,
+        profiler(config.profile_steps, writer) as trace,
+        contextlib.closing(fed),
+    ):
+        log = _metrics_log(run, model, batches, writer, tail, bar)
         policy = SavePolicy(len(batches), signalled, SaveClock(config.save_seconds))
         for update, batch in enumerate(fed, first):
             trace(update)
@@ -109,10 +106,7 @@ def train(
                 raise KeyboardInterrupt
     log.read()
     checkpoints.close()
-    seconds = time.monotonic() - start
-    tokens = _tokens_per_update(batches) * (len(batches) - first)
-    trained = model.with_params(state.params)
-    return Trained(trained, len(batches), seconds, tokens / seconds, tail.means())
+    return Trained(model.with_params(state.params), len(batches), tail.means())
 
 
 def _restore(
@@ -128,12 +122,6 @@ def _restore(
     return done, state, tail
 
 
-def _tokens_per_update(batches: BatchSource) -> float:
-    """On average, padding left out."""
-    plan = batches.plan
-    return plan.rows * plan.row_length * plan.fill
-
-
 def _metrics_log(
     run: Setup, model: Model, batches: BatchSource, writer: Writer, tail: Tail, bar: tqdm
 ) -> MetricsLog:
@@ -146,7 +134,7 @@ def _metrics_log(
         writer,
         rates,
         flops=training_flops(model.num_params, model.config, positions, plan.row_length),
-        tokens=_tokens_per_update(batches),
+        tokens=positions * plan.fill,
         tail=tail,
         show=bar.set_postfix_str,
     )
