@@ -25,6 +25,7 @@ from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, models, refinements, rewards
 from glore_jax.stages.context import Context
+from glore_jax.stages.draft_figures import last_scores
 
 _WIDTH = 10  # characters of the left column
 
@@ -138,8 +139,7 @@ def score_texts(ctx: Context, question: str, texts: dict[str, list[str]]) -> dic
     orm = models.load_reward(ctx, "orm", "hf")
     solutions = [(question, steps) for steps in texts.values()]
     found = rewards.score(ctx, orm, solutions, "orm")
-    finals = [float(values[-1]) if len(values) else 0.0 for values in found]
-    return dict(zip(texts, finals, strict=True))
+    return dict(zip(texts, last_scores(found), strict=True))
 
 
 def _write(

@@ -30,7 +30,7 @@ class Candidate(NamedTuple):
     correct: bool
 
 
-def last_scores(scores: Scores) -> list[float]:
+def last_scores(scores: Iterable[Sequence[float] | np.ndarray]) -> list[float]:
     """The score of each solution: that of its last step, 0 for one without steps."""
     return [float(steps[-1]) if len(steps) else 0.0 for steps in scores]
 

@@ -20,6 +20,7 @@ from glore_jax.records import LabelledDraft, RefinementScores, Sample, StepScore
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, labelling, measures, models, parts, refinements, rewards
 from glore_jax.stages.context import Context
+from glore_jax.stages.draft_figures import last_scores
 from glore_jax.stages.refinements import KINDS
 from glore_jax.tasks.base import Problem
 
@@ -126,7 +127,7 @@ def score_refinements(
         model = models.load_reward(ctx, "orm", "hf")
         scores = rewards.score(ctx, model, texts, f"evaluate/{split} refinements")
         # In the order of `texts`: all kinds of the first draft, then those of the next.
-        finals = iter([float(p[-1]) if len(p) else 0.0 for p in scores])
+        finals = iter(last_scores(scores))
         return [
             {"global": next(finals), "local_orm": next(finals), "local_sorm": next(finals)}
             for _ in some

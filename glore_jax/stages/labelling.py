@@ -183,6 +183,17 @@ def label_truth(
     }
 
 
+def label_truth_both_ways(
+    task: Task, problems: Mapping[str, Problem], records: Sequence[LabelledDraft]
+) -> dict | None:
+    """`label_truth` with `strict_acc`, its accuracy by the strict truth."""
+    truth = label_truth(task, problems, records)
+    strict = label_truth(task, problems, records, strict=True)
+    if truth is None or strict is None:
+        return None
+    return truth | {"strict_acc": strict["acc"]}
+
+
 def cost(records: Sequence[LabelledDraft], k: int) -> dict[str, int]:
     """What labelling took.
 

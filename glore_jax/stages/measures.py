@@ -141,11 +141,8 @@ def _against_truth(ctx: Context, records: SplitRecords, truth: Labels) -> dict[s
 def _label_truth(task: Task, records: SplitRecords) -> figures.LabelTruth | None:
     """The rollout labels against the truth; None without labels."""
     problems = {problem.id: problem for problem in records.problems}
-    agreement = labelling.label_truth(task, problems, records.labelled)
-    strict = labelling.label_truth(task, problems, records.labelled, strict=True)
-    if agreement is None or strict is None:
-        return None
-    return figures.LabelTruth.from_json(agreement | {"strict_acc": strict["acc"]})
+    agreement = labelling.label_truth_both_ways(task, problems, records.labelled)
+    return None if agreement is None else figures.LabelTruth.from_json(agreement)
 
 
 def _against_labels(ctx: Context, records: SplitRecords, labels: Labels) -> dict[str, Any]:

@@ -13,10 +13,9 @@ from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 from glore_jax.labels.balance import label_rates
 from glore_jax.labels.outcome import WORKED, distinct_samples, drawn_first
-from glore_jax.records import LabelledDraft, Sample
+from glore_jax.records import Sample
 from glore_jax.stages import generation, labelling, models, parts
 from glore_jax.stages.context import Context
-from glore_jax.tasks.base import Problem
 
 
 def run(ctx: Context) -> dict:
@@ -33,7 +32,7 @@ def run(ctx: Context) -> dict:
         raise UserError(
             "no draft has a step to label: the student writes nothing that reads as a solution"
         )
-    truth = truth_of(ctx, problems, labelled)
+    truth = labelling.label_truth_both_ways(ctx.task, problems, labelled)
     cost = labelling.cost(labelled, config.k)
     ctx.say(
         f"rollout: {len(labelled)} drafts labelled with {cost['rollouts']} rollouts "
@@ -81,14 +80,3 @@ def choose_drafts(samples: Sequence[Sample], per_question: int, seed: int) -> li
         in_turn = [s for pair in itertools.zip_longest(wrong, right) for s in pair if s is not None]
         drafts += in_turn[:per_question]
     return drafts
-
-
-def truth_of(
-    ctx: Context, problems: dict[str, Problem], labelled: list[LabelledDraft]
-) -> dict | None:
-    """`labelling.label_truth` with `strict_acc`, its accuracy by the strict truth."""
-    truth = labelling.label_truth(ctx.task, problems, labelled)
-    strict = labelling.label_truth(ctx.task, problems, labelled, strict=True)
-    if truth is None or strict is None:
-        return None
-    return truth | {"strict_acc": strict["acc"]}
