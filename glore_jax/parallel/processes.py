@@ -219,6 +219,15 @@ def index() -> int:
     return jax.process_index()
 
 
+def count() -> int:
+    """How many processes the run has."""
+    if not _several:
+        return 1
+    import jax
+
+    return jax.process_count()
+
+
 def is_main() -> bool:
     """Whether this process writes what all share."""
     return index() == 0
