@@ -17,7 +17,7 @@ from glore_jax.stages import models, training
 from glore_jax.stages.context import Context
 from glore_jax.tasks.prompts import Prompts
 from glore_jax.training import losses
-from glore_jax.training.batches import Example, language_example
+from glore_jax.training.examples import Example, language_example
 
 
 def run(ctx: Context) -> dict:

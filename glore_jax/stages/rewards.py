@@ -20,7 +20,7 @@ from glore_jax.stages import models, training
 from glore_jax.stages.context import Context
 from glore_jax.tasks.prompts import Prompts
 from glore_jax.training import losses
-from glore_jax.training.batches import Example
+from glore_jax.training.examples import Example
 
 
 class LabelledSolution(NamedTuple):

@@ -25,7 +25,7 @@ from glore_jax.stages import generation, models, training
 from glore_jax.stages.context import Context
 from glore_jax.tasks.base import Problem
 from glore_jax.training import losses
-from glore_jax.training.batches import language_example
+from glore_jax.training.examples import language_example
 
 
 def run(ctx: Context) -> dict:
