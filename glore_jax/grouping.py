@@ -13,7 +13,7 @@ The records of a group keep the order that they have in the folder.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,9 @@ from glore_jax import parquet
 from glore_jax.parquet import Rows
 from glore_jax.records import Record
 from glore_jax.scratch import ScratchFile
+
+Left = TypeVar("Left")
+Right = TypeVar("Right")
 
 KEY = "question_id"
 
@@ -69,19 +72,23 @@ def of_folder(
 
 
 def joined(
-    groups: Iterable[list[Record]], others: Iterable[list[Any]]
-) -> Iterator[tuple[list[Record], list[Any]]]:
+    groups: Iterable[Sequence[Left]], others: Iterable[Sequence[Right]]
+) -> Iterator[tuple[Sequence[Left], Sequence[Right]]]:
     """Each of `groups` with the group of `others` of the same question, empty if there is none.
 
     Both in ascending order of the ids.
     """
     rest = iter(others)
-    other: list[Any] | None = next(rest, None)
+    other = next(rest, None)
     for group in groups:
-        name = group[0][KEY]  # type: ignore[index]
-        while other is not None and other[0][KEY] < name:
+        while other is not None and _id_of(other) < _id_of(group):
             other = next(rest, None)
-        yield group, other if other is not None and other[0][KEY] == name else []
+        same = other is not None and _id_of(other) == _id_of(group)
+        yield group, other if other is not None and same else []
+
+
+def _id_of(group: Sequence[Any]) -> str:
+    return group[0][KEY]
 
 
 # Sorting.

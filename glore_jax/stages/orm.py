@@ -7,7 +7,7 @@ The balanced variant learns from as many right as wrong samples of each question
 
 import functools
 
-from glore_jax import records
+from glore_jax import grouping
 from glore_jax.labels.outcome import orm_records
 from glore_jax.records import Sample
 from glore_jax.stages import rewards
@@ -27,14 +27,15 @@ def run(ctx: Context) -> dict:
 def train(ctx: Context, variant: str) -> dict:
     """Trains one variant; leaves its folder of `FOLDERS`."""
     config = ctx.config.orm
-    samples = records.read(ctx.folder("sample", "records"), Sample)
+    columns = ("question_id", "sample_id", "question", "steps", "correct", "policy")
+    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, columns)
     labelled = orm_records(
         samples, variant == "balanced", config.per_question, ctx.config.seed, config.repeats
     )
-    solutions = []
-    for record in labelled:
-        weights = [1.0] * len(record["labels"])
-        solutions.append(
-            LabelledSolution(record["question"], record["steps"], record["labels"], weights)
+    solutions = (
+        LabelledSolution(
+            record["question"], record["steps"], record["labels"], [1.0] * len(record["labels"])
         )
+        for record in labelled
+    )
     return rewards.train_reward(ctx, f"orm/{variant}", solutions, config, FOLDERS[variant])
