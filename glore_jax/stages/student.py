@@ -24,8 +24,9 @@ from glore_jax.stages import generation, models, tally, training
 from glore_jax.stages import solutions as sets
 from glore_jax.stages.context import Context
 from glore_jax.tasks.base import Problem
+from glore_jax.tasks.prompts import Prompts
 from glore_jax.training import losses
-from glore_jax.training.examples import language_example
+from glore_jax.training.examples import Example, language_example
 
 
 def run(ctx: Context) -> dict:
@@ -178,12 +179,7 @@ def fine_tune(
     section = ctx.config.student.sft
     base = models.load_base(ctx)
     prompts = ctx.prompts(base)
-    examples = (
-        language_example(
-            prompts.question(solution["question"]), prompts.solution(solution["steps"])[0]
-        )
-        for solution in solutions
-    )
+    examples = (solution_example(prompts, solution) for solution in solutions)
     batches, too_long = training.make_batches(ctx, examples, section, base.config)
     trained = training.fit(ctx, name, base, batches, losses.language_loss, section)
     folder = ctx.folder("student", f"round-{number}")
@@ -208,6 +204,12 @@ def fine_tune(
         "fill": batches.plan.fill,
         **trained.metrics,
     }
+
+
+def solution_example(prompts: Prompts, solution: Solution) -> Example:
+    """A solution as a training example: loss on its steps."""
+    target, _ = prompts.solution(solution["steps"])
+    return language_example(prompts.question(solution["question"]), target)
 
 
 def show_drafts(ctx: Context, name: str, drafts: list[Sample], update: int, count: int = 8) -> None:
