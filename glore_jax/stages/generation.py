@@ -29,18 +29,20 @@ from glore_jax.tasks.base import Problem
 def make_engine(
     ctx: Context,
     model: Model,
-    trunks: Sequence[Sequence[int]],
+    longest: int,
+    count: int,
     max_new: int,
     per_trunk: int,
     lanes: int = 0,
     **options,
 ) -> Engine | Lanes:
-    """An engine with room for `trunks`, or on a CPU several that share the groups.
+    """An engine for `count` trunks, or on a CPU several that share the groups.
 
     Args:
       ctx: its `engine` section says how much is decoded at a time, and in how much memory.
       model: the policy.
-      trunks: all that the engine will see; only their lengths and their number are read.
+      longest: tokens of the longest trunk that it will see.
+      count: how many trunks it will see, at most.
       max_new: most tokens that a fork adds.
       per_trunk: forks of a trunk.
       lanes: engines side by side; 0 is what the config says.
@@ -50,23 +52,24 @@ def make_engine(
     """
     config = ctx.config.engine
     mesh = ctx.local_mesh
-    capacity = _wanted_capacity(config, model, trunks, max_new, per_trunk).on(mesh)
+    capacity = _wanted_capacity(config, model, longest, max_new, per_trunk).on(mesh)
     if config.cache_bytes:
         dtype = ctx.config.model.dtype
         capacity = budget.derive(
-            config.cache_bytes, capacity, model.config, dtype, most_groups=len(trunks)
+            config.cache_bytes, capacity, model.config, dtype, most_groups=count
         )
-    count = min(lanes or lanes_of(config.lanes, mesh), capacity.groups)
+    side_by_side = min(lanes or lanes_of(config.lanes, mesh), capacity.groups)
     # Together the lanes hold no more than the budget, or if there is none, no less than was asked.
-    groups = capacity.groups // count if config.cache_bytes else -(-capacity.groups // count)
+    rounded_up = 0 if config.cache_bytes else side_by_side - 1
+    groups = (capacity.groups + rounded_up) // side_by_side
     options = {"seed": ctx.config.seed, "round_steps": config.round_steps, "mesh": mesh} | options
     each = dataclasses.replace(capacity, groups=groups)
-    engines = [Engine(model, each, **options) for _ in range(count)]
-    return engines[0] if count == 1 else Lanes(engines)
+    engines = [Engine(model, each, **options) for _ in range(side_by_side)]
+    return engines[0] if side_by_side == 1 else Lanes(engines)
 
 
 def _wanted_capacity(
-    config, model: Model, trunks: Sequence[Sequence[int]], max_new: int, per_trunk: int
+    config, model: Model, longest: int, max_new: int, per_trunk: int
 ) -> budget.Capacity:
     """Sizes as the `engine` section asks for them, whatever they take.
 
@@ -74,7 +77,6 @@ def _wanted_capacity(
     groups.
     """
     slots = min(per_trunk, config.siblings)
-    longest = max((len(trunk) for trunk in trunks), default=1)
     # Few shapes, so few programs, but only what the context holds.
     rounded = min(-(-longest // 32) * 32, model.config.max_positions - max_new)
     return budget.Capacity(
@@ -180,8 +182,10 @@ def sample(
     """
     prompts = ctx.prompts(model)
     trunk_of = trunk_of or (lambda problem: prompts.question(problem.question))
-    trunks = [trunk_of(problem) for problem in problems]
-    engine = make_engine(ctx, model, trunks, sampling.max_new, k, seed=seed_of(ctx, name))
+    longest = longest_of(problems, trunk_of)
+    engine = make_engine(
+        ctx, model, longest, len(problems), sampling.max_new, k, seed=seed_of(ctx, name)
+    )
 
     def make_job(problem: Problem) -> Job:
         trunk = trunk_of(problem)
@@ -192,6 +196,15 @@ def sample(
         return [_graded(ctx, name, problem, fork, job.completions[fork]) for fork in forks]
 
     return generate(ctx, name, Sample, problems, engine, sampling, make_job, to_rows)
+
+
+def longest_of(items: Sequence[Item], trunk_of: Callable[[Item], Sequence[int]]) -> int:
+    """Tokens of the longest trunk of `items`, 1 if there is none; the same in every process.
+
+    Each process reads some of them. No trunk is kept: an item's job makes it when its turn comes.
+    """
+    mine = items[processes.index() :: processes.count()]
+    return processes.maximum(max((len(trunk_of(item)) for item in mine), default=1))
 
 
 def _graded(

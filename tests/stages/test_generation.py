@@ -135,10 +135,10 @@ def test_an_engine_has_room_for_every_trunk_and_the_same_number_of_slots(ctx):
     ctx.config.engine.groups, ctx.config.engine.siblings = 8, 4
     shapes = {}
     for per_trunk in (1, 3, 9):
-        e = generation.make_engine(ctx, MODEL, [[0] * 5, [0] * 40], 30, per_trunk)
+        e = generation.make_engine(ctx, MODEL, 40, 2, 30, per_trunk)
         c = e.capacity
         shapes[per_trunk] = (c.groups, c.slots, c.max_trunk, c.max_new)
     # Groups come in multiples of the eight devices here.
     assert shapes == {1: (32, 1, 64, 30), 3: (16, 3, 64, 30), 9: (8, 4, 64, 30)}
-    nearly_full = generation.make_engine(ctx, MODEL, [[0] * 129], 30, 1)
+    nearly_full = generation.make_engine(ctx, MODEL, 129, 1, 30, 1)
     assert nearly_full.capacity.max_trunk == 130  # of a context of 160
