@@ -21,7 +21,7 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar
 
 import pyarrow as pa
@@ -184,10 +184,14 @@ def _arrow_type(hint: Any, place: str) -> pa.DataType:
 
 
 def write_part(
-    folder: epath.PathLike, index: int, rows: Sequence[Record], kind: type[Record]
+    folder: epath.PathLike,
+    index: int,
+    rows: Sequence[Record],
+    kind: type[Record],
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write records of type `kind` as part `index` of `folder`; errors as `parquet.write_part`."""
-    parquet.write_part(folder, index, typing.cast(Any, rows), schema_of(kind))
+    """Write records of type `kind` as part `index` of `folder`, see `parquet.write_part`."""
+    parquet.write_part(folder, index, typing.cast(Any, rows), schema_of(kind), notes)
 
 
 def read(folder: epath.PathLike, kind: type[Record], rows: Rows = None) -> list[Record]:

@@ -12,6 +12,8 @@ class Scripted:
     the jobs that ended. With `fail_after` the run breaks off after so many, as if it were killed.
     """
 
+    trunks_at_once = 2
+
     def __init__(self, says, fail_after=None):
         self.says = says
         self.fail_after = fail_after
@@ -31,6 +33,7 @@ class Scripted:
                 fork = job.waiting.popleft()
                 text = self.says(job, fork)
                 completion = Completion((5,) * len(text or ""), text or "", -1.5, text is not None)
+                self.stats.slot_steps += 2 * len(completion.tokens)
                 job.completions[fork] = completion
                 job.waiting.extend(job.done(fork, completion))
             self.ran.append(job.question_id)
