@@ -21,7 +21,7 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar
 
 import pyarrow as pa
@@ -30,6 +30,7 @@ from etils import epath
 
 from glore_jax import parquet
 from glore_jax.errors import UserError
+from glore_jax.parquet import Rows
 
 
 class Sample(TypedDict):
@@ -183,41 +184,69 @@ def _arrow_type(hint: Any, place: str) -> pa.DataType:
 
 
 def write_part(
-    folder: epath.PathLike, index: int, rows: Sequence[Record], kind: type[Record]
+    folder: epath.PathLike,
+    index: int,
+    rows: Sequence[Record],
+    kind: type[Record],
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write records of type `kind` as part `index` of `folder`; errors as `parquet.write_part`."""
-    parquet.write_part(folder, index, typing.cast(Any, rows), schema_of(kind))
+    """Write records of type `kind` as part `index` of `folder`, see `parquet.write_part`."""
+    parquet.write_part(folder, index, typing.cast(Any, rows), schema_of(kind), notes)
 
 
-def read(folder: epath.PathLike, kind: type[Record]) -> list[Record]:
-    """All records of `folder`, which are of type `kind`; errors as `parquet.read_records`."""
+def read(folder: epath.PathLike, kind: type[Record], rows: Rows = None) -> list[Record]:
+    """All records of `folder`, which are of type `kind`, as one list: for small folders.
+
+    rows, errors: as for `parquet.stream`.
+    """
+    return list(stream(folder, kind, rows=rows))
+
+
+def stream(
+    folder: epath.PathLike,
+    kind: type[Record],
+    columns: Sequence[str] | None = None,
+    rows: Rows = None,
+) -> Iterator[Record]:
+    """The records of `folder`, which are of type `kind`, one after the other; few are in memory.
+
+    columns: the fields that they have; None: all. rows, errors: as for `parquet.stream`.
+    """
+    for batch in stream_columns(folder, kind, columns, rows):
+        yield from typing.cast(list[Record], batch.to_pylist())
+
+
+def stream_columns(
+    folder: epath.PathLike,
+    kind: type[Record],
+    columns: Sequence[str] | None = None,
+    rows: Rows = None,
+) -> Iterator[pa.RecordBatch]:
+    """As `stream`, as columns: up to `parquet.BATCH_ROWS` records at a time."""
     del kind  # for the type checker; a folder holds what was written to it
-    return typing.cast(list[Record], parquet.read_records(folder))
+    return parquet.stream(folder, columns, rows)
 
 
 # The program.
 
 
-def rows(folder: str, columns: list[str] | None) -> list[dict]:
-    """The records of `folder`, all its parts in order, with all or only the named columns.
+def lines(folder: str, columns: list[str] | None) -> Iterator[str]:
+    """The records of `folder` as JSON, all its parts in order, with all or the named columns.
 
     UserError: the folder holds no records, a part is damaged, or a column does not exist.
     """
-    records = parquet.read_records(folder)
-    if not columns or not records:
-        return records
-    if unknown := [column for column in columns if column not in records[0]]:
-        known = ", ".join(records[0])
-        raise UserError(f"{folder} has no column {unknown[0]!r}: choose from {known}")
-    return [{column: record[column] for column in columns} for record in records]
+    for batch in parquet.stream(folder, columns):
+        for record in batch.to_pylist():
+            names = columns or list(record)
+            yield json.dumps({name: record[name] for name in names}, ensure_ascii=False)
 
 
 def main(argv: list[str]) -> int:
     try:
         if len(argv) != 2:
             raise UserError("give one folder of records, such as runs/tiny/rollout/records")
-        for row in rows(argv[1], flags.FLAGS.columns):
-            print(json.dumps(row, ensure_ascii=False))
+        for line in lines(argv[1], flags.FLAGS.columns):
+            print(line)
         return 0
     except UserError as e:
         print(f"glore: error: {e}", file=sys.stderr)

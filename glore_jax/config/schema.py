@@ -55,9 +55,10 @@ _ENGINE = section(
         effect=Effect.SPEED,
     ),
     part_questions=Field(
-        256,
-        "Questions of a part of records, the unit of a restart and of a process's work.",
-        at_least=1,
+        0,
+        "Questions of a part of records, the unit of a restart and of what a process takes on; "
+        "0: by the number of questions.",
+        at_least=0,
         effect=Effect.PARTS,
     ),
 )

@@ -10,7 +10,7 @@ import functools
 from glore_jax import records
 from glore_jax.labels.outcome import orm_records
 from glore_jax.records import Sample
-from glore_jax.stages import rewards
+from glore_jax.stages import parts, rewards
 from glore_jax.stages.context import Context
 from glore_jax.stages.rewards import LabelledSolution
 
@@ -27,7 +27,8 @@ def run(ctx: Context) -> dict:
 def train(ctx: Context, variant: str) -> dict:
     """Trains one variant; leaves its folder of `FOLDERS`."""
     config = ctx.config.orm
-    samples = records.read(ctx.folder("sample", "records"), Sample)
+    rows = parts.expected(ctx, "sample/records")
+    samples = records.read(ctx.folder("sample", "records"), Sample, rows)
     labelled = orm_records(
         samples, variant == "balanced", config.per_question, ctx.config.seed, config.repeats
     )

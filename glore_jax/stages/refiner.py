@@ -11,9 +11,8 @@ from glore_jax import records
 from glore_jax.errors import UserError
 from glore_jax.labels.pairs import global_pairs, local_pairs
 from glore_jax.models import hf_export
-from glore_jax.parallel import processes
 from glore_jax.records import LabelledDraft, Pair, Sample
-from glore_jax.stages import models, training
+from glore_jax.stages import models, parts, training
 from glore_jax.stages.context import Context
 from glore_jax.tasks.prompts import Prompts
 from glore_jax.training import losses
@@ -28,7 +27,7 @@ def run(ctx: Context) -> dict:
             "refiner: no question has both a right and a wrong sample, "
             "so there is nothing to pair; sample more"
         )
-    processes.on_main(records.write_part, ctx.folder("refiner", "pairs"), 0, pairs, Pair)
+    parts.write(ctx, "refiner/pairs", Pair, pairs)
     base = models.load_base(ctx)
     prompts = ctx.prompts(base)
     both_ways = config.attention == "prefix"
@@ -52,8 +51,10 @@ def make_pairs(ctx: Context) -> list[Pair]:
     config = ctx.config.refiner
     seed = ctx.config.seed
     grade = ctx.task.grade
-    samples = records.read(ctx.folder("sample", "records"), Sample)
-    labelled = records.read(ctx.folder("rollout", "records"), LabelledDraft)
+    rows = parts.expected(ctx, "sample/records")
+    samples = records.read(ctx.folder("sample", "records"), Sample, rows)
+    rows = parts.expected(ctx, "rollout/records")
+    labelled = records.read(ctx.folder("rollout", "records"), LabelledDraft, rows)
     whole = global_pairs(samples, config.per_question, seed, grade)
     local = local_pairs(
         labelled, samples, config.per_question, seed, config.failed_continuations, grade

@@ -9,14 +9,15 @@ from glore_jax import records
 from glore_jax.errors import UserError
 from glore_jax.labels.balance import balance, balance_counts
 from glore_jax.records import LabelledDraft
-from glore_jax.stages import rewards
+from glore_jax.stages import parts, rewards
 from glore_jax.stages.context import Context
 from glore_jax.stages.rewards import LabelledSolution
 
 
 def run(ctx: Context) -> dict:
     config = ctx.config.sorm
-    labelled = records.read(ctx.folder("rollout", "records"), LabelledDraft)
+    rows = parts.expected(ctx, "rollout/records")
+    labelled = records.read(ctx.folder("rollout", "records"), LabelledDraft, rows)
     # Drafts were labelled longest first; training has an order that does not depend on that.
     labelled.sort(key=lambda record: (record["question_id"], record["sample_id"]))
     if config.balance:
