@@ -142,7 +142,7 @@ def mean_loss(logits, batch: dict[str, Any]):
 
 def random_examples(rows: int, row_length: int, vocab: int, steps: int) -> list:
     """Three texts a row of each step, second halves as targets."""
-    from glore_jax.training.batches import language_example
+    from glore_jax.training.examples import language_example
 
     draw = np.random.default_rng(0).integers
     return [
@@ -154,7 +154,7 @@ def random_examples(rows: int, row_length: int, vocab: int, steps: int) -> list:
 def examples_for(ctx, base, flags: argparse.Namespace, steps: int) -> list:
     """What the student's first training reads, or random texts for `flags.model`."""
     from glore_jax.stages import student
-    from glore_jax.training.batches import language_example
+    from glore_jax.training.examples import language_example
 
     if flags.model:
         return random_examples(flags.rows, flags.row_length, base.tokenizer.vocab_size - 1, steps)

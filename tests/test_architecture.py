@@ -24,8 +24,10 @@ FLOORS = (
         (
             "errors",
             "storage",
+            "scratch",
             "parquet",
             "records",
+            "grouping",
             "config",
             "presets",
             "command",

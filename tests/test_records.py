@@ -18,6 +18,7 @@ from glore_jax.records import (
     Refinement,
     RefinementScores,
     Sample,
+    Solution,
     StepScores,
     schema_of,
 )
@@ -26,6 +27,7 @@ from glore_jax.records import (
 FOLDERS = {
     "student/dev-*": Sample,
     "student/samples-*": Sample,
+    "student/solutions-*": Solution,
     "sample/*": Sample,
     "rollout/records": LabelledDraft,
     "refiner/pairs": Pair,

@@ -36,7 +36,7 @@ class Events(Writer):
 
 def counting():
     """Sixteen examples: 5 6 7 8 ... from anywhere."""
-    from glore_jax.training.batches import language_example
+    from glore_jax.training.examples import language_example
 
     return [language_example([5 + i], [6 + i + j for j in range(7)]) for i in range(16)]
 

@@ -7,7 +7,7 @@ The balanced variant learns from as many right as wrong samples of each question
 
 import functools
 
-from glore_jax import records
+from glore_jax import grouping
 from glore_jax.labels.outcome import orm_records
 from glore_jax.records import Sample
 from glore_jax.stages import parts, rewards
@@ -28,14 +28,15 @@ def train(ctx: Context, variant: str) -> dict:
     """Trains one variant; leaves its folder of `FOLDERS`."""
     config = ctx.config.orm
     rows = parts.expected(ctx, "sample/records")
-    samples = records.read(ctx.folder("sample", "records"), Sample, rows)
+    columns = ("question_id", "sample_id", "question", "steps", "correct", "policy")
+    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, columns, rows)
     labelled = orm_records(
         samples, variant == "balanced", config.per_question, ctx.config.seed, config.repeats
     )
-    solutions = []
-    for record in labelled:
-        weights = [1.0] * len(record["labels"])
-        solutions.append(
-            LabelledSolution(record["question"], record["steps"], record["labels"], weights)
+    solutions = (
+        LabelledSolution(
+            record["question"], record["steps"], record["labels"], [1.0] * len(record["labels"])
         )
+        for record in labelled
+    )
     return rewards.train_reward(ctx, f"orm/{variant}", solutions, config, FOLDERS[variant])

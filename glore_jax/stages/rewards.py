@@ -6,7 +6,8 @@ One value a step, trained and read at the last token of the step:
                       ^           ^           ^      labels, weights and scores stand here
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from glore_jax.stages import models, training
 from glore_jax.stages.context import Context
 from glore_jax.tasks.prompts import Prompts
 from glore_jax.training import losses
-from glore_jax.training.batches import Example
+from glore_jax.training.examples import Example
 
 
 class LabelledSolution(NamedTuple):
@@ -63,7 +64,11 @@ def fresh(ctx: Context, policy: Model, likelihood: bool = False) -> Model:
 
 
 def train_reward(
-    ctx: Context, name: str, solutions: list[LabelledSolution], section: AnyConfig, target: str
+    ctx: Context,
+    name: str,
+    solutions: Iterable[LabelledSolution],
+    section: AnyConfig,
+    target: str,
 ) -> dict:
     """Fine-tunes the student with a value head; leaves the folder `target`.
 
@@ -73,20 +78,22 @@ def train_reward(
 
     Returns counts and metrics for the manifest. UserError if there is no solution.
     """
-    if not solutions:
+    solutions = iter(solutions)
+    first = next(solutions, None)  # before a large model is loaded
+    if first is None:
         raise UserError(
             f"{name} has no training solutions: sample more per question, or balance less"
         )
     policy = models.load_policy(ctx, "student", "hf", training=True)
     prompts = ctx.prompts(policy)
-    examples = [reward_example(prompts, *solution) for solution in solutions]
+    examples = (reward_example(prompts, *s) for s in itertools.chain([first], solutions))
     start = fresh(ctx, policy, section.likelihood)
     batches, too_long = training.make_batches(ctx, examples, section.train, policy.config)
     trained = training.fit(ctx, name, start, batches, losses.reward_loss, section.train)
     hf_export.save_reward(ctx.folder(*target.split("/")), trained.model, ctx.config.model.dtype)
     training.drop_checkpoints(ctx, name)
     return {
-        "solutions": len(examples),
+        "solutions": len(batches.examples) + too_long,
         "too_long": too_long,
         "steps": trained.updates,
         "fill": batches.plan.fill,

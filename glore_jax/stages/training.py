@@ -1,6 +1,6 @@
 """From a stage's examples to a trained model: batches, the loop with its folders, clean-up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from flax import nnx
 
@@ -10,7 +10,8 @@ from glore_jax.models.model import Model
 from glore_jax.parallel import processes
 from glore_jax.stages.context import Context
 from glore_jax.training import loop
-from glore_jax.training.batches import Batches, BatchSource, Example
+from glore_jax.training.batches import Batches, BatchSource
+from glore_jax.training.examples import Example, PackedExamples
 from glore_jax.training.losses import LossFunction
 
 
@@ -28,20 +29,23 @@ def row_multiple_of(ctx: Context, section: AnyConfig) -> int:
 
 
 def make_batches(
-    ctx: Context, examples: list[Example], section: AnyConfig, config: LlamaConfig
+    ctx: Context, examples: Iterable[Example], section: AnyConfig, config: LlamaConfig
 ) -> tuple[Batches, int]:
-    """(batches, number of examples left out because they are longer than a row)."""
+    """(batches, number of examples left out because they are longer than a row).
+
+    The examples are packed on this machine's disk as they come.
+    """
     row_length = row_length_of(section, config)
-    fitting = [e for e in examples if len(e.tokens) <= row_length]
+    packed = PackedExamples(examples, longest=row_length)
     batches = Batches(
-        fitting,
+        packed,
         batch_size=section.batch_size,
         row_length=row_length,
         epochs=section.epochs,
         seed=ctx.config.seed,
         row_multiple=row_multiple_of(ctx, section),
     )
-    return batches, len(examples) - len(fitting)
+    return batches, packed.left_out
 
 
 def fit(

@@ -68,7 +68,7 @@ def test_the_loss_lies_on_the_target_only(data, monkeypatch, attention):
     seen = {}
 
     def make_batches(ctx, examples, section, config):
-        seen["examples"] = examples
+        seen["examples"] = list(examples)
         return SimpleNamespace(plan=SimpleNamespace(fill=0.5)), 0
 
     def fit(ctx, name, model, batches, loss, section):

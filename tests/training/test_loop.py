@@ -143,7 +143,7 @@ def test_killed_run_goes_on_bit_for_bit(tmp_path, uninterrupted):
 def test_nan_names_its_update_and_is_not_saved(tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(loop.Checkpoints, "save", lambda self, done, tree: saved.append(done))
-    examples = make_batches().examples
+    examples = list(make_batches().examples)
     bad = dataclasses.replace(examples[3], weights=np.full(8, np.nan, np.float32))
     batches = make_batches([*examples[:3], bad, *examples[4:]])
     first = next(n for n in range(len(batches)) if np.isnan(batches[n].weights).any())
