@@ -82,7 +82,7 @@ def make_pairs(ctx: Context) -> Iterator[Pair]:
 def written(ctx: Context, pairs: Iterator[Pair]) -> Iterator[Pair]:
     """`pairs`; process 0 writes them to `refiner/pairs` as they pass."""
     folder = ctx.folder("refiner", "pairs")
-    rows = []
+    rows: list[int] = []
     for part in records.in_parts(pairs):
         processes.on_main(records.write_part, folder, len(rows), part, Pair)
         rows.append(len(part))
