@@ -249,7 +249,9 @@ def test_a_slice_that_follows_gets_the_versions_that_the_run_began_with(alone, c
     laptop.cloud.preempt()
     laptop.ready(("delete", "pod"), CREATE, ("setup", "pod"))
     assert installed_versions(laptop.cloud) == "jax==0.1\n"
-    assert len((laptop.cloud.root / "pip-0").read_text().splitlines()) == 3  # tested ones, then kept
+    assert (
+        len((laptop.cloud.root / "pip-0").read_text().splitlines()) == 3
+    )  # tested ones, then kept
     # The user lets the run go on under others: those of the checkout, which are then kept.
     laptop.ready(
         ("run", "pod", "--config=c", f"--workdir={workdir}", "--other_versions"), ("stop", "pod")
