@@ -276,7 +276,7 @@ def main() -> None:
     section = config.student.sft
     steps = (flags.rounds + 1) * flags.steps
     ctx = Context(config, "")
-    base = models.load_base(ctx)
+    base = models.base_start(ctx).loaded()
     examples = examples_for(ctx, base, flags, steps)
     batches, _ = training.make_batches(ctx, examples, section, base.config)
     if len(batches) < steps:

@@ -7,6 +7,8 @@
 It starts from the base, not from the student.
 """
 
+import functools
+
 from glore_jax import records
 from glore_jax.errors import UserError
 from glore_jax.labels.pairs import global_pairs, local_pairs
@@ -29,13 +31,22 @@ def run(ctx: Context) -> dict:
             "so there is nothing to pair; sample more"
         )
     processes.on_main(records.write_part, ctx.folder("refiner", "pairs"), 0, pairs, Pair)
-    base = models.load_base(ctx)
-    prompts = ctx.prompts(base)
+    base = models.base_start(ctx)
+    prompts = ctx.prompts(base.model)
     both_ways = config.attention == "prefix"
     examples = [pair_example(prompts, pair, both_ways, config.turn) for pair in pairs]
-    batches, too_long = training.make_batches(ctx, examples, config.train, base.config)
-    trained = training.fit(ctx, "refiner/train", base, batches, losses.language_loss, config.train)
-    hf_export.save_policy(ctx.folder("refiner", "hf"), trained.model, ctx.config.model.dtype)
+    batches, too_long = training.make_batches(ctx, examples, config.train, base.model.config)
+    export = functools.partial(hf_export.save_policy, dtype=ctx.config.model.dtype)
+    trained = training.fit(
+        ctx,
+        "refiner/train",
+        base,
+        batches,
+        losses.language_loss,
+        config.train,
+        export,
+        ctx.folder("refiner", "hf"),
+    )
     training.drop_checkpoints(ctx, "refiner/train")
     kinds = {kind: sum(pair["kind"] == kind for pair in pairs) for kind in ("global", "local")}
     return {

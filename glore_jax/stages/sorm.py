@@ -9,7 +9,7 @@ from glore_jax import records
 from glore_jax.errors import UserError
 from glore_jax.labels.balance import balance, balance_counts
 from glore_jax.records import LabelledDraft
-from glore_jax.stages import rewards
+from glore_jax.stages import rewards, training
 from glore_jax.stages.context import Context
 from glore_jax.stages.rewards import LabelledSolution
 
@@ -37,4 +37,5 @@ def run(ctx: Context) -> dict:
             "balancing; label more drafts"
         )
     counts = rewards.train_reward(ctx, "sorm/train", solutions, config, "sorm/hf")
+    training.drop_checkpoints(ctx, "sorm/train")
     return counts | {"balance": balance_counts(labelled, weights)}

@@ -12,6 +12,7 @@ function of (examples, seed, n): the position of a restart is the number of the 
 """
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any, Protocol, no_type_check, runtime_checkable
@@ -139,6 +140,10 @@ class BatchSource(Protocol):
 
     def __getitem__(self, update: int) -> Batch: ...
 
+    def fingerprint(self) -> str:
+        """Stands for all batches: two sources that have the same give the same batches."""
+        ...
+
 
 class Batches:
     """`batches[n]` is the batch of update n.
@@ -189,6 +194,15 @@ class Batches:
         epoch, place = divmod(update, self.plan.updates_per_epoch)
         layout = self._layouts_of(epoch)[place]
         return assemble(self.examples, layout, self.plan.rows, self.row_length)
+
+    def fingerprint(self) -> str:
+        """See `BatchSource`: of all examples in their order, and the plan."""
+        digest = hashlib.sha256(repr(self.plan).encode())
+        for e in self.examples:
+            digest.update(f"{len(e.tokens)} {e.prefix} {e.source}".encode())
+            for array in (e.tokens, e.weights, e.labels):
+                digest.update(b"-" if array is None else np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
 
     def _layouts_of(self, epoch: int) -> list[Layout]:
         """The layout of each batch of an epoch."""
