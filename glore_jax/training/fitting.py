@@ -15,8 +15,10 @@ import math
 from typing import Any
 
 import jax
+from etils import epath
 from jax.sharding import Mesh, NamedSharding
 
+from glore_jax import storage
 from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 from glore_jax.models.model import Model
@@ -61,6 +63,7 @@ def fit(
     mesh: Mesh,
     batch: Batch,
     limit: int | None,
+    first: str = LADDER[0],
 ) -> Fitted:
     """Compiles the update of a run with the `remat` of the model, or the first of `LADDER` that
     fits if that is "auto". All processes choose the same.
@@ -70,12 +73,13 @@ def fit(
       loss_fn, config, updates, mesh: as for `update.setup`.
       batch: the largest one, as `ShapeDtypeStruct`s with shardings (`largest_batch`).
       limit: bytes that a device has for the update; None: not known, then the first is taken.
+      first: where on the ladder to begin; what stands before it does not fit, as is known.
 
     Raises:
       UserError: none fits.
     """
     auto = model.remat == AUTO
-    ladder = LADDER if auto else (model.remat,)
+    ladder = LADDER[LADDER.index(first) :] if auto else (model.remat,)
     for remat in ladder:
         run = setup(model.with_remat(remat), loss_fn, config, updates, mesh)
         lowered = run.update.lower(run.state, batch)
@@ -131,6 +135,28 @@ class Updates:
             lowered = self._setup.update.lower(self._setup.state, batch)
             self._executables[shapes] = lowered.compile()
         return self._executables[shapes](state, batch)
+
+
+class Memory:
+    """Remembers in a file what was chosen, so that a restart need not try again what does not fit.
+
+    It counts only where the same update is compiled for the same devices.
+    """
+
+    def __init__(self, file: epath.Path, mesh: Mesh, batch: Batch):
+        self._file = file
+        kind = mesh.devices.flat[0].device_kind
+        shapes = [list(x.shape) for x in jax.tree.leaves(batch)]
+        self._key = storage.fingerprint([jax.__version__, kind, dict(mesh.shape), shapes])
+
+    def recall(self) -> str:
+        """The policy of `LADDER` to begin with."""
+        if not self._file.exists():
+            return LADDER[0]
+        return storage.read_json(self._file).get(self._key, LADDER[0])
+
+    def keep(self, remat: str) -> None:
+        storage.write_json(self._file, {self._key: remat})
 
 
 def describe(fitted: Fitted, limit: int | None) -> str:

@@ -8,6 +8,7 @@ batches.py ─► prefetch.py ─► update.py ─► log.py          metrics, o
 
 import contextlib
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from glore_jax import storage
 from glore_jax.config import AnyConfig
 from glore_jax.models.model import Model, Start
 from glore_jax.parallel import coordinator, processes
@@ -83,7 +85,7 @@ def train(
       KeyboardInterrupt: the run was told to end, and has saved.
     """
     coordinator.check_same(f"the training set of {name}", batches.fingerprint())
-    fitted = _fit(start, batches, loss_fn, config, mesh, name)
+    fitted = _fit(start, batches, loss_fn, config, mesh, storage.path(folder), name)
     run_update = fitting.Updates(fitted)
     checkpoints = Checkpoints(folder)
     first, state, tail = _first_state(checkpoints, fitted, start)
@@ -123,14 +125,21 @@ def _fit(
     loss_fn: LossFunction,
     config: AnyConfig,
     mesh: Mesh,
+    folder: epath.Path,
     name: str,
 ) -> Fitted:
     """The run, compiled; the state is not there yet, so what is free is what it may take."""
     limit = fitting.room(mesh)
     batch = fitting.largest_batch(batches, mesh)
-    fitted = fitting.fit(start.model, loss_fn, config, len(batches), mesh, batch, limit)
-    if start.model.remat == fitting.AUTO:
-        processes.on_main(tqdm.write, f"{name}: {fitting.describe(fitted, limit)}", sys.stdout)
+    compile_from = functools.partial(
+        fitting.fit, start.model, loss_fn, config, len(batches), mesh, batch, limit
+    )
+    if start.model.remat != fitting.AUTO:
+        return compile_from()
+    memory = fitting.Memory(folder.parent / "remat.json", mesh, batch)
+    fitted = compile_from(coordinator.from_main(f"{name} remat", memory.recall))
+    processes.on_main(memory.keep, fitted.remat)
+    processes.on_main(tqdm.write, f"{name}: {fitting.describe(fitted, limit)}", sys.stdout)
     return fitted
 
 

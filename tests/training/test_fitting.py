@@ -109,3 +109,17 @@ def test_a_model_whose_policy_is_not_chosen_computes_no_gradients(mesh):
     batch = meshes.shard_batch(source()[0], mesh)
     with pytest.raises(ValueError, match="remat=auto is decided before"):
         losses.language_loss(policy(mesh).merge(), batch)
+
+
+def test_a_restart_begins_with_what_was_chosen(mesh, tmp_path):
+    batch = fitting.largest_batch(source(), mesh)
+    memory = fitting.Memory(tmp_path / "remat.json", mesh, batch)
+    assert memory.recall() == "none"
+    memory.keep("attention")
+    again = fitting.Memory(tmp_path / "remat.json", mesh, batch)
+    other = fitting.Memory(tmp_path / "remat.json", mesh, fitting.largest_batch(source(32), mesh))
+    assert (again.recall(), other.recall()) == ("attention", "none")
+    found = fitting.fit(
+        policy(mesh), losses.language_loss, SECTION, 10, mesh, batch, None, again.recall()
+    )
+    assert found.remat == "attention"
