@@ -79,8 +79,10 @@ _MODEL = section(
     ),
     remat=Field(
         "full",
-        "What the backward pass computes again for want of memory.",
-        choices=("none", "full", "dots"),
+        "What the backward pass computes again for want of memory: `none`; `dots`, all but the "
+        "weight products; `attention`, all but the outputs of attention; `full`, all; `auto`: the "
+        "first of these that fits the devices.",
+        choices=("auto", "none", "dots", "attention", "full"),
         effect=Effect.SPEED,
     ),
     unroll_layers=Field(

@@ -10,7 +10,7 @@ import functools
 from glore_jax import grouping
 from glore_jax.labels.outcome import orm_records
 from glore_jax.records import Sample
-from glore_jax.stages import parts, rewards
+from glore_jax.stages import parts, rewards, training
 from glore_jax.stages.context import Context
 from glore_jax.stages.rewards import LabelledSolution
 
@@ -19,9 +19,11 @@ FOLDERS = {"plain": "orm/hf", "balanced": "orm/balanced_hf"}  # variant -> what 
 
 def run(ctx: Context) -> dict:
     variants = ("plain", "balanced") if ctx.config.orm.balanced else ("plain",)
-    return {
-        variant: ctx.step(variant, functools.partial(train, ctx, variant)) for variant in variants
-    }
+    counts = {}
+    for variant in variants:
+        counts[variant] = ctx.step(variant, functools.partial(train, ctx, variant))
+        training.drop_checkpoints(ctx, f"orm/{variant}")
+    return counts
 
 
 def train(ctx: Context, variant: str) -> dict:

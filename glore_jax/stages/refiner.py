@@ -7,6 +7,7 @@
 It starts from the base, not from the student.
 """
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
 
@@ -39,16 +40,25 @@ def run(ctx: Context) -> dict:
             "refiner: no question has both a right and a wrong sample, "
             "so there is nothing to pair; sample more"
         )
-    base = models.load_base(ctx)
-    prompts = ctx.prompts(base)
+    base = models.base_start(ctx)
+    prompts = ctx.prompts(base.model)
     both_ways = config.attention == "prefix"
     examples = (
         pair_example(prompts, pair, both_ways, config.turn)
         for pair in itertools.chain([first], pairs)
     )
-    batches, too_long = training.make_batches(ctx, examples, config.train, base.config)
-    trained = training.fit(ctx, "refiner/train", base, batches, losses.language_loss, config.train)
-    hf_export.save_policy(ctx.folder("refiner", "hf"), trained.model, ctx.config.model.dtype)
+    batches, too_long = training.make_batches(ctx, examples, config.train, base.model.config)
+    export = functools.partial(hf_export.save_policy, dtype=ctx.config.model.dtype)
+    trained = training.fit(
+        ctx,
+        "refiner/train",
+        base,
+        batches,
+        losses.language_loss,
+        config.train,
+        export,
+        ctx.folder("refiner", "hf"),
+    )
     training.drop_checkpoints(ctx, "refiner/train")
     return {
         "pairs": kinds,

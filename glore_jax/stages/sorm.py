@@ -14,7 +14,7 @@ from glore_jax import grouping
 from glore_jax.errors import UserError
 from glore_jax.labels.balance import StepLabelTable, balance, balance_counts, ranks_of
 from glore_jax.records import LabelledDraft
-from glore_jax.stages import parts, rewards
+from glore_jax.stages import parts, rewards, training
 from glore_jax.stages.context import Context
 from glore_jax.stages.rewards import LabelledSolution
 
@@ -33,6 +33,7 @@ def run(ctx: Context) -> dict:
         )
     solutions = labelled_solutions(drafts(ctx, "prompt", "completions", "labels"), kept)
     counts = rewards.train_reward(ctx, "sorm/train", solutions, config, "sorm/hf")
+    training.drop_checkpoints(ctx, "sorm/train")
     return counts | {"balance": balance_counts(table, kept)}
 
 

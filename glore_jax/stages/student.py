@@ -48,7 +48,9 @@ def tune_round(
 ) -> dict:
     """Figures of round `number`: `fine_tune`, done once."""
     tune = functools.partial(fine_tune, ctx, number, solutions, dev)
-    return ctx.step(f"round-{number}", tune)
+    figures = ctx.step(f"round-{number}", tune)
+    training.drop_checkpoints(ctx, f"student/round-{number}")
+    return figures
 
 
 def explore_round(
@@ -176,19 +178,19 @@ def fine_tune(
     """Trains the base on `solutions` and measures it; leaves `student/round-NUMBER/hf`."""
     name = f"student/round-{number}"
     section = ctx.config.student.sft
-    base = models.load_base(ctx)
-    prompts = ctx.prompts(base)
+    base = models.base_start(ctx)
+    prompts = ctx.prompts(base.model)
     examples = (
         language_example(
             prompts.question(solution["question"]), prompts.solution(solution["steps"])[0]
         )
         for solution in solutions
     )
-    batches, too_long = training.make_batches(ctx, examples, section, base.config)
-    trained = training.fit(ctx, name, base, batches, losses.language_loss, section)
+    batches, too_long = training.make_batches(ctx, examples, section, base.model.config)
     folder = ctx.folder("student", f"round-{number}")
-    hf_export.save_policy(folder / "hf", trained.model, ctx.config.model.dtype)
-    training.drop_checkpoints(ctx, name)
+    export = functools.partial(hf_export.save_policy, dtype=ctx.config.model.dtype)
+    loss = losses.language_loss
+    trained = training.fit(ctx, name, base, batches, loss, section, export, folder / "hf")
 
     policy = models.load_policy(ctx, "student", f"round-{number}", "hf")
     drafts = generation.greedy(ctx, f"student/dev-{number}", policy, dev)

@@ -101,19 +101,17 @@ def iterate(ctx, monkeypatch):
             sizes.append(len(data))
             return {"round": r, "acc": accuracies[r]}
 
-        def load_policy(ctx, *parts, training):
-            exported.append(parts)
-            return SimpleNamespace(config=None, params=None, tokenizer=None)
+        def publish(ctx, stage, name, dtype):
+            exported.append(name)
 
         def explore(ctx, r, data, train):
             return [{"question_id": "b", "question": "b?", "steps": [str(r)]}]
 
         monkeypatch.setattr(student, "fine_tune", fine_tune)
         monkeypatch.setattr(student, "explore", explore)
-        monkeypatch.setattr(models, "load_policy", load_policy)
-        monkeypatch.setattr(student.hf_export, "save_policy", lambda *args: None)
+        monkeypatch.setattr(models, "publish", publish)
         result = student.run(ctx)
-        return result, trained, exported[0][1], sizes
+        return result, trained, exported[0], sizes
 
     return go
 
