@@ -39,6 +39,11 @@ _COPY_BYTES = 1 << 24  # of a remote file at a time
 Bounds = tuple[tuple[int, int], ...]
 
 
+def is_export(folder: epath.PathLike) -> bool:
+    """Whether `folder` holds a whole model: its `config.json` is written last."""
+    return storage.exists(storage.path(folder) / "config.json")
+
+
 def read_config(folder: epath.PathLike) -> LlamaConfig:
     """The sizes in `folder/config.json`.
 
