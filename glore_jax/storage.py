@@ -223,17 +223,25 @@ def read_bytes(p: epath.PathLike) -> bytes:
 
 
 def read_range(p: epath.PathLike, start: int, stop: int) -> bytes:
-    """Bytes `start` to `stop` of file `p`, fewer where it ends before.
+    """Bytes `start` to `stop` of file `p`, fewer where it ends before; in a bucket one request."""
+    buffer = bytearray(stop - start)
+    return bytes(buffer[: read_into(p, start, memoryview(buffer))])
+
+
+def read_into(p: epath.PathLike, start: int, buffer: memoryview) -> int:
+    """Fills `buffer` from byte `start` of file `p` on; how much of it, less where the file ends.
 
     In a bucket it is one request; threads may have many under way.
     """
     source = path(p)
     with refusals("read", source):
-        if is_remote(source):
-            return _client(source).cat_file(os.fspath(source), start=start, end=stop)
-        with open(source, "rb") as file:
-            file.seek(start)
-            return file.read(stop - start)
+        if not is_remote(source):
+            with open(source, "rb") as file:
+                file.seek(start)
+                return file.readinto(buffer)
+        data = _client(source).cat_file(os.fspath(source), start=start, end=start + len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def write_text(p: epath.PathLike, text: str) -> None:

@@ -183,7 +183,7 @@ class Bucket:
         return variables(self.door.address)
 
     def use(self, **settings: float) -> None:
-        """From here on gs:// of this process is this bucket's; `settings` replace those of `gcs`."""
+        """Makes gs:// of this process this bucket; `settings` replace those of `gcs`."""
         import fsspec
         from etils.epath import backend
 
