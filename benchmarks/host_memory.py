@@ -33,13 +33,14 @@ from benchmarks import harness, synthetic
 from glore_jax import grouping, records
 from glore_jax.models import hf_import
 from glore_jax.models.tokenizer import Tokenizer
-from glore_jax.records import Sample, Stored
+from glore_jax.records import Sample, StoredRecords
 from glore_jax.stages import (
     models,
     orm,
     refiner,
     rewards,
     rollout,
+    sample_figures,
     solutions,
     sorm,
     student,
@@ -80,11 +81,11 @@ class Stages:
         """A round: new solutions among all samples, and training on them and on the old ones."""
         shown = self.ctx.folder("student", "solutions-0")
         rows = json.loads(self.ctx.folder("student", "solutions-0.json").read_text())["rows"]
-        known = Stored.of(shown, records.Solution, rows)
+        known = StoredRecords.of(shown, records.Solution, rows)
         samples = self._samples(solutions.COLUMNS)
         found = solutions.distinct_right(samples, 0, solutions.by_question(known))
         counts = records.write_all(self.ctx.folder("student", "new"), found, records.Solution)
-        new = Stored.of(self.ctx.folder("student", "new"), records.Solution, counts)
+        new = StoredRecords.of(self.ctx.folder("student", "new"), records.Solution, counts)
         examples = (student.solution_example(self.prompts, s) for s in known + new)
         return self._batches(examples, self.ctx.config.student.sft)
 

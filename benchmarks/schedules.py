@@ -53,7 +53,7 @@ def compare(labels: dict[tuple, dict], reference: dict[tuple, dict]) -> dict:
 def label(ctx: Context, engine, model: Model, drafts: list[dict], schedule: str) -> dict:
     """The labels of `drafts` under `schedule`, by draft."""
     c = ctx.config.rollout
-    jobs = labelling.make_jobs(ctx, model, drafts, c.k, schedule)
+    jobs = map(labelling.job_maker(ctx, model, c.k, schedule), labelling.longest_first(drafts))
     done = engine.run(jobs, generation.sampling_of(c))
     return by_draft(job.record() for job in done)
 
@@ -93,8 +93,7 @@ def main() -> None:
     c = config.rollout
     model = models.load_policy(ctx, "student", "hf")
     drafts = read_drafts(ctx, flags.drafts)
-    trunks = [job.trunk for job in labelling.make_jobs(ctx, model, drafts, c.k, "full")]
-    engine = generation.make_engine(ctx, model, trunks, c.max_new, c.k)
+    engine = labelling.make_engine(ctx, model, drafts, c.k)
     label(ctx, engine, model, drafts[:WARM_UP], "full")
 
     labels = {}

@@ -11,7 +11,9 @@ Every part has the schema that its writer was given, also one without any row: o
 the whole folder as one table. Nothing here knows what the rows mean; see `records`.
 """
 
+import dataclasses
 import io
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -27,6 +29,7 @@ BATCH_ROWS = 1024  # decoded at a time
 
 Rows = Sequence[int] | None  # of each part, where that is known
 
+_NOTES = b"glore_jax"  # key of a part's notes among the metadata of its file
 _PART = re.compile(r"part-(\d{5,})\.parquet")
 _AGAIN = "delete the folder of its stage and run again"
 
@@ -38,17 +41,20 @@ def part_path(folder: epath.PathLike, index: int) -> epath.Path:
 
 def has_part(folder: epath.PathLike, index: int) -> bool:
     """Whether part `index` of `folder` has been written. It is then whole."""
-    file = part_path(folder, index)
-    with storage.refusals("look for", file):
-        return file.exists()
+    return storage.exists(part_path(folder, index))
 
 
 def write_part(
-    folder: epath.PathLike, index: int, rows: Sequence[Mapping[str, Any]], schema: pa.Schema
+    folder: epath.PathLike,
+    index: int,
+    rows: Sequence[Mapping[str, Any]],
+    schema: pa.Schema,
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `rows` as part `index` of `folder` (zstd, checksummed pages), atomically.
 
-    No rows is a valid part: it says that this share of the work is done and gave nothing.
+    No rows is a valid part: it says that this share of the work is done and gave nothing. `notes`,
+    JSON values, become metadata of the file: see `read_footer`.
 
     Raises:
       ValueError: a row lacks a key of `schema` or has another one, a value is of another type, or
@@ -58,13 +64,35 @@ def write_part(
     _check_rows(rows, schema)
     columns = [_column(field, [row[field.name] for row in rows]) for field in schema]
     buffer = io.BytesIO()
+    noted = schema.with_metadata({_NOTES: json.dumps(notes)}) if notes else schema
     pq.write_table(
-        pa.Table.from_arrays(columns, schema=schema),
+        pa.Table.from_arrays(columns, schema=noted),
         buffer,
         compression="zstd",
         write_page_checksum=True,
     )
     storage.write_bytes(part_path(folder, index), buffer.getvalue())
+
+
+@dataclasses.dataclass(frozen=True)
+class Footer:
+    """What the file of a part says of itself: how many rows it has, and the writer's notes."""
+
+    rows: int
+    notes: dict[str, Any]
+
+
+def read_footer(folder: epath.PathLike, index: int) -> Footer | None:
+    """The footer of part `index` of `folder`; None if the part is missing or cut off."""
+    if not has_part(folder, index):
+        return None
+    data = storage.read_bytes(part_path(folder, index))
+    try:
+        with pq.ParquetFile(pa.BufferReader(data)) as part:
+            notes = (part.metadata.metadata or {}).get(_NOTES, b"{}")
+            return Footer(part.metadata.num_rows, json.loads(notes))
+    except (pa.ArrowException, OSError, ValueError):
+        return None
 
 
 def read_part(folder: epath.PathLike, index: int) -> list[dict]:
@@ -106,9 +134,8 @@ def stream(
 
 
 def _listed_parts(root: epath.Path) -> list[epath.Path]:
-    with storage.refusals("list", root):
-        files = list(root.iterdir()) if root.exists() else []
-    found = {int(match[1]): file for file in files if (match := _PART.fullmatch(file.name))}
+    named = storage.names(root)
+    found = {int(match[1]): root / name for name in named if (match := _PART.fullmatch(name))}
     if not found:
         raise UserError(
             f"{root}: holds no part-*.parquet file; run the stage that writes them first"

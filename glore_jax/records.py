@@ -24,7 +24,7 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Self, TypedDict, TypeVar
 
 import pyarrow as pa
@@ -189,29 +189,26 @@ def _arrow_type(hint: Any, place: str) -> pa.DataType:
 
 
 def write_part(
-    folder: epath.PathLike, index: int, rows: Sequence[Record], kind: type[Record]
+    folder: epath.PathLike,
+    index: int,
+    rows: Sequence[Record],
+    kind: type[Record],
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write records of type `kind` as part `index` of `folder`; errors as `parquet.write_part`."""
-    parquet.write_part(folder, index, typing.cast(Any, rows), schema_of(kind))
+    """Write records of type `kind` as part `index` of `folder`, see `parquet.write_part`."""
+    parquet.write_part(folder, index, typing.cast(Any, rows), schema_of(kind), notes)
 
 
 def write_all(folder: epath.PathLike, rows: Iterable[Record], kind: type[Record]) -> list[int]:
     """Writes records as they come, in parts; how many rows each part has."""
     counts: list[int] = []
-    for part in _parts_of(rows):
+    for part in in_parts(rows):
         write_part(folder, len(counts), part, kind)
         counts.append(len(part))
     return counts
 
 
-def written(folder: epath.PathLike, rows: Iterable[Record], kind: type[Record]) -> Iterator[Record]:
-    """`rows`, which are written to `folder` in parts as they pass."""
-    for index, part in enumerate(_parts_of(rows)):
-        write_part(folder, index, part, kind)
-        yield from part
-
-
-def _parts_of(rows: Iterable[Record]) -> Iterator[list[Record]]:
+def in_parts(rows: Iterable[Record]) -> Iterator[list[Record]]:
     """Up to `PART_ROWS` of `rows` at a time; no rows at all are one empty part."""
     rest = iter(rows)
     part = list(itertools.islice(rest, PART_ROWS))
@@ -221,7 +218,7 @@ def _parts_of(rows: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stored(Generic[Record]):
+class StoredRecords(Generic[Record]):
     """Records that lie in folders, in their order; read from there each time they are gone through.
 
     Attributes:

@@ -23,6 +23,7 @@ FLOORS = (
         1,
         (
             "errors",
+            "gcs",
             "storage",
             "scratch",
             "parquet",

@@ -193,9 +193,10 @@ def _batch(mesh: jax.sharding.Mesh, example: Example, rows: int, length: int) ->
 def _engine(planned: Planned) -> Engine:
     """The engine of stage `rollout`, for more questions than it holds at a time."""
     model = _model(planned, llama, training=False)
-    trunks = [list(range(planned.tokens))] * QUESTIONS
     c = planned.ctx.config.rollout
-    engine = generation.make_engine(planned.ctx, model, trunks, c.max_new, c.k, lanes=1)
+    engine = generation.make_engine(
+        planned.ctx, model, planned.tokens, QUESTIONS, c.max_new, c.k, lanes=1
+    )
     return cast(Engine, engine)  # with one lane it is no `Lanes`
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from glore_jax import storage
 from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 from glore_jax.models.tokenizer import Tokenizer
@@ -84,6 +85,12 @@ class CorpusBatches:
 
     def __len__(self) -> int:
         return self.config.steps
+
+    def fingerprint(self) -> str:
+        """See `training.batches.BatchSource`: of what the documents are drawn from."""
+        drafts = [[draft.chain.question, draft.lines] for draft in (*self.right, *self.wrong)]
+        difficulty = {name: vars(each) for name, each in self.difficulty.items()}
+        return storage.fingerprint([self.config.to_dict(), difficulty, drafts])
 
     def __getitem__(self, update: int) -> batching.Batch:
         """Batch number `update`: the language model's arrays, [rows, row_length] each.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from glore_jax import grouping
 from glore_jax.labels.outcome import orm_records
 from glore_jax.records import Sample
-from glore_jax.stages import rewards
+from glore_jax.stages import parts, rewards, training
 from glore_jax.stages.context import Context
 from glore_jax.stages.rewards import LabelledSolution
 
@@ -21,9 +21,11 @@ COLUMNS = ("question_id", "sample_id", "question", "steps", "correct", "policy")
 
 def run(ctx: Context) -> dict:
     variants = ("plain", "balanced") if ctx.config.orm.balanced else ("plain",)
-    return {
-        variant: ctx.step(variant, functools.partial(train, ctx, variant)) for variant in variants
-    }
+    counts = {}
+    for variant in variants:
+        counts[variant] = ctx.step(variant, functools.partial(train, ctx, variant))
+        training.drop_checkpoints(ctx, f"orm/{variant}")
+    return counts
 
 
 def train(ctx: Context, variant: str) -> dict:
@@ -36,7 +38,8 @@ def train(ctx: Context, variant: str) -> dict:
 def labelled_solutions(ctx: Context, variant: str) -> Iterator[LabelledSolution]:
     """What a variant learns from, by question and sample."""
     config = ctx.config.orm
-    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, COLUMNS)
+    rows = parts.expected(ctx, "sample/records")
+    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, COLUMNS, rows)
     chosen = orm_records(
         samples, variant == "balanced", config.per_question, ctx.config.seed, config.repeats
     )

@@ -7,6 +7,7 @@
 It starts from the base, not from the student.
 """
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
 
@@ -16,7 +17,7 @@ from glore_jax.labels.pairs import global_pairs, local_pairs
 from glore_jax.models import hf_export
 from glore_jax.parallel import processes
 from glore_jax.records import LabelledDraft, Pair, Sample
-from glore_jax.stages import models, training
+from glore_jax.stages import models, parts, training
 from glore_jax.stages.context import Context
 from glore_jax.tasks.prompts import Prompts
 from glore_jax.training import losses
@@ -39,16 +40,25 @@ def run(ctx: Context) -> dict:
             "refiner: no question has both a right and a wrong sample, "
             "so there is nothing to pair; sample more"
         )
-    base = models.load_base(ctx)
-    prompts = ctx.prompts(base)
+    base = models.base_start(ctx)
+    prompts = ctx.prompts(base.model)
     both_ways = config.attention == "prefix"
     examples = (
         pair_example(prompts, pair, both_ways, config.turn)
         for pair in itertools.chain([first], pairs)
     )
-    batches, too_long = training.make_batches(ctx, examples, config.train, base.config)
-    trained = training.fit(ctx, "refiner/train", base, batches, losses.language_loss, config.train)
-    hf_export.save_policy(ctx.folder("refiner", "hf"), trained.model, ctx.config.model.dtype)
+    batches, too_long = training.make_batches(ctx, examples, config.train, base.model.config)
+    export = functools.partial(hf_export.save_policy, dtype=ctx.config.model.dtype)
+    trained = training.fit(
+        ctx,
+        "refiner/train",
+        base,
+        batches,
+        losses.language_loss,
+        config.train,
+        export,
+        ctx.folder("refiner", "hf"),
+    )
     training.drop_checkpoints(ctx, "refiner/train")
     return {
         "pairs": kinds,
@@ -64,8 +74,11 @@ def make_pairs(ctx: Context) -> Iterator[Pair]:
     config = ctx.config.refiner
     seed = ctx.config.seed
     grade = ctx.task.grade
-    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, OF_SAMPLES)
-    labelled = grouping.of_folder(ctx.folder("rollout", "records"), LabelledDraft, OF_DRAFTS)
+    rows = parts.expected(ctx, "sample/records")
+    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, OF_SAMPLES, rows)
+    rows = parts.expected(ctx, "rollout/records")
+    folder = ctx.folder("rollout", "records")
+    labelled = grouping.of_folder(folder, LabelledDraft, OF_DRAFTS, rows)
     yield from global_pairs(samples, config.per_question, seed, grade)
     yield from local_pairs(
         grouping.joined(labelled, samples),
@@ -78,9 +91,13 @@ def make_pairs(ctx: Context) -> Iterator[Pair]:
 
 def written(ctx: Context, pairs: Iterator[Pair]) -> Iterator[Pair]:
     """`pairs`; process 0 writes them to `refiner/pairs` as they pass."""
-    if not processes.is_main():
-        return pairs
-    return records.written(ctx.folder("refiner", "pairs"), pairs, Pair)
+    folder = ctx.folder("refiner", "pairs")
+    rows: list[int] = []
+    for part in records.in_parts(pairs):
+        processes.on_main(records.write_part, folder, len(rows), part, Pair)
+        rows.append(len(part))
+        yield from part
+    ctx.keep_rows("refiner/pairs", rows)
 
 
 def counted(pairs: Iterable[Pair], kinds: dict[str, int]) -> Iterator[Pair]:

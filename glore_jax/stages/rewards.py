@@ -6,6 +6,7 @@ One value a step, trained and read at the last token of the step:
                       ^           ^           ^      labels, weights and scores stand here
 """
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 from glore_jax.models import hf_export, reward
-from glore_jax.models.model import Model
+from glore_jax.models.model import Model, Start
 from glore_jax.sampling.scoring import score_steps
 from glore_jax.stages import models, training
 from glore_jax.stages.context import Context
@@ -58,9 +59,9 @@ def reward_example(
     return Example(np.asarray(tokens, np.int32), weight_row, label_row, source=source)
 
 
-def fresh(ctx: Context, policy: Model, likelihood: bool = False) -> Model:
+def start(ctx: Context, policy: Start, likelihood: bool = False) -> Start:
     """A reward model that starts from `policy`, for training: parameters over the global mesh."""
-    return reward.from_policy(policy, likelihood=likelihood).on(ctx.mesh)
+    return policy.then(functools.partial(reward.from_policy, likelihood=likelihood), ctx.mesh)
 
 
 def train_reward(
@@ -70,7 +71,7 @@ def train_reward(
     section: AnyConfig,
     target: str,
 ) -> dict:
-    """Fine-tunes the student with a value head; leaves the folder `target`.
+    """Fine-tunes the student with a value head; leaves the folder `target`, and the checkpoints.
 
     Args:
       name: of the run, as in "orm/plain"; its checkpoints lie there meanwhile.
@@ -84,14 +85,20 @@ def train_reward(
         raise UserError(
             f"{name} has no training solutions: sample more per question, or balance less"
         )
-    policy = models.load_policy(ctx, "student", "hf", training=True)
-    prompts = ctx.prompts(policy)
+    policy = models.policy_start(ctx, "student", "hf")
+    prompts = ctx.prompts(policy.model)
     examples = (reward_example(prompts, *s) for s in itertools.chain([first], solutions))
-    start = fresh(ctx, policy, section.likelihood)
-    batches, too_long = training.make_batches(ctx, examples, section.train, policy.config)
-    trained = training.fit(ctx, name, start, batches, losses.reward_loss, section.train)
-    hf_export.save_reward(ctx.folder(*target.split("/")), trained.model, ctx.config.model.dtype)
-    training.drop_checkpoints(ctx, name)
+    batches, too_long = training.make_batches(ctx, examples, section.train, policy.model.config)
+    trained = training.fit(
+        ctx,
+        name,
+        start(ctx, policy, section.likelihood),
+        batches,
+        losses.reward_loss,
+        section.train,
+        functools.partial(hf_export.save_reward, dtype=ctx.config.model.dtype),
+        ctx.folder(*target.split("/")),
+    )
     return {
         "solutions": len(batches.examples) + too_long,
         "too_long": too_long,

@@ -23,7 +23,8 @@ def run(ctx: Context) -> dict:
     model = models.load_policy(ctx, "student", "hf")
     chosen = generation.first(ctx.problems("train"), config.questions)
     problems = {problem.id: problem for problem in chosen}
-    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample)
+    rows = parts.expected(ctx, "sample/records")
+    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, rows=rows)
     asked = (group for group in samples if group[0]["question_id"] in problems)
     drafts, unsolved = drafts_of(asked, ctx.config)
 

@@ -14,7 +14,7 @@ from glore_jax import grouping
 from glore_jax.errors import UserError
 from glore_jax.labels.balance import StepLabelTable, balance, balance_counts, ranks_of
 from glore_jax.records import LabelledDraft
-from glore_jax.stages import rewards
+from glore_jax.stages import parts, rewards, training
 from glore_jax.stages.context import Context
 from glore_jax.stages.rewards import LabelledSolution
 
@@ -23,6 +23,7 @@ def run(ctx: Context) -> dict:
     table, kept = choose(ctx)
     solutions = labelled_solutions(drafts(ctx, "prompt", "completions", "labels"), kept)
     counts = rewards.train_reward(ctx, "sorm/train", solutions, ctx.config.sorm, "sorm/hf")
+    training.drop_checkpoints(ctx, "sorm/train")
     return counts | {"balance": balance_counts(table, kept)}
 
 
@@ -48,7 +49,8 @@ def drafts(ctx: Context, *columns: str) -> Iterator[LabelledDraft]:
     """
     folder = ctx.folder("rollout", "records")
     names = ("question_id", "sample_id", *columns)
-    for group in grouping.of_folder(folder, LabelledDraft, names):
+    rows = parts.expected(ctx, "rollout/records")
+    for group in grouping.of_folder(folder, LabelledDraft, names, rows):
         yield from sorted(group, key=lambda record: record["sample_id"])
 
 

@@ -100,6 +100,10 @@ class BatchSource(Protocol):
 
     def __getitem__(self, update: int) -> Batch: ...
 
+    def fingerprint(self) -> str:
+        """Stands for all batches: two sources that have the same give the same batches."""
+        ...
+
 
 class Batches:
     """`batches[n]` is the batch of update n.
@@ -155,7 +159,7 @@ class Batches:
         return assemble(self.examples, layout, *shape, prefixed=self.examples.prefixed)
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that stand for every batch: the examples and the plan."""
+        """See `BatchSource`: of the examples in their order, and the plan."""
         return storage.fingerprint([self.examples.fingerprint(), dataclasses.asdict(self.plan)])
 
     def _order_of(self, epoch: int) -> Int[np.ndarray, " examples"]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny_llama import Characters
 
 from glore_jax.errors import UserError
-from glore_jax.records import Sample
+from glore_jax.records import Sample, StoredRecords
 from glore_jax.stages import generation, models, solutions, student
 from glore_jax.tasks.base import Problem
 
@@ -101,19 +101,17 @@ def iterate(ctx, monkeypatch):
             sizes.append(len(data))
             return {"round": r, "acc": accuracies[r]}
 
-        def load_policy(ctx, *parts, training):
-            exported.append(parts)
-            return SimpleNamespace(config=None, params=None, tokenizer=None)
+        def publish(ctx, stage, name, dtype):
+            exported.append(name)
 
         def explore(ctx, r, data, train):
             return [{"question_id": "b", "question": "b?", "steps": [str(r)]}]
 
         monkeypatch.setattr(student, "fine_tune", fine_tune)
         monkeypatch.setattr(student, "explore", explore)
-        monkeypatch.setattr(models, "load_policy", load_policy)
-        monkeypatch.setattr(student.hf_export, "save_policy", lambda *args: None)
+        monkeypatch.setattr(models, "publish", publish)
         result = student.run(ctx)
-        return result, trained, exported[0][1], sizes
+        return result, trained, exported[0], sizes
 
     return go
 
@@ -160,7 +158,9 @@ def shot(ctx, monkeypatch):
             trunk=Characters().decode(trunk_of(problems[0])),
             begin=trunk_of(problems[0])[0],
         )
-        some_records.write(ctx.folder(*name.split("/")), 0, Sample, shot.says)
+        folder = ctx.folder(*name.split("/"))
+        some_records.write(folder, 0, Sample, shot.says)
+        return StoredRecords.of(folder, Sample, [len(shot.says)])
 
     monkeypatch.setattr(models, "load_base", lambda ctx: base)
     monkeypatch.setattr(generation, "sample", sample)
