@@ -39,6 +39,7 @@ setup(
         "jaxtyping>=0.3",
         "jinja2>=3.1",
         "tqdm>=4.66",
+        "filelock>=3.15",  # JAX's compilation cache with bounds needs it and does not declare it
     ],
     extras_require={
         "test": [

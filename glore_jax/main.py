@@ -35,6 +35,9 @@ flags.DEFINE_string(
 flags.DEFINE_list(
     "stage", None, "run only these stages, separated by commas; default: all that is missing"
 )
+flags.DEFINE_bool(
+    "other_versions", False, "go on with a half-done stage under other versions of packages"
+)
 flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if the run has several processes")
 flags.DEFINE_integer(
     "num_processes", None, "how many processes the run has; Cloud TPU knows it by itself"
@@ -75,7 +78,7 @@ def run(argv: list[str]) -> None:
         raise UserError("--config=configs/NAME.py and --workdir=DIR are needed")
     processes.initialize(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     only = None if FLAGS.stage is None else tuple(FLAGS.stage)
-    pipeline.run(FLAGS.config, FLAGS.workdir, only)
+    pipeline.run(FLAGS.config, FLAGS.workdir, only, other_versions=FLAGS.other_versions)
 
 
 def _verdict(e: Exception) -> tuple[int, str]:

@@ -147,7 +147,9 @@ def _write(
     ctx: Context, policy: Model, trunk: list[int], max_new: int, bidirectional: bool = False
 ) -> list[str]:
     """Greedy steps after a trunk."""
-    engine = generation.make_engine(ctx, policy, [trunk], max_new, 1, bidirectional=bidirectional)
+    engine = generation.make_engine(
+        ctx, policy, len(trunk), 1, max_new, 1, bidirectional=bidirectional
+    )
     asked = Job("solve", trunk, [Fork(len(trunk))])
     (job,) = engine.run([asked], Sampling(0.0, max_new=max_new))
     (completion,) = job.completions.values()

@@ -3,7 +3,10 @@
 Set before JAX is imported, and before the package is.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Fewer threads than fake devices deadlock jax 0.10 on a small machine.
@@ -16,6 +19,10 @@ os.environ["XLA_FLAGS"] = " ".join(
         "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
     )
 )
+
+# Commands that a test starts keep their compiled programs for each other, not among the user's.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="glore-cache-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 import jaxtyping  # noqa: E402
 

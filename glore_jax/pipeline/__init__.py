@@ -13,6 +13,7 @@ fingerprint with which its files were made:
 
     plan.py       stages as the config wants them beside what lies on disk
     checks.py     what is refused before the first stage
+    versions.py   under which packages a run computes, and a half-done stage was begun
     execution.py  one stage: its manifest, its folder, its run
 
 Nothing here imports JAX before a stage has to run.
@@ -24,7 +25,7 @@ from ml_collections import ConfigDict
 from glore_jax import storage
 from glore_jax.config import validate
 from glore_jax.parallel import processes
-from glore_jax.pipeline import checks, execution
+from glore_jax.pipeline import checks, execution, versions
 from glore_jax.pipeline.plan import make_plan, selection
 from glore_jax.stages.context import Context
 
@@ -32,7 +33,11 @@ __all__ = ["run"]
 
 
 def run(
-    config: ConfigDict, workdir: epath.PathLike, only: tuple[str, ...] | None = None
+    config: ConfigDict,
+    workdir: epath.PathLike,
+    only: tuple[str, ...] | None = None,
+    *,
+    other_versions: bool = False,
 ) -> list[str]:
     """Runs what is missing of `config` in `workdir` and returns the names of the stages that ran.
 
@@ -41,10 +46,12 @@ def run(
       workdir: where everything goes, any path that `etils.epath` opens.
       only: the stages asked for; default: all but `pretrain`, or `pretrain` alone if the config has
         such a section.
+      other_versions: a stage that is half done goes on under other versions of packages too.
 
     Raises:
       UserError: the config is wrong, the work directory is of another config, a stage is unknown,
-        its inputs are missing, or the data, the model or the devices do not fit the config.
+        its inputs are missing, it is half done under other versions, or the data, the model or the
+        devices do not fit the config.
     """
     validate(config)
     names = selection(config, only)
@@ -57,7 +64,8 @@ def run(
     todo = [name for name in names if not plan[name].done]
     questions = {}
     if todo:
-        execution.prepare_jax(ctx.workdir)
+        versions.check([plan[name] for name in todo], ctx.workdir, other_versions)
+        execution.prepare_jax()
         checks.check_devices(config, todo)
         questions = checks.check_questions(ctx, todo)
         processes.barrier("ready")  # nobody moves a folder while another still reads in it

@@ -32,12 +32,18 @@ class Context:
       config: the whole config; inside a stage of a running pipeline, a `View` of what it declares.
       workdir: the work directory.
       stage: name of the stage that is handed this context; empty outside.
+      rows: folder of records that the stage has made whole -> how many rows each part has.
+      work: such a folder -> what the rollout engines did for it (see `stages.parts`).
+      on_rows: called with `rows` whenever a folder has come to them.
     """
 
     def __init__(self, config: ConfigDict, workdir: epath.PathLike, stage: str = ""):
         self.config = config
         self.workdir: epath.Path = storage.path(workdir)
         self.stage = stage
+        self.rows: dict[str, list[int]] = {}
+        self.work: dict[str, dict[str, Any]] = {}
+        self.on_rows: Callable[[dict[str, list[int]]], None] = lambda rows: None
         self._problems: Mapping[str, list[Problem]] = {}
 
     def inside(
@@ -91,6 +97,11 @@ class Context:
     def folder(self, *parts: str) -> epath.Path:
         """A path in the work directory; nothing is created."""
         return self.workdir.joinpath(*parts)
+
+    def keep_rows(self, name: str, rows: list[int]) -> None:
+        """Notes that all parts of the records `name` are whole, and how many rows each has."""
+        self.rows[name] = rows
+        self.on_rows(self.rows)
 
     def prompts(self, model: Model) -> Prompts:
         """Token forms of questions and solutions for `model` (its tokenizer) and `task.prompt`."""
