@@ -116,8 +116,8 @@ def stream(
     Args:
       columns: names of the columns to read; None: all. They come in the order of the schema.
       rows: how many rows each part must have. The parts are then opened by name, and nothing
-        depends on a listing of the folder. None: the parts that
-        are there, and files of other names are ignored.
+        depends on a listing of the folder. None: the parts that are there, and files of other
+        names are ignored.
 
     Raises:
       UserError: the folder is missing, holds no part, or a part is missing between others, is
