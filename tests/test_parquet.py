@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
-from etils import epath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
