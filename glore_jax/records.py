@@ -218,7 +218,7 @@ def in_parts(rows: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stored(Generic[Record]):
+class StoredRecords(Generic[Record]):
     """Records that lie in folders, in their order; read from there each time they are gone through.
 
     Attributes:

@@ -6,7 +6,7 @@ Which parts there are, and who makes them, is in `parts`.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from glore_jax.config import AnyConfig
 from glore_jax.models.model import Model
 from glore_jax.parallel import processes
-from glore_jax.records import Record, Sample
+from glore_jax.records import Record, Sample, StoredRecords
 from glore_jax.sampling import budget, keys
 from glore_jax.sampling.cpu.lanes import Lanes, lanes_of
 from glore_jax.sampling.engine import Completion, Engine, Fork, Job, Stats
@@ -95,7 +95,7 @@ def generate(
     sampling: Sampling,
     make_job: Callable[[Item], Job],
     to_rows: Callable[[Item, Any], list[Record]],
-) -> list[Record]:
+) -> StoredRecords[Record]:
     """Runs one job an item and keeps its records, of type `kind`, in parts under the folder `name`.
 
     make_job(item) -> its job, made once its turn comes; to_rows(item, that job, ended) -> its
@@ -208,7 +208,7 @@ def sample(
     sampling: Sampling,
     k: int,
     trunk_of: Callable[[Problem], list[int]] | None = None,
-) -> list[Sample]:
+) -> StoredRecords[Sample]:
     """k samples a problem (greedy: temperature 0, k 1), kept under the folder `name`.
 
     trunk_of(problem) -> tokens that its samples continue; the question if it is left out.
@@ -260,7 +260,9 @@ def _graded(
     }
 
 
-def greedy(ctx: Context, name: str, model: Model, problems: Sequence[Problem]) -> list[Sample]:
+def greedy(
+    ctx: Context, name: str, model: Model, problems: Sequence[Problem]
+) -> StoredRecords[Sample]:
     """One greedy draft a problem."""
     sampling = Sampling(0.0, max_new=ctx.config.sample.max_new)
     return sample(ctx, name, model, problems, sampling, 1)
@@ -286,11 +288,11 @@ def first(items: Sequence[Item], count: int) -> Sequence[Item]:
     return items[:count] if count else items
 
 
-def accuracy(samples: Sequence[Sample]) -> float:
+def accuracy(samples: Sequence[Sample] | StoredRecords[Sample]) -> float:
     """Share of right solutions."""
     return sum(row["correct"] for row in samples) / len(samples)
 
 
-def truncated(samples: Sequence[Sample]) -> int:
+def truncated(samples: Iterable[Sample]) -> int:
     """Solutions that ran out of length: counted and reported, never dropped."""
     return sum(not row["ended"] for row in samples)

@@ -20,9 +20,17 @@ from glore_jax.stages.rewards import LabelledSolution
 
 
 def run(ctx: Context) -> dict:
-    config = ctx.config.sorm
+    table, kept = choose(ctx)
+    solutions = labelled_solutions(drafts(ctx, "prompt", "completions", "labels"), kept)
+    counts = rewards.train_reward(ctx, "sorm/train", solutions, ctx.config.sorm, "sorm/hf")
+    training.drop_checkpoints(ctx, "sorm/train")
+    return counts | {"balance": balance_counts(table, kept)}
+
+
+def choose(ctx: Context) -> tuple[StepLabelTable, Bool[np.ndarray, " steps"]]:
+    """(all labels, which are kept), in the order of `drafts`. UserError if none is kept."""
     table = StepLabelTable.of(drafts(ctx, "labels"))
-    if config.balance:
+    if ctx.config.sorm.balance:
         kept = balance(table, ranks_of(drafts(ctx, "labels"), ctx.config.seed))
     else:
         kept = np.ones(len(table.good), bool)
@@ -31,10 +39,7 @@ def run(ctx: Context) -> dict:
             "sorm: no prefix length has both good and bad steps, so nothing is left after "
             "balancing; label more drafts"
         )
-    solutions = labelled_solutions(drafts(ctx, "prompt", "completions", "labels"), kept)
-    counts = rewards.train_reward(ctx, "sorm/train", solutions, config, "sorm/hf")
-    training.drop_checkpoints(ctx, "sorm/train")
-    return counts | {"balance": balance_counts(table, kept)}
+    return table, kept
 
 
 def drafts(ctx: Context, *columns: str) -> Iterator[LabelledDraft]:
