@@ -119,14 +119,13 @@ def configure(flags: argparse.Namespace):
     return config
 
 
-def make_engine(ctx: Context, model: Model, kind: str, jobs: list[Job]):
-    """The engine `kind` with room for `jobs`."""
-    c = ctx.config.rollout
+def make_engine(ctx: Context, model: Model, kind: str, drafts: list[records.Sample]):
+    """The engine `kind` with room for the jobs of `drafts`."""
     if kind == "vllm":
         folder = str(ctx.folder("student", "hf"))
         positions = model.config.max_positions
         return Vllm(folder, model.tokenizer, positions, ctx.config.model.dtype)
-    return generation.make_engine(ctx, model, [job.trunk for job in jobs], c.max_new, c.k)
+    return labelling.make_engine(ctx, model, drafts, ctx.config.rollout.k)
 
 
 def main() -> None:
@@ -134,20 +133,17 @@ def main() -> None:
     ctx = Context(configure(flags), flags.workdir)
     c = ctx.config.rollout
     model = models.load_policy(ctx, "student", "hf")
-
-    def read_jobs():
-        return labelling.make_jobs(ctx, model, read_drafts(ctx, flags.drafts), c.k, c.schedule)
-
-    first = read_jobs()
-    if len(first) < flags.drafts:
-        raise SystemExit(f"{flags.workdir} has {len(first)} drafts, not {flags.drafts}")
-    engine = make_engine(ctx, model, flags.engine, first)
+    drafts = labelling.longest_first(read_drafts(ctx, flags.drafts))
+    if len(drafts) < flags.drafts:
+        raise SystemExit(f"{flags.workdir} has {len(drafts)} drafts, not {flags.drafts}")
+    engine = make_engine(ctx, model, flags.engine, drafts)
+    make_job = labelling.job_maker(ctx, model, c.k, c.schedule)
     sampling = generation.sampling_of(c)
-    list(engine.run(first[:WARM_UP], sampling))
+    list(engine.run(map(make_job, drafts[:WARM_UP]), sampling))
 
     before = dataclasses.replace(engine.stats)
     with harness.Clock() as clock:
-        labelled = [job.record() for job in engine.run(read_jobs(), sampling)]
+        labelled = [job.record() for job in engine.run(map(make_job, drafts), sampling)]
         labelled.sort(key=lambda r: (r["question_id"], r["sample_id"]))
         records.write_part(flags.out, 0, labelled, records.LabelledDraft)
 

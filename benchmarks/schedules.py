@@ -13,9 +13,10 @@ import json
 from collections.abc import Iterable
 
 from benchmarks import harness
-from glore_jax import parquet
+from glore_jax import grouping
 from glore_jax.labels.stepwise import SCHEDULES
 from glore_jax.models.model import Model
+from glore_jax.records import Sample
 from glore_jax.stages import generation, labelling, models, rollout
 from glore_jax.stages.context import Context
 
@@ -25,7 +26,7 @@ WARM_UP = 64  # drafts
 
 def read_drafts(ctx: Context, count: int) -> list[dict]:
     """The first `count` drafts with a step that stage `rollout` would label."""
-    samples = parquet.read_records(ctx.folder("sample", "records"))
+    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample)
     drafts, _ = rollout.drafts_of(samples, ctx.config)
     return [draft for draft in drafts if draft["steps"]][:count]
 
@@ -52,7 +53,7 @@ def compare(labels: dict[tuple, dict], reference: dict[tuple, dict]) -> dict:
 def label(ctx: Context, engine, model: Model, drafts: list[dict], schedule: str) -> dict:
     """The labels of `drafts` under `schedule`, by draft."""
     c = ctx.config.rollout
-    jobs = labelling.make_jobs(ctx, model, drafts, c.k, schedule)
+    jobs = map(labelling.job_maker(ctx, model, c.k, schedule), labelling.longest_first(drafts))
     done = engine.run(jobs, generation.sampling_of(c))
     return by_draft(job.record() for job in done)
 
@@ -92,8 +93,7 @@ def main() -> None:
     c = config.rollout
     model = models.load_policy(ctx, "student", "hf")
     drafts = read_drafts(ctx, flags.drafts)
-    trunks = [job.trunk for job in labelling.make_jobs(ctx, model, drafts, c.k, "full")]
-    engine = generation.make_engine(ctx, model, trunks, c.max_new, c.k)
+    engine = labelling.make_engine(ctx, model, drafts, c.k)
     label(ctx, engine, model, drafts[:WARM_UP], "full")
 
     labels = {}

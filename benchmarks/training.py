@@ -142,7 +142,7 @@ def mean_loss(logits, batch: dict[str, Any]):
 
 def random_examples(rows: int, row_length: int, vocab: int, steps: int) -> list:
     """Three texts a row of each step, second halves as targets."""
-    from glore_jax.training.batches import language_example
+    from glore_jax.training.examples import language_example
 
     draw = np.random.default_rng(0).integers
     return [
@@ -154,7 +154,7 @@ def random_examples(rows: int, row_length: int, vocab: int, steps: int) -> list:
 def examples_for(ctx, base, flags: argparse.Namespace, steps: int) -> list:
     """What the student's first training reads, or random texts for `flags.model`."""
     from glore_jax.stages import student
-    from glore_jax.training.batches import language_example
+    from glore_jax.training.examples import language_example
 
     if flags.model:
         return random_examples(flags.rows, flags.row_length, base.tokenizer.vocab_size - 1, steps)
@@ -207,14 +207,11 @@ def describe(ctx, base, plan, flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def share_of_peak(base, plan) -> float:
-    """Share of the device's peak FLOP/s that one token a second takes.
-
-    Of tokens that count: padding costs as much and belongs to them.
-    """
+    """Share of the device's peak FLOP/s that one token a second takes; padding is no work."""
     from glore_jax.training import metrics
 
     flops = metrics.training_flops(base.num_params, base.config, 1, plan.row_length)
-    return flops / plan.fill / metrics.peak_flops()
+    return flops / metrics.peak_flops()
 
 
 def read_flags() -> argparse.Namespace:
@@ -276,7 +273,7 @@ def main() -> None:
     section = config.student.sft
     steps = (flags.rounds + 1) * flags.steps
     ctx = Context(config, "")
-    base = models.load_base(ctx)
+    base = models.base_start(ctx).loaded()
     examples = examples_for(ctx, base, flags, steps)
     batches, _ = training.make_batches(ctx, examples, section, base.config)
     if len(batches) < steps:

@@ -6,6 +6,7 @@ may be null, no other one is.
 
     Sample            sample/records, sample/greedy, evaluate/SPLIT/drafts and /samples,
                       student/one-shot, /samples-R and /dev-R, pretrain/NAME/dev, ...
+    Solution          student/solutions-R
     LabelledDraft     rollout/records, evaluate/SPLIT/step_labels
     Pair              refiner/pairs
     StepScores        evaluate/SPLIT/scores/MODEL
@@ -17,12 +18,14 @@ As a program it prints the records of a folder as JSON Lines, for tools that do 
     python -m glore_jax.records runs/tiny/rollout/records > labels.jsonl
 """
 
+import dataclasses
+import itertools
 import json
 import sys
 import types
 import typing
-from collections.abc import Sequence
-from typing import Any, TypedDict, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Self, TypedDict, TypeVar
 
 import pyarrow as pa
 from absl import app, flags
@@ -30,6 +33,7 @@ from etils import epath
 
 from glore_jax import parquet
 from glore_jax.errors import UserError
+from glore_jax.parquet import Rows
 
 
 class Sample(TypedDict):
@@ -137,7 +141,7 @@ RefinementScores = TypedDict(
 
 
 class Solution(TypedDict):
-    """A solution that the student learns from; as JSON Lines in `student/round-R/data.jsonl`."""
+    """A solution that the student learns from."""
 
     question_id: str
     question: str
@@ -145,6 +149,8 @@ class Solution(TypedDict):
 
 
 Record = TypeVar("Record")  # one of the types above
+
+PART_ROWS = 4096  # of a part whose records are not made part by part
 
 _SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -183,41 +189,119 @@ def _arrow_type(hint: Any, place: str) -> pa.DataType:
 
 
 def write_part(
-    folder: epath.PathLike, index: int, rows: Sequence[Record], kind: type[Record]
+    folder: epath.PathLike,
+    index: int,
+    rows: Sequence[Record],
+    kind: type[Record],
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write records of type `kind` as part `index` of `folder`; errors as `parquet.write_part`."""
-    parquet.write_part(folder, index, typing.cast(Any, rows), schema_of(kind))
+    """Write records of type `kind` as part `index` of `folder`, see `parquet.write_part`."""
+    parquet.write_part(folder, index, typing.cast(Any, rows), schema_of(kind), notes)
 
 
-def read(folder: epath.PathLike, kind: type[Record]) -> list[Record]:
-    """All records of `folder`, which are of type `kind`; errors as `parquet.read_records`."""
+def write_all(folder: epath.PathLike, rows: Iterable[Record], kind: type[Record]) -> list[int]:
+    """Writes records as they come, in parts; how many rows each part has."""
+    counts: list[int] = []
+    for part in in_parts(rows):
+        write_part(folder, len(counts), part, kind)
+        counts.append(len(part))
+    return counts
+
+
+def in_parts(rows: Iterable[Record]) -> Iterator[list[Record]]:
+    """Up to `PART_ROWS` of `rows` at a time; no rows at all are one empty part."""
+    rest = iter(rows)
+    part = list(itertools.islice(rest, PART_ROWS))
+    yield part
+    while part := list(itertools.islice(rest, PART_ROWS)):
+        yield part
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored(Generic[Record]):
+    """Records that lie in folders, in their order; read from there each time they are gone through.
+
+    Attributes:
+      kind: of the records.
+      folders: (folder, rows of each of its parts), one behind the other.
+    """
+
+    kind: type[Record]
+    folders: tuple[tuple[epath.Path, tuple[int, ...]], ...]
+
+    @classmethod
+    def of(cls, folder: epath.Path, kind: type[Record], rows: Sequence[int]) -> Self:
+        return cls(kind, ((folder, tuple(rows)),))
+
+    def __add__(self, others: Self) -> Self:
+        return dataclasses.replace(self, folders=self.folders + others.folders)
+
+    def __len__(self) -> int:
+        return sum(sum(rows) for _, rows in self.folders)
+
+    def __iter__(self) -> Iterator[Record]:
+        for folder, rows in self.folders:
+            yield from stream(folder, self.kind, rows=rows)
+
+    def columns(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The records as columns; see `stream_columns`."""
+        for folder, rows in self.folders:
+            yield from stream_columns(folder, self.kind, names, rows)
+
+
+def read(folder: epath.PathLike, kind: type[Record], rows: Rows = None) -> list[Record]:
+    """All records of `folder`, which are of type `kind`, as one list: for small folders.
+
+    rows, errors: as for `parquet.stream`.
+    """
+    return list(stream(folder, kind, rows=rows))
+
+
+def stream(
+    folder: epath.PathLike,
+    kind: type[Record],
+    columns: Sequence[str] | None = None,
+    rows: Rows = None,
+) -> Iterator[Record]:
+    """The records of `folder`, which are of type `kind`, one after the other; few are in memory.
+
+    columns: the fields that they have; None: all. rows, errors: as for `parquet.stream`.
+    """
+    for batch in stream_columns(folder, kind, columns, rows):
+        yield from typing.cast(list[Record], batch.to_pylist())
+
+
+def stream_columns(
+    folder: epath.PathLike,
+    kind: type[Record],
+    columns: Sequence[str] | None = None,
+    rows: Rows = None,
+) -> Iterator[pa.RecordBatch]:
+    """As `stream`, as columns: up to `parquet.BATCH_ROWS` records at a time."""
     del kind  # for the type checker; a folder holds what was written to it
-    return typing.cast(list[Record], parquet.read_records(folder))
+    return parquet.stream(folder, columns, rows)
 
 
 # The program.
 
 
-def rows(folder: str, columns: list[str] | None) -> list[dict]:
-    """The records of `folder`, all its parts in order, with all or only the named columns.
+def lines(folder: str, columns: list[str] | None) -> Iterator[str]:
+    """The records of `folder` as JSON, all its parts in order, with all or the named columns.
 
     UserError: the folder holds no records, a part is damaged, or a column does not exist.
     """
-    records = parquet.read_records(folder)
-    if not columns or not records:
-        return records
-    if unknown := [column for column in columns if column not in records[0]]:
-        known = ", ".join(records[0])
-        raise UserError(f"{folder} has no column {unknown[0]!r}: choose from {known}")
-    return [{column: record[column] for column in columns} for record in records]
+    for batch in parquet.stream(folder, columns):
+        for record in batch.to_pylist():
+            names = columns or list(record)
+            yield json.dumps({name: record[name] for name in names}, ensure_ascii=False)
 
 
 def main(argv: list[str]) -> int:
     try:
         if len(argv) != 2:
             raise UserError("give one folder of records, such as runs/tiny/rollout/records")
-        for row in rows(argv[1], flags.FLAGS.columns):
-            print(json.dumps(row, ensure_ascii=False))
+        for line in lines(argv[1], flags.FLAGS.columns):
+            print(line)
         return 0
     except UserError as e:
         print(f"glore: error: {e}", file=sys.stderr)

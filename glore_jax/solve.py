@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.labels.metrics import first_error
+from glore_jax.models import hf_import
 from glore_jax.models.model import Model
 from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.tokens import Sampling
@@ -80,13 +81,13 @@ def solve(workdir: epath.PathLike, question: str) -> Solved:
 def open_run(workdir: epath.PathLike) -> Context:
     """The run in `workdir`. UserError if it has not trained all that it takes."""
     file = storage.path(workdir) / "config.json"
-    if not file.exists():
+    if not storage.exists(file):
         raise UserError(
             f"{workdir} is not a work directory (no config.json): run glore_jax.main first"
         )
     ctx = Context(ConfigDict(storage.read_json(file)["config"]), workdir)
     for stage in ("student", "orm", "sorm", "refiner"):
-        if not ctx.folder(stage, "hf").exists():
+        if not hf_import.is_export(ctx.folder(stage, "hf")):
             raise UserError(f"{workdir} has no finished {stage}: run glore_jax.main on it first")
     return ctx
 
@@ -146,7 +147,9 @@ def _write(
     ctx: Context, policy: Model, trunk: list[int], max_new: int, bidirectional: bool = False
 ) -> list[str]:
     """Greedy steps after a trunk."""
-    engine = generation.make_engine(ctx, policy, [trunk], max_new, 1, bidirectional=bidirectional)
+    engine = generation.make_engine(
+        ctx, policy, len(trunk), 1, max_new, 1, bidirectional=bidirectional
+    )
     asked = Job("solve", trunk, [Fork(len(trunk))])
     (job,) = engine.run([asked], Sampling(0.0, max_new=max_new))
     (completion,) = job.completions.values()

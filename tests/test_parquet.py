@@ -109,6 +109,31 @@ def test_a_gap_between_parts_is_named(tmp_path):
         parquet.read_records(tmp_path)
 
 
+def test_parts_with_known_rows_are_found_without_a_listing(tmp_path, monkeypatch):
+    for index in range(3):
+        write(tmp_path, index, ROWS[10 * index : 10 * index + 10])
+
+    def stale(self):
+        raise AssertionError("a listing is trusted")
+
+    monkeypatch.setattr(type(epath.Path(tmp_path)), "iterdir", stale)
+    assert parquet.read_records(tmp_path, rows=[10, 10, 10]) == ROWS
+    assert parquet.read_records(tmp_path, rows=[10]) == ROWS[:10]  # of the parts asked for
+    with pytest.raises(UserError, match=r"part-00003\.parquet: no such file"):
+        parquet.read_records(tmp_path, rows=[10] * 4)
+    with pytest.raises(UserError, match=r"part-00001\.parquet: holds 10 rows instead of 9"):
+        parquet.read_records(tmp_path, rows=[10, 9, 10])
+
+
+def test_few_rows_are_decoded_at_a_time(tmp_path):
+    many = [row(i) for i in range(2 * parquet.BATCH_ROWS + 5)]
+    write(tmp_path, 0, many)
+    batches = list(parquet.stream(tmp_path, ("traces", "id")))
+    assert [batch.num_rows for batch in batches] == [parquet.BATCH_ROWS] * 2 + [5]
+    found = [row for batch in batches for row in batch.to_pylist()]
+    assert found == [{"id": row["id"], "traces": row["traces"]} for row in many]
+
+
 # One schema, whatever a part holds.
 
 PARTS = {
@@ -203,14 +228,10 @@ def test_part_can_be_written_again(tmp_path):
 
 
 def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
-    cls = type(epath.Path(tmp_path))
-    original = cls.write_bytes
-
-    def half(self, data):
-        original(self, data[: len(data) // 2])
+    def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(cls, "write_bytes", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError) as e:
         write(tmp_path, 0, ROWS)
     assert str(e.value) == f"cannot write {tmp_path}/part-00000.parquet: No space left on device"

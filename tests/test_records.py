@@ -18,6 +18,7 @@ from glore_jax.records import (
     Refinement,
     RefinementScores,
     Sample,
+    Solution,
     StepScores,
     schema_of,
 )
@@ -26,6 +27,7 @@ from glore_jax.records import (
 FOLDERS = {
     "student/dev-*": Sample,
     "student/samples-*": Sample,
+    "student/solutions-*": Solution,
     "sample/*": Sample,
     "rollout/records": LabelledDraft,
     "refiner/pairs": Pair,
@@ -157,9 +159,18 @@ def test_columns_in_the_order_asked_for(folder):
     done = command(folder, "--columns=correct,id")
     found = [list(json.loads(line).items()) for line in done.stdout.splitlines()]
     assert found == [[("correct", row["correct"]), ("id", row["id"])] for row in ROWS]
-    assert records.rows(str(folder), ["correct", "id"]) == [dict(items) for items in found]
     with pytest.raises(UserError, match="has no column 'gold': choose from id, steps, correct"):
-        records.rows(str(folder), ["gold"])
+        list(records.lines(str(folder), ["gold"]))
+
+
+def test_records_stream_with_the_columns_asked_for(folder):
+    expected = [{"id": row["id"], "correct": row["correct"]} for row in ROWS]
+    assert list(records.stream(folder, Row, ("id", "correct"))) == expected
+    batches = list(records.stream_columns(folder, Row, ("correct",)))
+    assert [batch.schema.names for batch in batches] == [["correct"]] * 2
+    assert records.read(folder, Row, rows=[2, 3]) == ROWS
+    with pytest.raises(UserError, match=r"part-00001\.parquet: holds 3 rows instead of 4"):
+        records.read(folder, Row, rows=[2, 4])
 
 
 @pytest.mark.parametrize(

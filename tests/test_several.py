@@ -13,7 +13,7 @@ import pytest
 import several
 from finished_run import figures, same
 
-from glore_jax import storage
+from glore_jax import parquet, storage
 from glore_jax.parallel import processes
 
 # Trainings.
@@ -82,6 +82,10 @@ def test_losses_and_figures_are_those_of_one_process(finished, several_run):
 
 
 def test_the_processes_shared_what_was_generated(several_run):
-    """A part each, as far as there are some; process 0 says how many questions it had."""
-    work = storage.read_json(several_run / "evaluate" / "work" / "test" / "samples.json")
-    assert work["items"] == 4  # of 6, in parts of 4
+    """Every question is counted once, in whichever process's part it lies."""
+    manifest = storage.read_json(several_run / "evaluate" / "manifest.json")
+    assert manifest["counts"]["test"]["work"]["samples"]["items"] == 6
+    rows = manifest["records"]["evaluate/test/samples"]
+    assert rows == [12, 6]  # three samples a question, in parts of 4 questions
+    folder = several_run / "evaluate" / "test" / "samples"
+    assert [parquet.read_footer(folder, part).rows for part in range(2)] == rows

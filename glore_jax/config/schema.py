@@ -55,9 +55,10 @@ _ENGINE = section(
         effect=Effect.SPEED,
     ),
     part_questions=Field(
-        256,
-        "Questions of a part of records, the unit of a restart and of a process's work.",
-        at_least=1,
+        0,
+        "Questions of a part of records, the unit of a restart and of what a process takes on; "
+        "0: by the number of questions.",
+        at_least=0,
         effect=Effect.PARTS,
     ),
 )
@@ -78,8 +79,10 @@ _MODEL = section(
     ),
     remat=Field(
         "full",
-        "What the backward pass computes again for want of memory.",
-        choices=("none", "full", "dots"),
+        "What the backward pass computes again for want of memory: `none`; `dots`, all but the "
+        "weight products; `attention`, all but the outputs of attention; `full`, all; `auto`: the "
+        "first of these that fits the devices.",
+        choices=("auto", "none", "dots", "attention", "full"),
         effect=Effect.SPEED,
     ),
     unroll_layers=Field(

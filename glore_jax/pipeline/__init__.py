@@ -56,9 +56,9 @@ def run(
     validate(config)
     names = selection(config, only)
     ctx = Context(config, workdir)
-    checks.check_identity(config, ctx.workdir)
+    processes.on_main(checks.check_identity, config, ctx.workdir)
     plan = make_plan(config, ctx.workdir, names)
-    checks.check_inputs(plan, names, ctx.workdir)
+    processes.on_main(checks.check_inputs, plan, names, ctx.workdir)
     processes.barrier("plan")  # everyone has read what lies there before anyone changes it
 
     todo = [name for name in names if not plan[name].done]
@@ -79,6 +79,6 @@ def run(
     if not todo:
         ctx.say(f"nothing to do: all that was asked for is done in {ctx.workdir}")
         summary = ctx.folder("report", "summary.txt")
-        if "report" in names and summary.exists():
+        if "report" in names and storage.exists(summary):
             ctx.say(storage.read_text(summary).rstrip("\n"))
     return todo

@@ -26,7 +26,9 @@ def check_identity(config: ConfigDict, workdir: epath.Path) -> None:
     """UserError if `workdir` has results of a run with another name, task or base."""
     file = workdir / "config.json"
     # A first run that failed on a wrong path has claimed nothing.
-    if not file.exists() or not any(_holds_results(workdir / name) for name in stages.STAGES):
+    if not storage.exists(file) or not any(
+        _holds_results(workdir / name) for name in stages.STAGES
+    ):
         return
     described = storage.read_json(file)
     old = described.get("config", {}) if isinstance(described, dict) else {}
@@ -42,8 +44,8 @@ def check_identity(config: ConfigDict, workdir: epath.Path) -> None:
 
 def _holds_results(folder: epath.Path) -> bool:
     """Whether a stage's folder has more than the manifest of a stage that failed at once."""
-    files = list(folder.iterdir()) if folder.exists() else []
-    return any(f.name != "manifest.json" or storage.read_json(f).get("done") for f in files)
+    names = storage.names(folder)
+    return any(n != "manifest.json" or storage.read_json(folder / n).get("done") for n in names)
 
 
 def check_inputs(plan: dict[str, Stage], names: list[str], workdir: epath.Path) -> None:
@@ -59,7 +61,7 @@ def check_inputs(plan: dict[str, Stage], names: list[str], workdir: epath.Path) 
                 "that is missing"
             )
         folder = workdir / name
-        if not stage.manifest and folder.exists() and any(folder.iterdir()):
+        if not stage.manifest and storage.names(folder):
             raise UserError(
                 f"{folder} holds files but no manifest.json, so it is not known what they are: "
                 "move it away"

@@ -37,6 +37,7 @@ class _Manifest:
             "started": before.get("started") or now,
             "seconds": self._seconds,
             "counts": {},
+            "records": before.get("records", {}),
         }
 
     @property
@@ -72,6 +73,9 @@ def run_stage(ctx: Context, stage: Stage, questions: dict[str, Fitting]) -> None
     fitting = {split: found.problems for split, found in questions.items()}
     left_out = {split: len(f.left_out) for split, f in questions.items() if f.left_out}
     inside = ctx.inside(name, stages.STAGES[name].config, fitting)
+    # At once: a restart does not come again to what it finds done.
+    inside.rows = dict(before.get("records", {}))
+    inside.on_rows = lambda rows: manifest.write(records=rows)
     try:
         counts = stages.load(name).run(inside)
     except BaseException:

@@ -35,6 +35,7 @@ from glore_jax.sampling.engine import Engine
 from glore_jax.stages import generation, models, training
 from glore_jax.stages.context import Context
 from glore_jax.training import batches, losses, metrics, update
+from glore_jax.training.examples import Example
 
 TOKENS = 256  # of a question with its solution, if nothing else is said
 QUESTIONS = 4096  # more than an engine holds at a time
@@ -147,9 +148,9 @@ def _refiner_step(planned: Planned) -> Program:
     return _training_step(planned, model, loss, config.train, example, tokens)
 
 
-def _example(labels: np.ndarray | None = None, prefix: int = 0) -> batches.Example:
+def _example(labels: np.ndarray | None = None, prefix: int = 0) -> Example:
     """One token, which says what arrays a batch holds."""
-    return batches.Example(np.zeros(1, np.int32), np.ones(1, np.float32), labels, prefix)
+    return Example(np.zeros(1, np.int32), np.ones(1, np.float32), labels, prefix)
 
 
 def _training_step(
@@ -157,7 +158,7 @@ def _training_step(
     model: Model,
     loss_fn: Callable,
     section: ConfigDict,
-    example: batches.Example,
+    example: Example,
     tokens: int,
 ) -> Program:
     """A training step of a config section, on rows that are full of examples of `tokens` tokens."""
@@ -179,7 +180,7 @@ def _training_step(
     )
 
 
-def _batch(mesh: jax.sharding.Mesh, example: batches.Example, rows: int, length: int) -> Any:
+def _batch(mesh: jax.sharding.Mesh, example: Example, rows: int, length: int) -> Any:
     """Shapes of a batch [rows, length], rows divided over `data` and `fsdp`."""
     batch = batches.assemble([example], [], rows, length)
     by_rows = NamedSharding(mesh, meshes.BATCH)
@@ -192,9 +193,10 @@ def _batch(mesh: jax.sharding.Mesh, example: batches.Example, rows: int, length:
 def _engine(planned: Planned) -> Engine:
     """The engine of stage `rollout`, for more questions than it holds at a time."""
     model = _model(planned, llama, training=False)
-    trunks = [list(range(planned.tokens))] * QUESTIONS
     c = planned.ctx.config.rollout
-    engine = generation.make_engine(planned.ctx, model, trunks, c.max_new, c.k, lanes=1)
+    engine = generation.make_engine(
+        planned.ctx, model, planned.tokens, QUESTIONS, c.max_new, c.k, lanes=1
+    )
     return cast(Engine, engine)  # with one lane it is no `Lanes`
 
 

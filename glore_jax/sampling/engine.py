@@ -124,6 +124,11 @@ class Engine:
         self.stats = Stats()
 
     @property
+    def trunks_at_once(self) -> int:
+        """Trunks that it holds at a time."""
+        return self.capacity.groups * self.capacity.shelves
+
+    @property
     def _module(self) -> Llama:
         return cast(Llama, self.model.merge())
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from glore_jax import storage
 from glore_jax.config import View
-from glore_jax.parallel import processes
+from glore_jax.parallel import coordinator, processes
 from glore_jax.tasks import registry
 from glore_jax.tasks.base import Problem, Task
 from glore_jax.tasks.prompts import Prompts
@@ -32,12 +32,18 @@ class Context:
       config: the whole config; inside a stage of a running pipeline, a `View` of what it declares.
       workdir: the work directory.
       stage: name of the stage that is handed this context; empty outside.
+      rows: folder of records that the stage has made whole -> how many rows each part has.
+      work: such a folder -> what the rollout engines did for it (see `stages.parts`).
+      on_rows: called with `rows` whenever a folder has come to them.
     """
 
     def __init__(self, config: ConfigDict, workdir: epath.PathLike, stage: str = ""):
         self.config = config
         self.workdir: epath.Path = storage.path(workdir)
         self.stage = stage
+        self.rows: dict[str, list[int]] = {}
+        self.work: dict[str, dict[str, Any]] = {}
+        self.on_rows: Callable[[dict[str, list[int]]], None] = lambda rows: None
         self._problems: Mapping[str, list[Problem]] = {}
 
     def inside(
@@ -92,6 +98,11 @@ class Context:
         """A path in the work directory; nothing is created."""
         return self.workdir.joinpath(*parts)
 
+    def keep_rows(self, name: str, rows: list[int]) -> None:
+        """Notes that all parts of the records `name` are whole, and how many rows each has."""
+        self.rows[name] = rows
+        self.on_rows(self.rows)
+
     def prompts(self, model: Model) -> Prompts:
         """Token forms of questions and solutions for `model` (its tokenizer) and `task.prompt`."""
         return Prompts(model.tokenizer, self.config.task.prompt)
@@ -120,10 +131,7 @@ class Context:
         as on the later ones.
         """
         file = self.folder(self.stage, f"{name}.json")
-        done = file.exists()
-        # Nobody may find the file that another process has just written.
-        processes.barrier(f"{self.stage}/{name} looked up")
-        if not done:
+        if not coordinator.from_main(f"{self.stage}/{name} done", lambda: storage.exists(file)):
             result = function()
             if processes.is_main():
                 storage.write_json(file, result)

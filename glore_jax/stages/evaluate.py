@@ -11,6 +11,7 @@ reranking, and rollout labels of the drafts' steps. Everything that is generated
 as records under `evaluate/SPLIT`; `measures` turns the records into the report's figures.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ from glore_jax.stages.refinements import KINDS
 from glore_jax.tasks.base import Problem
 
 GENERATED = ("drafts", "samples", "step_labels", "refinements")
+
+_LEAST_SCORED = 64  # solutions of a part: scoring one takes little, and calls should be full
 
 # Reward model -> probabilities per step of each solution.
 Scores = dict[str, list[list[float]]]
@@ -106,14 +109,15 @@ def score_all(
 
 def score_with(ctx: Context, split: str, name: str, solutions: list[Sample]) -> list[list[float]]:
     """Probabilities per step of each solution by the reward model `name`."""
+    model = functools.cache(lambda: models.load_reward(ctx, *reward_models(ctx)[name]))
 
     def make(some: list[Sample]) -> list[StepScores]:
         texts = [(sample["question"], sample["steps"]) for sample in some]
-        model = models.load_reward(ctx, *reward_models(ctx)[name])
-        scores = rewards.score(ctx, model, texts, f"evaluate/{split} {name}")
+        scores = rewards.score(ctx, model(), texts, f"evaluate/{split} {name}")
         return [{"scores": [float(p) for p in of_solution]} for of_solution in scores]
 
-    rows = parts.in_parts(ctx, f"evaluate/{split}/scores/{name}", StepScores, solutions, make)
+    folder = f"evaluate/{split}/scores/{name}"
+    rows = parts.in_parts(ctx, folder, StepScores, solutions, make, least=_LEAST_SCORED)
     return [row["scores"] for row in rows]
 
 
@@ -121,11 +125,11 @@ def score_refinements(
     ctx: Context, split: str, refined: list[dict[str, Any]]
 ) -> list[RefinementScores]:
     """The ORM's final score of each refinement; 0 for an empty text."""
+    model = functools.cache(lambda: models.load_reward(ctx, "orm", "hf"))
 
     def make(some: list[dict[str, Any]]) -> list[RefinementScores]:
         texts = [(row["question"], row[kind]["steps"]) for row in some for kind in KINDS]
-        model = models.load_reward(ctx, "orm", "hf")
-        scores = rewards.score(ctx, model, texts, f"evaluate/{split} refinements")
+        scores = rewards.score(ctx, model(), texts, f"evaluate/{split} refinements")
         # In the order of `texts`: all kinds of the first draft, then those of the next.
         finals = iter(last_scores(scores))
         return [
@@ -134,4 +138,4 @@ def score_refinements(
         ]
 
     folder = f"evaluate/{split}/scores/refinements"
-    return parts.in_parts(ctx, folder, RefinementScores, refined, make)
+    return parts.in_parts(ctx, folder, RefinementScores, refined, make, least=_LEAST_SCORED)

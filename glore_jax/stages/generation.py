@@ -7,11 +7,10 @@ Which parts there are, and who makes them, is in `parts`.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic
+from typing import Any
 
 from tqdm import tqdm
 
-from glore_jax import records
 from glore_jax.config import AnyConfig
 from glore_jax.models.model import Model
 from glore_jax.parallel import processes
@@ -20,27 +19,28 @@ from glore_jax.sampling import budget, keys
 from glore_jax.sampling.cpu.lanes import Lanes, lanes_of
 from glore_jax.sampling.engine import Completion, Engine, Fork, Job, Stats
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import parts
 from glore_jax.stages.context import Context
-from glore_jax.stages.parts import Item, Share
+from glore_jax.stages.parts import Claims, Item
 from glore_jax.tasks.base import Problem
 
 
 def make_engine(
     ctx: Context,
     model: Model,
-    trunks: Sequence[Sequence[int]],
+    longest: int,
+    count: int,
     max_new: int,
     per_trunk: int,
     lanes: int = 0,
     **options,
 ) -> Engine | Lanes:
-    """An engine with room for `trunks`, or on a CPU several that share the groups.
+    """An engine for `count` trunks, or on a CPU several that share the groups.
 
     Args:
       ctx: its `engine` section says how much is decoded at a time, and in how much memory.
       model: the policy.
-      trunks: all that the engine will see; only their lengths and their number are read.
+      longest: tokens of the longest trunk that it will see.
+      count: how many trunks it will see, at most.
       max_new: most tokens that a fork adds.
       per_trunk: forks of a trunk.
       lanes: engines side by side; 0 is what the config says.
@@ -50,23 +50,24 @@ def make_engine(
     """
     config = ctx.config.engine
     mesh = ctx.local_mesh
-    capacity = _wanted_capacity(config, model, trunks, max_new, per_trunk).on(mesh)
+    capacity = _wanted_capacity(config, model, longest, max_new, per_trunk).on(mesh)
     if config.cache_bytes:
         dtype = ctx.config.model.dtype
         capacity = budget.derive(
-            config.cache_bytes, capacity, model.config, dtype, most_groups=len(trunks)
+            config.cache_bytes, capacity, model.config, dtype, most_groups=count
         )
-    count = min(lanes or lanes_of(config.lanes, mesh), capacity.groups)
+    side_by_side = min(lanes or lanes_of(config.lanes, mesh), capacity.groups)
     # Together the lanes hold no more than the budget, or if there is none, no less than was asked.
-    groups = capacity.groups // count if config.cache_bytes else -(-capacity.groups // count)
+    rounded_up = 0 if config.cache_bytes else side_by_side - 1
+    groups = (capacity.groups + rounded_up) // side_by_side
     options = {"seed": ctx.config.seed, "round_steps": config.round_steps, "mesh": mesh} | options
     each = dataclasses.replace(capacity, groups=groups)
-    engines = [Engine(model, each, **options) for _ in range(count)]
-    return engines[0] if count == 1 else Lanes(engines)
+    engines = [Engine(model, each, **options) for _ in range(side_by_side)]
+    return engines[0] if side_by_side == 1 else Lanes(engines)
 
 
 def _wanted_capacity(
-    config, model: Model, trunks: Sequence[Sequence[int]], max_new: int, per_trunk: int
+    config, model: Model, longest: int, max_new: int, per_trunk: int
 ) -> budget.Capacity:
     """Sizes as the `engine` section asks for them, whatever they take.
 
@@ -74,7 +75,6 @@ def _wanted_capacity(
     groups.
     """
     slots = min(per_trunk, config.siblings)
-    longest = max((len(trunk) for trunk in trunks), default=1)
     # Few shapes, so few programs, but only what the context holds.
     rounded = min(-(-longest // 32) * 32, model.config.max_positions - max_new)
     return budget.Capacity(
@@ -98,63 +98,98 @@ def generate(
 ) -> list[Record]:
     """Runs one job an item and keeps its records, of type `kind`, in parts under the folder `name`.
 
-    make_job(item) -> its job; to_rows(item, that job, ended) -> its records. A restart goes on
-    after the last whole part. Parts are shared out over the processes; returns all records, in the
-    order of the items.
+    make_job(item) -> its job, made once its turn comes; to_rows(item, that job, ended) -> its
+    records. A restart goes on with the parts that are not whole. Parts are shared by the processes;
+    returns all records, in the order of the items.
     """
-    share = parts.share(ctx, name, items)
-    unfinished = _UnfinishedParts(share, kind)
-    places: dict[Job, tuple[int, int]] = {}  # of the jobs that run: (part, place within it)
+    claims = Claims(ctx, name, kind, items, at_once=engine.trunks_at_once)
+    if claims.missing:
+        _make_parts(claims, engine, sampling, make_job, to_rows)
+    return claims.finish()
+
+
+def _make_parts(
+    claims: Claims,
+    engine: Engine | Lanes,
+    sampling: Sampling,
+    make_job: Callable[[Item], Job],
+    to_rows: Callable[[Item, Any], list[Record]],
+) -> None:
+    """Runs the jobs of the parts that this process claims, and writes each part once it is whole.
+
+    The engine asks for a job when it has a shelf free, and for the next part when it has taken all
+    jobs of the one before.
+    """
+    unfinished: dict[int, _Part] = {}
+    places: dict[Job, tuple[int, int, Any]] = {}  # of jobs that run: part, place within it, item
 
     def jobs() -> Iterator[Job]:
-        for part in share.todo:
-            for place, item in enumerate(share.parts[part]):
+        for part, some in claims:
+            unfinished[part] = _Part(len(some))
+            for place, item in enumerate(some):
                 job = make_job(item)
-                places[job] = part, place
+                places[job] = part, place, item
                 yield job
 
-    with _progress_bar(name, share) as bar:
+    before = dataclasses.replace(engine.stats)
+    with _progress_bar(claims) as bar:
         for job in engine.run(jobs(), sampling):
-            part, place = places.pop(job)
-            item = share.parts[part][place]
-            unfinished.add(part, place, to_rows(item, job))
+            part, place, item = places.pop(job)
+            held = unfinished[part]
+            held.put(place, job, to_rows(item, job))
+            if held.whole:
+                now = engine.stats
+                claims.write(part, held.rows, held.work | _effort(before, now))
+                before = dataclasses.replace(now)
+                del unfinished[part]
             _show_progress(bar, engine.stats)
-    if share.todo:
-        processes.on_main(parts.add_work, ctx, name, engine.stats, len(share.items))
-    processes.barrier(name)
-    return records.read(share.folder, kind)
 
 
-class _UnfinishedParts(Generic[Record]):
-    """Rows of jobs that have ended, held until their part is whole and can be written.
+class _Part:
+    """What the ended jobs of a part gave, held until all have ended: they do so in any order.
 
-    Jobs end in any order; the rows of a part stand in the order of its items.
+    work: of these jobs, see `parts.work`.
     """
 
-    def __init__(self, share: Share, kind: type[Record]):
-        self.share = share
-        self.kind = kind
-        # part -> place within it -> rows of the job that has this place
-        self.rows: dict[int, dict[int, list[Record]]] = {part: {} for part in share.todo}
+    def __init__(self, jobs: int):
+        self._rows: list[list | None] = [None] * jobs  # by the place of a job within the part
+        self.work = {"items": 0, "forks": 0, "tokens": 0, "prefill_tokens": 0}
 
-    def add(self, part: int, place: int, rows: list[Record]) -> None:
-        held = self.rows[part]
-        held[place] = rows
-        size = len(self.share.parts[part])
-        if len(held) == size:
-            whole = [row for place in range(size) for row in held[place]]
-            records.write_part(self.share.folder, part, whole, self.kind)
-            del self.rows[part]
+    def put(self, place: int, job: Job, rows: list) -> None:
+        self._rows[place] = rows
+        completions = job.completions.values()
+        self.work["items"] += 1
+        self.work["forks"] += len(completions)
+        self.work["tokens"] += sum(len(c.tokens) + c.ended for c in completions)
+        self.work["prefill_tokens"] += len(job.trunk) if completions else 0
+
+    @property
+    def whole(self) -> bool:
+        return self.work["items"] == len(self._rows)
+
+    @property
+    def rows(self) -> list:
+        """In the order of the items."""
+        return [row for rows in self._rows if rows is not None for row in rows]
 
 
-def _progress_bar(name: str, share: Share) -> tqdm:
+def _effort(before: Stats, now: Stats) -> dict[str, float]:
+    """What an engine spent between two of its statistics, on whatever jobs it had."""
+    return {
+        "slot_steps": now.slot_steps - before.slot_steps,
+        "seconds": now.seconds - before.seconds,
+    }
+
+
+def _progress_bar(claims: Claims) -> tqdm:
+    questions = sum(len(claims.layout.parts[part]) for part in claims.missing)
     return tqdm(
-        total=len(share.items),
-        desc=name,
+        # What the others do is not known, only what all have to do.
+        total=questions if processes.is_single() else None,
+        desc=claims.name,
         unit="question",
         mininterval=2.0,
         dynamic_ncols=True,
-        disable=not share.todo,
     )
 
 
@@ -180,8 +215,10 @@ def sample(
     """
     prompts = ctx.prompts(model)
     trunk_of = trunk_of or (lambda problem: prompts.question(problem.question))
-    trunks = [trunk_of(problem) for problem in problems]
-    engine = make_engine(ctx, model, trunks, sampling.max_new, k, seed=seed_of(ctx, name))
+    longest = longest_of(problems, trunk_of)
+    engine = make_engine(
+        ctx, model, longest, len(problems), sampling.max_new, k, seed=seed_of(ctx, name)
+    )
 
     def make_job(problem: Problem) -> Job:
         trunk = trunk_of(problem)
@@ -192,6 +229,15 @@ def sample(
         return [_graded(ctx, name, problem, fork, job.completions[fork]) for fork in forks]
 
     return generate(ctx, name, Sample, problems, engine, sampling, make_job, to_rows)
+
+
+def longest_of(items: Sequence[Item], trunk_of: Callable[[Item], Sequence[int]]) -> int:
+    """Tokens of the longest trunk of `items`, 1 if there is none; the same in every process.
+
+    Each process reads some of them. No trunk is kept: an item's job makes it when its turn comes.
+    """
+    mine = items[processes.index() :: processes.count()]
+    return processes.maximum(max((len(trunk_of(item)) for item in mine), default=1))
 
 
 def _graded(

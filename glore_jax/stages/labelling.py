@@ -11,12 +11,13 @@ The labeller decides which cuts are tried and in which order (`rollout.schedule`
 the last one backwards), and stops as soon as the labels are settled.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from glore_jax.labels.stepwise import StepLabeller, verifies
 from glore_jax.models.model import Model
 from glore_jax.records import LabelledDraft, Sample, Trace
-from glore_jax.sampling.engine import Completion, Fork, Job
+from glore_jax.sampling.cpu.lanes import Lanes
+from glore_jax.sampling.engine import Completion, Engine, Fork, Job
 from glore_jax.stages import generation
 from glore_jax.stages.context import Context
 from glore_jax.tasks.base import Problem, Task
@@ -46,11 +47,8 @@ class LabelJob(Job):
         self.traces: list[Trace] = []
         self.tokens = 0  # drawn so far, end-of-sequence included
 
-        question = prompts.question(draft["question"])
-        solution, ends = prompts.solution(draft["steps"], ended=False)
-        # cut_at[c]: tokens that cut c keeps. The last one keeps the whole draft and is never tried.
-        self.cut_at = [len(question), *(len(question) + end for end in ends)]
-        super().__init__(draft["question_id"], question + solution, self.next_forks())
+        trunk, self.cut_at = trunk_of(prompts, draft)
+        super().__init__(draft["question_id"], trunk, self.next_forks())
 
     def next_forks(self) -> list[Fork]:
         """The rollouts of every cut that the labeller wants tried by now."""
@@ -104,19 +102,42 @@ class LabelJob(Job):
         }
 
 
-def make_jobs(
-    ctx: Context, model: Model, drafts: Iterable[Sample], k: int, schedule: str
-) -> list[LabelJob]:
-    """Jobs of the drafts that have a step, those of most steps first.
+def trunk_of(prompts: Prompts, draft: Sample) -> tuple[list[int], list[int]]:
+    """(tokens of question and draft, how many of them each cut keeps).
+
+    The last cut keeps the whole draft and is never tried.
+    """
+    question = prompts.question(draft["question"])
+    solution, ends = prompts.solution(draft["steps"], ended=False)
+    return question + solution, [len(question), *(len(question) + end for end in ends)]
+
+
+def longest_first(drafts: Iterable[Sample]) -> list[Sample]:
+    """The drafts that have a step, those of most steps first.
 
     Prefixes of a draft are tried one after the other, so that one that began last would be alone
     at the end.
     """
     with_steps = [draft for draft in drafts if draft["steps"]]
-    longest_first = sorted(with_steps, key=lambda draft: -len(draft["steps"]))
-    consistency = ctx.config.rollout.consistency
+    return sorted(with_steps, key=lambda draft: -len(draft["steps"]))
+
+
+def job_maker(ctx: Context, model: Model, k: int, schedule: str) -> Callable[[Sample], LabelJob]:
+    """make_job(draft) -> the job that labels it, as `config.rollout` says."""
     prompts = ctx.prompts(model)
-    return [LabelJob(ctx.task, prompts, d, k, schedule, consistency) for d in longest_first]
+    consistency = ctx.config.rollout.consistency
+
+    def make_job(draft: Sample) -> LabelJob:
+        return LabelJob(ctx.task, prompts, draft, k, schedule, consistency)
+
+    return make_job
+
+
+def make_engine(ctx: Context, model: Model, drafts: Sequence[Sample], k: int) -> Engine | Lanes:
+    """An engine that labels `drafts` with k rollouts a cut."""
+    prompts = ctx.prompts(model)
+    longest = generation.longest_of(drafts, lambda draft: trunk_of(prompts, draft)[0])
+    return generation.make_engine(ctx, model, longest, len(drafts), ctx.config.rollout.max_new, k)
 
 
 def label(
@@ -127,21 +148,19 @@ def label(
     Kept under the folder `name`.
     """
     config = ctx.config.rollout
-    jobs = make_jobs(ctx, model, drafts, k, config.schedule)
-    trunks = [job.trunk for job in jobs]
-    engine = generation.make_engine(ctx, model, trunks, config.max_new, k)
+    to_label = longest_first(drafts)
 
-    def to_rows(_: LabelJob, job: LabelJob) -> list[LabelledDraft]:
+    def to_rows(_: Sample, job: LabelJob) -> list[LabelledDraft]:
         return [job.record()]
 
     return generation.generate(
         ctx,
         name,
         LabelledDraft,
-        jobs,
-        engine,
+        to_label,
+        make_engine(ctx, model, to_label, k),
         generation.sampling_of(config),
-        make_job=lambda job: job,  # the items are the jobs themselves
+        make_job=job_maker(ctx, model, k, config.schedule),
         to_rows=to_rows,
     )
 

@@ -11,6 +11,7 @@ from etils import epath
 from glore_jax.errors import UserError
 from glore_jax.models import hf_import
 from glore_jax.models.tokenizer import Tokenizer
+from glore_jax.parallel import coordinator
 from glore_jax.stages import models
 from glore_jax.stages.context import Context
 from glore_jax.tasks.base import Problem
@@ -74,7 +75,8 @@ class Reader:
 
     def __init__(self, ctx: Context):
         exported = ctx.folder("student", "hf")
-        folder: epath.Path = exported if exported.exists() else models.base_folder(ctx.config)
+        whole = coordinator.from_main("student/hf exported", lambda: hf_import.is_export(exported))
+        folder: epath.Path = exported if whole else models.base_folder(ctx.config)
         self._ctx = ctx
         self._context = hf_import.read_config(folder).max_positions
         self._tokenizer = Tokenizer.load(folder)

@@ -22,7 +22,6 @@ from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, models
 from glore_jax.stages.context import Context
-from glore_jax.tasks.prompts import Prompts
 
 LOCATORS = {"local_orm": "orm", "local_sorm": "sorm"}  # kind -> whose scores place the mark
 KINDS = ("global", *LOCATORS)
@@ -31,11 +30,10 @@ Places = dict[str, int | None]  # kind -> index of the step behind [BAD], None w
 
 
 class _Request(NamedTuple):
-    """One text asked of the refiner."""
+    """One text asked of the refiner: `draft` again, from its step `bad`."""
 
     draft: Sample
     bad: int
-    trunk: list[int]
 
 
 def refine(
@@ -98,12 +96,20 @@ def _write(
     ctx: Context, name: str, model: Model, drafts: Sequence[Sample], places: Sequence[Places]
 ) -> list[Refinement]:
     """What the refiner writes, greedily, for every different place of every draft."""
-    requests = _requests(ctx.config, ctx.prompts(model), drafts, places)
+    prompts = ctx.prompts(model)
+    requests = _requests(drafts, places)
     max_new = ctx.config.refiner.max_new
+
+    def trunk_of(request: _Request) -> list[int]:
+        steps = request.draft["steps"]
+        begun = kept_prefix(ctx.config, steps, request.bad)
+        return prompts.refine(request.draft["question"], steps, request.bad, begun)
+
     engine = generation.make_engine(
         ctx,
         model,
-        [request.trunk for request in requests],
+        generation.longest_of(requests, trunk_of),
+        len(requests),
         max_new,
         1,
         bidirectional=ctx.config.refiner.attention == "prefix",
@@ -111,8 +117,9 @@ def _write(
 
     def make_job(request: _Request) -> Job:
         # Two places of one draft are two forks: `bad` tells their identities apart.
-        fork = Fork(len(request.trunk), cut=request.bad)
-        return Job(f"{request.draft['question_id']} refined", request.trunk, [fork])
+        trunk = trunk_of(request)
+        fork = Fork(len(trunk), cut=request.bad)
+        return Job(f"{request.draft['question_id']} refined", trunk, [fork])
 
     def to_rows(request: _Request, job: Job) -> list[Refinement]:
         draft = request.draft
@@ -133,16 +140,11 @@ def _write(
     return generation.generate(ctx, name, Refinement, requests, engine, sampling, make_job, to_rows)
 
 
-def _requests(
-    config: AnyConfig, prompts: Prompts, drafts: Sequence[Sample], places: Sequence[Places]
-) -> list[_Request]:
+def _requests(drafts: Sequence[Sample], places: Sequence[Places]) -> list[_Request]:
     requests = []
     for draft, of_kind in zip(drafts, places, strict=True):
         different = {bad for bad in of_kind.values() if bad is not None}
-        for bad in sorted(different):
-            begun = kept_prefix(config, draft["steps"], bad)
-            trunk = prompts.refine(draft["question"], draft["steps"], bad, begun)
-            requests.append(_Request(draft, bad, trunk))
+        requests += [_Request(draft, bad) for bad in sorted(different)]
     return requests
 
 

@@ -11,11 +11,9 @@ On disk the three follow each other as parts of one folder, `sample/records`.
 
 from collections.abc import Sequence
 
-from glore_jax import records
 from glore_jax.errors import UserError
 from glore_jax.labels.outcome import GREEDY, WORKED
 from glore_jax.models.model import Model
-from glore_jax.parallel import processes
 from glore_jax.records import Sample
 from glore_jax.stages import generation, models, parts
 from glore_jax.stages.context import Context
@@ -61,13 +59,15 @@ def add_greedy(
     """The greedy draft of each problem as a further sample, in a part of their own."""
     drafts = generation.greedy(ctx, "sample/greedy", model, problems)
     rows: list[Sample] = [{**draft, "sample_id": sample_id, "policy": GREEDY} for draft in drafts]
-    return _add_part(ctx, len(problems), 0, rows)
+    parts.append(ctx, "sample/records", Sample, rows)
+    return rows
 
 
 def add_worked(ctx: Context, problems: Sequence[Problem], sample_id: int) -> list[Sample]:
     """The task's own solutions as further (right) samples, in a part of their own."""
     rows = [_worked(ctx, problem, sample_id) for problem in problems if problem.solution]
-    return _add_part(ctx, len(problems), int(ctx.config.sample.include_greedy), rows)
+    parts.append(ctx, "sample/records", Sample, rows)
+    return rows
 
 
 def _worked(ctx: Context, problem: Problem, sample_id: int) -> Sample:
@@ -85,15 +85,3 @@ def _worked(ctx: Context, problem: Problem, sample_id: int) -> Sample:
         "seed": ctx.config.seed,
         "policy": WORKED,
     }
-
-
-def _add_part(ctx: Context, problems: int, number: int, rows: list[Sample]) -> list[Sample]:
-    """Writes `rows` as part `number` behind those that samples of so many problems fill.
-
-    Parts have no gaps, so further parts are numbered by what is there, not by their kind.
-    """
-    folder = ctx.folder("sample", "records")
-    index = parts.count_parts(ctx, problems) + number
-    processes.on_main(records.write_part, folder, index, rows, Sample)
-    processes.barrier("further samples")
-    return rows

@@ -1,5 +1,6 @@
 """Hugging Face folders written: read again, in transformers, as a whole or not at all."""
 
+import errno
 import json
 import os
 import socket
@@ -145,24 +146,57 @@ def test_saving_replaces_the_whole_folder(folder, tiny, fresh):
 
 
 def test_a_failed_save_leaves_the_old_folder(folder, tiny, fresh, monkeypatch):
-    monkeypatch.setattr(hf_export, "open", lambda *_: open("/dev/full", "wb"), raising=False)
-    with pytest.raises(UserError, match="No space left") as error:
-        hf_export.save_policy(folder, fresh(tiny(), seed=1))
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match="No space left") as error:
+            hf_export.save_policy(folder, fresh(tiny(), seed=1))
     assert str(folder) in str(error.value)
     assert_same(hf_import.read_policy(folder).params, fresh(tiny()).params)
     assert [f.name for f in folder.parent.iterdir()] == ["model"]
 
 
-def test_object_store(bucket, tiny, fresh, monkeypatch):
-    """config.json goes last, files are fetched to read."""
+# In a bucket.
+
+
+def test_a_bucket_gets_the_files_of_a_disk(bucket, tmp_path, tiny, fresh, monkeypatch):
     monkeypatch.setattr(hf_export, "_FILE_BYTES", 20_000)
     model = fresh(tiny())
-    hf_export.save_policy("gs://models/base", model, "float32")
-    assert bucket.written[-1] == "config.json" and len(bucket.written) > 5
-    assert (bucket.path / "models" / "base" / "config.json").exists()
-    again = hf_import.read_policy("gs://models/base")
+    bucket.put("models/base/left-over.txt", b"from an old model")
+    bucket.put("models/base/config.json", b"{}")
+    hf_export.save_policy(f"{bucket.url}/models/base", model, "float32")
+    hf_export.save_policy(tmp_path / "base", model, "float32")
+    local = {f"models/base/{f.name}": f.stat().st_size for f in (tmp_path / "base").iterdir()}
+    assert bucket.objects() == local and len(local) > 5
+    again = hf_import.read_policy(f"{bucket.url}/models/base")
     assert again.config == tiny()
     assert_same(again.params, model.params)
+
+
+def test_an_export_ended_half_way_is_none(bucket, tiny, fresh, monkeypatch):
+    """Neither the old nor the new one: but the next is whole."""
+    folder = f"{bucket.url}/models/base"
+    monkeypatch.setattr(hf_export, "_FILE_BYTES", 20_000)
+    hf_export.save_policy(folder, fresh(tiny()), "float32")
+    gathered = []
+
+    def killed(x, to_host=hf_export._to_host):
+        gathered.append(x)
+        if len(gathered) > 12:
+            raise KeyboardInterrupt
+        return to_host(x)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(hf_export, "_to_host", killed)
+        hf_export.save_policy(folder, fresh(tiny(), seed=1), "float32")
+    assert 0 < len(bucket.objects()) < 5  # whole weight files
+    assert not hf_import.is_export(folder)
+    with pytest.raises(UserError, match=r"config\.json: no such file"):
+        hf_import.read_policy(folder)
+    hf_export.save_policy(folder, fresh(tiny(), seed=1), "float32")
+    assert_same(hf_import.read_policy(folder).params, fresh(tiny(), seed=1).params)
 
 
 # Several processes.

@@ -2,14 +2,12 @@
 
 from typing import TypedDict
 
-import jax
 import pytest
 from scripted_engine import Scripted
 from tiny_llama import CONFIG, Characters
 
 from glore_jax import parquet
 from glore_jax.models.model import Model
-from glore_jax.parallel import processes
 from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, parts
@@ -24,8 +22,9 @@ class Line(TypedDict):
     text: str
 
 
-def generate(ctx, engine):
+def generate(ctx, engine, on_job=lambda item: None):
     def make_job(item):
+        on_job(item)
         return Job(item, [0], [Fork(1, sample=i) for i in range(2)])
 
     def to_rows(item, job):
@@ -75,28 +74,33 @@ def test_nothing_runs_again(small_parts):
     assert generate(small_parts, again) == EXPECTED and again.ran == []
 
 
-def test_processes_share_out_the_parts(small_parts, monkeypatch):
-    monkeypatch.setattr(processes, "barrier", lambda name: None)
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    ran = []
-    for process in (1, 0):
-        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
-        monkeypatch.setattr(parquet, "read_records", lambda folder: None)
-        engine = Scripted(says)
-        generate(small_parts, engine)
-        ran.append(set(engine.ran))
-    assert ran == [set(ITEMS[4:8]), set(ITEMS[:4] + ITEMS[8:])]
-    monkeypatch.undo()
-    assert parquet.read_records(small_parts.folder("sample", "records")) == EXPECTED
-
-
-def test_the_work_of_a_restart_is_added_beside_the_records(small_parts):
+@pytest.mark.parametrize("jobs", [0, 5, 10])
+def test_work_is_counted_once_whatever_was_cut_off(small_parts, jobs):
     with pytest.raises(KeyboardInterrupt):
-        generate(small_parts, Scripted(says, fail_after=10))
-    assert parts.work(small_parts, "sample/records") == {}
-    engine = Scripted(says)
-    generate(small_parts, engine)
-    assert parts.work(small_parts, "sample/records")["items"] == len(engine.ran) < len(ITEMS)
+        generate(small_parts, Scripted(says, fail_after=jobs))
+    generate(small_parts, Scripted(says))
+    generate(small_parts, Scripted(says))  # with nothing left to do
+    counts = parts.work(small_parts, "sample/records")
+    assert {name: counts[name] for name in ("items", "forks", "tokens", "prefill_tokens")} == {
+        "items": 11,
+        "forks": 22,
+        "tokens": sum(len(row["text"]) + 1 for row in EXPECTED),
+        "prefill_tokens": 11,
+    }
+    assert 0 < counts["occupancy"] < 1
+
+
+def test_jobs_are_made_when_the_engine_has_room_for_them(small_parts):
+    made = []
+
+    class OneByOne(Scripted):
+        def run(self, jobs, sampling):
+            for job in jobs:
+                assert len(made) == len(self.ran) + 1
+                yield from super().run([job], sampling)
+
+    engine = OneByOne(says)
+    assert generate(small_parts, engine, made.append) == EXPECTED
 
 
 MODEL = Model(None, None, CONFIG, Characters())
@@ -135,10 +139,10 @@ def test_an_engine_has_room_for_every_trunk_and_the_same_number_of_slots(ctx):
     ctx.config.engine.groups, ctx.config.engine.siblings = 8, 4
     shapes = {}
     for per_trunk in (1, 3, 9):
-        e = generation.make_engine(ctx, MODEL, [[0] * 5, [0] * 40], 30, per_trunk)
+        e = generation.make_engine(ctx, MODEL, 40, 2, 30, per_trunk)
         c = e.capacity
         shapes[per_trunk] = (c.groups, c.slots, c.max_trunk, c.max_new)
     # Groups come in multiples of the eight devices here.
     assert shapes == {1: (32, 1, 64, 30), 3: (16, 3, 64, 30), 9: (8, 4, 64, 30)}
-    nearly_full = generation.make_engine(ctx, MODEL, [[0] * 129], 30, 1)
+    nearly_full = generation.make_engine(ctx, MODEL, 129, 1, 30, 1)
     assert nearly_full.capacity.max_trunk == 130  # of a context of 160

@@ -227,7 +227,7 @@ def test_nothing_is_forked_for_drafts_without_steps(monkeypatch):
         return [row for i, job in enumerate(seen) for row in to_rows(i, job)]
 
     monkeypatch.setattr(generation, "generate", generate)
-    monkeypatch.setattr(generation, "make_engine", lambda ctx, model, trunks, max_new, k: trunks)
+    monkeypatch.setattr(generation, "make_engine", lambda *args: None)
     monkeypatch.setattr(generation, "sampling_of", lambda section: None)
     section = SimpleNamespace(schedule="backward", consistency=True, max_new=5)
     config = SimpleNamespace(rollout=section)
@@ -239,9 +239,6 @@ def test_nothing_is_forked_for_drafts_without_steps(monkeypatch):
 def test_drafts_of_most_steps_come_first():
     from glore_jax.stages import labelling
 
-    section = SimpleNamespace(consistency=True, schedule="backward")
-    config = SimpleNamespace(rollout=section)
-    ctx = SimpleNamespace(task=TASK, config=config, prompts=lambda model: PROMPTS)
     drafts = [draft(steps=["2+3=5"] * n + ["#### 5"]) for n in (1, 3, 2, 3)]
-    jobs = labelling.make_jobs(ctx, None, drafts, 3, "backward")
-    assert [job.draft for job in jobs] == [drafts[1], drafts[3], drafts[2], drafts[0]]
+    in_order = labelling.longest_first(drafts)
+    assert in_order == [drafts[1], drafts[3], drafts[2], drafts[0]]

@@ -3,6 +3,7 @@
 import pytest
 import some_records
 
+from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.records import Sample
 from glore_jax.stages import orm, rewards
@@ -30,10 +31,13 @@ def trained(ctx, monkeypatch):
     asked = {}
 
     def train_reward(ctx, name, items, section, target):
+        items = list(items)
         asked[name] = (items, section, target)
         return {"solutions": len(items)}
 
     some_records.write(ctx.folder("sample", "records"), 0, Sample, SAMPLES)
+    manifest = {"records": {"sample/records": [len(SAMPLES)]}}
+    storage.write_json(ctx.folder("sample", "manifest.json"), manifest)
     monkeypatch.setattr(rewards, "train_reward", train_reward)
     ctx.stage, ctx.config.orm.per_question = "orm", 0
     return asked

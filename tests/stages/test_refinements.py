@@ -56,10 +56,8 @@ def refine(ctx, monkeypatch):
 
 def refined(ctx, monkeypatch):
     engine = Scripted(says)
-    trunks = []
 
-    def make_engine(ctx, model, given, max_new, per_trunk, bidirectional):
-        trunks.extend(Characters().decode(t) for t in given)
+    def make_engine(ctx, model, longest, count, max_new, per_trunk, bidirectional):
         both_ways = ctx.config.refiner.attention == "prefix"
         assert (max_new, per_trunk, bidirectional) == (ctx.config.refiner.max_new, 1, both_ways)
         return engine
@@ -69,6 +67,7 @@ def refined(ctx, monkeypatch):
     ctx.config.evaluate.mark, ctx.config.evaluate.threshold = 0.5, 0.9
     scores = {"orm": [d[2] for d in DRAFTS.values()], "sorm": [d[3] for d in DRAFTS.values()]}
     found = refinements.refine(ctx, "test", drafts(), scores)
+    trunks = [Characters().decode(trunk) for trunk in engine.trunks]
     return {record["question_id"]: record for record in found}, trunks
 
 

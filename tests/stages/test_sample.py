@@ -2,10 +2,10 @@
 
 import pytest
 
-from glore_jax import parquet, records
+from glore_jax import parquet
 from glore_jax.errors import UserError
 from glore_jax.records import Sample
-from glore_jax.stages import generation, models, sample
+from glore_jax.stages import generation, models, parts, sample
 
 
 def row(problem, sample_id, correct, policy="sample/records"):
@@ -31,11 +31,11 @@ def run(ctx, monkeypatch):
 
     The student's first sample of each question is right.
     """
-    monkeypatch.setattr(models, "load_policy", lambda ctx, *parts: None)
+    monkeypatch.setattr(models, "load_policy", lambda ctx, *names: None)
 
     def sampled(ctx, name, model, problems, sampling, k):
         rows = [row(p, i, i == 0) for p in problems for i in range(k)]
-        records.write_part(ctx.folder("sample", "records"), 0, rows, Sample)
+        parts.write(ctx, "sample/records", Sample, rows)
         return rows
 
     def drafted(ctx, name, model, problems):

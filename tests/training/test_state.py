@@ -8,7 +8,7 @@ from orbax import checkpoint as ocp
 from tiny_llama import fresh
 
 from glore_jax.training.checkpoints import Checkpoints
-from glore_jax.training.state import Tail, TrainState, abstract_tree, from_tree, to_tree
+from glore_jax.training.state import Tail, TrainState, from_tree, to_tree
 
 
 def state_and_tail(seed):
@@ -45,7 +45,8 @@ def test_a_checkpoint_of_plain_dicts_is_read(tmp_path):
         },
     )
     checkpoints.close()
-    done, tree = Checkpoints(tmp_path).restore(abstract_tree(*state_and_tail(0)))
+    shapes, empty = state_and_tail(0)
+    done, tree = Checkpoints(tmp_path).restore(to_tree(jax.eval_shape(lambda: shapes), empty))
     restored, restored_tail = from_tree(tree)
     assert done == 7
     assert_same(restored, state)

@@ -49,6 +49,11 @@ class Lanes:
         self.engines = list(engines)
 
     @property
+    def trunks_at_once(self) -> int:
+        """Trunks that all lanes hold together."""
+        return sum(engine.trunks_at_once for engine in self.engines)
+
+    @property
     def stats(self) -> Stats:
         """The sum over the lanes; `seconds` of the one that worked longest."""
         lanes = [dataclasses.asdict(engine.stats) for engine in self.engines]
