@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from glore_jax import storage
 from glore_jax.config import View
-from glore_jax.parallel import processes
+from glore_jax.parallel import coordinator, processes
 from glore_jax.tasks import registry
 from glore_jax.tasks.base import Problem, Task
 from glore_jax.tasks.prompts import Prompts
@@ -131,10 +131,7 @@ class Context:
         as on the later ones.
         """
         file = self.folder(self.stage, f"{name}.json")
-        done = file.exists()
-        # Nobody may find the file that another process has just written.
-        processes.barrier(f"{self.stage}/{name} looked up")
-        if not done:
+        if not coordinator.from_main(f"{self.stage}/{name} looked up", file.exists):
             result = function()
             if processes.is_main():
                 storage.write_json(file, result)
