@@ -35,6 +35,7 @@ class Program:
         outweighs it.
       turns: of the loop that ends by its data, if there is one. All figures are then those of one
         turn, its share of what lies outside the loop included.
+      compiled: the function, if it had to be compiled to know that it is the one.
     """
 
     function: jax.stages.Wrapped
@@ -46,6 +47,7 @@ class Program:
     layout: str
     least_bytes: int = 0
     turns: int = 1
+    compiled: jax.stages.Compiled | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +138,8 @@ def measure(program: Program, chip: chips.Chip) -> Figures | Refusal:
     """
     about = describe(program)
     try:
-        compiled = program.function.trace(*program.arguments).lower().compile()
+        lowered = program.function.trace(*program.arguments).lower
+        compiled = program.compiled or lowered().compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error) and "Oom" not in str(error):
             raise

@@ -34,7 +34,7 @@ from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine
 from glore_jax.stages import generation, models, training
 from glore_jax.stages.context import Context
-from glore_jax.training import batches, losses, metrics, update
+from glore_jax.training import batches, fitting, losses, metrics, update
 
 TOKENS = 256  # of a question with its solution, if nothing else is said
 QUESTIONS = 4096  # more than an engine holds at a time
@@ -49,6 +49,7 @@ class Planned:
       ctx: a run of `ctx.config`, its meshes on described devices.
       shape: the model's sizes, its vocabulary already padded.
       tokenizer: as much of one as shapes need.
+      memory: bytes of a chip.
       tokens: of a question with its solution: on average where rows are counted, at most for
         rollouts and scores. A refiner's example is two of them long.
     """
@@ -56,6 +57,7 @@ class Planned:
     ctx: Context
     shape: LlamaConfig
     tokenizer: Any
+    memory: float
     tokens: int
 
 
@@ -88,7 +90,8 @@ def build(
     tokenizer = _Ids(shape)
     vocab_size = models.padded_vocab(config, tokenizer.vocab_size)
     padded = dataclasses.replace(shape, vocab_size=vocab_size)
-    return _MAKERS[name](Planned(ctx, padded, tokenizer, tokens))
+    memory = slices.chip_of(topology).memory
+    return _MAKERS[name](Planned(ctx, padded, tokenizer, memory, tokens))
 
 
 def _context(config: ConfigDict, topology: str, over_slice: bool) -> Context:
@@ -162,21 +165,40 @@ def _training_step(
 ) -> Program:
     """A training step of a config section, on rows that are full of examples of `tokens` tokens."""
     ctx = planned.ctx
-    setup = update.setup(model, loss_fn, section, UPDATES, ctx.mesh)
     length = training.row_length_of(section, planned.shape)
     multiple = training.row_multiple_of(ctx, section)
     full = -(-section.batch_size * tokens // length)
     rows = -(-full // multiple) * multiple
     batch = _batch(ctx.mesh, example, rows, length)
+    setup, compiled, chosen = _fitted(planned, model, loss_fn, section, batch)
     return Program(
-        function=cast(jax.stages.Wrapped, setup.update),
+        function=setup.update,
+        compiled=compiled,
         arguments=(setup.state, batch),
         donated=(0,),
         weights=model.params,
         model_flops=metrics.training_flops(model.num_params, planned.shape, rows * length, length),
         mesh=ctx.mesh,
-        layout=f"{rows} rows of {length} tokens",
+        layout=f"{rows} rows of {length} tokens{chosen}",
     )
+
+
+def _fitted(
+    planned: Planned, model: Model, loss_fn: Callable, section: ConfigDict, batch: Any
+) -> tuple[update.Setup, jax.stages.Compiled | None, str]:
+    """(the run as the loop would set it up, its update if that was compiled to know, a word on it).
+
+    Where no choice of `remat` fits, it is the one that takes least.
+    """
+    mesh = planned.ctx.mesh
+    if model.remat == fitting.AUTO:
+        try:
+            limit = int(planned.memory)
+            found = fitting.fit(model, loss_fn, section, UPDATES, mesh, batch, limit)
+            return found.setup, found.executable, f", remat={found.remat}"
+        except UserError:
+            model = model.with_remat(fitting.LADDER[-1])
+    return update.setup(model, loss_fn, section, UPDATES, mesh), None, ""
 
 
 def _batch(mesh: jax.sharding.Mesh, example: batches.Example, rows: int, length: int) -> Any:
