@@ -78,7 +78,7 @@ _MODEL = section(
         paper=NOT_STATED,
     ),
     remat=Field(
-        "full",
+        "auto",
         "What the backward pass computes again for want of memory: `none`; `dots`, all but the "
         "weight products; `attention`, all but the outputs of attention; `full`, all; `auto`: the "
         "first of these that fits the devices.",

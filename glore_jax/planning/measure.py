@@ -36,6 +36,7 @@ class Program:
         seen; 0 where other traffic outweighs it.
       turns: of the loop that ends by its data, if there is one. All figures are then those of one
         turn, its share of what lies outside the loop included.
+      compiled: the function, if it had to be compiled to know that it is the one.
     """
 
     function: jax.stages.Wrapped
@@ -47,6 +48,7 @@ class Program:
     layout: str
     least_bytes: int = 0
     turns: int = 1
+    compiled: jax.stages.Compiled | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +153,7 @@ def measure(program: Program, chip: chips.Chip, known: Known | None = None) -> F
 def _compile(program: Program, lowered: jax.stages.Lowered, chip: chips.Chip) -> Figures | Refusal:
     about = describe(program)
     try:
-        compiled = lowered.compile()
+        compiled = program.compiled or lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error) and "Oom" not in str(error):
             raise
