@@ -42,7 +42,7 @@ def workdir(bucket, finished, tmp_path):
     killed_after("student/round-0/data.jsonl")
     killed_after("student/round-0.json")
     with start() as run:
-        codes = [p.wait(timeout=300) for p in run]
+        codes = [p.wait(timeout=900) for p in run]
     assert codes == [0, 0], printed()
     fetched = tmp_path / "fetched"
     for name in bucket.objects():
