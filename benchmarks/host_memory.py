@@ -35,6 +35,7 @@ from glore_jax.models import hf_import
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.records import Sample, StoredRecords
 from glore_jax.stages import (
+    labelling,
     models,
     orm,
     refiner,
@@ -74,7 +75,8 @@ class Stages:
 
     def rollout(self) -> int:
         """The choice of the drafts that are labelled, and the drafts."""
-        rollout.drafts_of(self._samples(), self.ctx.config)
+        drafts, _ = rollout.drafts_of(self._samples(), self.ctx.config)
+        labelling.longest_first(drafts)
         return 0
 
     def student(self) -> int:
@@ -97,7 +99,7 @@ class Stages:
     def sorm(self) -> int:
         _, kept = sorm.choose(self.ctx)
         drafts = sorm.drafts(self.ctx, "prompt", "completions", "labels")
-        learned = sorm.labelled_solutions(drafts, kept)
+        learned = sorm.labelled_solutions(sorm.in_order(drafts), kept)
         examples = (rewards.reward_example(self.prompts, *s) for s in learned)
         return self._batches(examples, self.ctx.config.sorm.train)
 

@@ -18,6 +18,7 @@ from glore_jax.models.model import Model
 from glore_jax.records import LabelledDraft, Sample, StoredRecords, Trace
 from glore_jax.sampling.cpu.lanes import Lanes
 from glore_jax.sampling.engine import Completion, Engine, Fork, Job
+from glore_jax.scratch import Kept
 from glore_jax.stages import generation
 from glore_jax.stages.context import Context
 from glore_jax.tasks.base import Problem, Task
@@ -112,14 +113,14 @@ def trunk_of(prompts: Prompts, draft: Sample) -> tuple[list[int], list[int]]:
     return question + solution, [len(question), *(len(question) + end for end in ends)]
 
 
-def longest_first(drafts: Iterable[Sample]) -> list[Sample]:
-    """The drafts that have a step, those of most steps first.
+def longest_first(drafts: Iterable[Sample]) -> Sequence[Sample]:
+    """The drafts that have a step, those of most steps first; they lie on this machine's disk.
 
     Prefixes of a draft are tried one after the other, so that one that began last would be alone
     at the end.
     """
-    with_steps = [draft for draft in drafts if draft["steps"]]
-    return sorted(with_steps, key=lambda draft: -len(draft["steps"]))
+    with_steps = (draft for draft in drafts if draft["steps"])
+    return Kept(with_steps, key=lambda draft: -len(draft["steps"]))
 
 
 def job_maker(ctx: Context, model: Model, k: int, schedule: str) -> Callable[[Sample], LabelJob]:

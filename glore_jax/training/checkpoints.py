@@ -98,16 +98,17 @@ class Checkpoints:
         checkpoint = self.folder / str(updates)
         told = coordinator.from_main(f"{checkpoint} described", lambda: _describe(checkpoint))
         if "passing" in told:
-            raise TransientError(_again(checkpoint, told["passing"]))
+            processes.raise_together(TransientError(_again(checkpoint, told["passing"])))
         if "torn" in told:
             return told["torn"]
         difference = told.get("layout") or _difference(told["arrays"], _arrays(abstract))
         if difference:
-            raise UserError(
+            error = UserError(
                 f"the checkpoint {checkpoint} is of another training: {difference}. Go on with the "
                 "config and the package versions that it was written with, or move "
                 f"{self.folder} away to train from the beginning"
             )
+            processes.raise_together(error)
         return ""
 
     def _read(self, updates: int, abstract: Any) -> tuple[Any, str]:
@@ -124,7 +125,7 @@ class Checkpoints:
             reason = _one_line(error)
         worst = processes.maximum(found)
         if worst == _PASSING:
-            raise TransientError(_again(checkpoint, reason))
+            processes.raise_together(TransientError(_again(checkpoint, reason)))
         return (tree, "") if worst == _READ else (None, reason)
 
     def _set_aside(self, updates: int, reason: str) -> None:
