@@ -12,35 +12,33 @@ from finished_run import figures, same
 from benchmarks.miniature import CONFIG, FLAGS, keeping
 from glore_jax import storage
 
-PREFIX = "run/"
-
 
 @pytest.fixture
 def workdir(bucket, finished, tmp_path):
     """The work directory of the run, fetched to a disk; what process N printed is in `N.txt`."""
     flags = [f"--config={CONFIG}", f"--workdir={bucket.url}/run", *FLAGS]
-    environment = keeping(finished.parent / "compiled") | buckets.variables(bucket.server)
+    variables = keeping(finished.parent / "compiled") | buckets.variables(bucket.server)
 
     def arguments(address, index):
         joining = (f"--coordinator={address}", "--num_processes=2", f"--process_id={index}")
         return "-m", "glore_jax.main", *flags, *joining
 
-    start = functools.partial(several.together, 2, arguments, log=tmp_path, **environment)
+    start = functools.partial(several.together, 2, arguments, log=tmp_path, **variables)
 
     def printed():
         return "".join((tmp_path / f"{i}.txt").read_text() for i in range(2))
 
-    def killed_after(name):
-        """The processes are killed, both, once the object `name` is there."""
+    def killed_in(training):
+        """Both are killed once the second shows the bar of `training`."""
         with start() as run:
-            while f"{PREFIX}{name}" not in bucket.objects():
+            while f"{training}:" not in (tmp_path / "1.txt").read_text():
                 assert all(p.poll() is None for p in run), printed()
-                time.sleep(0.02)
+                time.sleep(0.002)
             for process in run:
                 process.kill()
 
-    killed_after("student/round-0/data.jsonl")
-    killed_after("student/round-0.json")
+    killed_in("student/round-0")
+    killed_in("student/round-1")
     with start() as run:
         codes = [p.wait(timeout=900) for p in run]
     assert codes == [0, 0], printed()
