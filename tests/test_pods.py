@@ -15,28 +15,51 @@ def test_the_page_shows_what_is_stored():
     assert pods.table(STORED["rows"]) in (pods.DOCS / "pods.md").read_text()
 
 
-@pytest.mark.parametrize("row", ["llama2_7b v5e-16", "llama2_13b v4-32"])
-def test_the_paper_s_runs_fit(row):
-    """Each with its committed config on the slice that the config names."""
-    assert set(STORED["rows"][row]["programs"]) == {
-        "student",
-        "reward",
-        "refiner",
-        "rollout",
-        "prefill",
-        "score",
-    }
-    assert all(f["fits"] for f in STORED["rows"][row]["programs"].values())
-    assert "--config.mesh" not in STORED["rows"][row]["command"]
+@pytest.mark.parametrize(
+    "model, slice_",
+    [
+        ("llama2_7b", "v5e-16"),
+        ("llama2_7b", "v6e-8"),
+        ("llama2_13b", "v4-32"),
+        ("llama2_13b", "v5p-32"),
+    ],
+)
+def test_the_paper_s_runs_fit(model, slice_):
+    """Every engine, every training, its beginning and its going on, with the committed config."""
+    row = STORED["rows"][f"{model} {slice_}"]
+    assert set(row["programs"]) == set(pods.names_of(model))
+    assert [name for name, f in row["programs"].items() if not f["fits"]] == []
+    assert "--config.mesh" not in row["command"]
+
+
+def test_who_can_train_can_go_on():
+    """13B on v5e-16, where training takes nearly all of a chip."""
+    student = FIGURES["llama2_13b v5e-16", "student"]
+    resume = FIGURES["llama2_13b v5e-16", "student/resume"]
+    assert student["fits"] and resume["peak_bytes"] <= 1.05 * student["peak_bytes"]
+
+
+def test_decoding_reaches_its_figure():
+    """Tokens a second and chip by the bytes moved, 7B on v5e-16: 1.3 times what 128 forks gave."""
+    f = FIGURES["llama2_7b v5e-16", "rollout"]
+    forks = int(f["layout"].split()[0])
+    assert forks / f["seconds"]["memory"] / f["mesh"]["tensor"] >= 1.3 * 2302
 
 
 @pytest.mark.parametrize("key", FITTING, ids=" ".join)
 def test_figures_keep_their_bounds(key):
     f = FITTING[key]
-    assert f["flops_ratio"] <= 1.40
+    assert f["flops_ratio"] is None or f["flops_ratio"] <= 1.40
     assert f["bytes_ratio"] is None or f["bytes_ratio"] <= 1.3
     assert f["unaliased_bytes"] == 0 and f["unsharded"] == []
     assert "gathers_as_all_reduce" not in f["collectives"]
+
+
+@pytest.mark.parametrize("key", FITTING, ids=" ".join)
+def test_programs_of_an_engine_take_no_more_than_was_reckoned(key):
+    """What the sizes of an engine were chosen by: temporaries, and the memory of a chip."""
+    f = FITTING[key]
+    assert not f.get("working_bytes") or f["temp_bytes"] <= f["working_bytes"]
 
 
 def test_refusals_carry_the_compiler_s_words():

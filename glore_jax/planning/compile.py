@@ -90,10 +90,12 @@ def compile_all(
     model: str | None,
     tokens: int = planned.TOKENS,
     say: Callable[[str], object] = print,
+    known: measure.Known | None = None,
 ) -> Answer:
     """Compiles the programs `names` ("all": every one) for a slice.
 
-    `model`, `tokens`: as the flags of those names. `say` gets a line for each program as it is
+    `model`, `tokens`: as the flags of those names. `known`: what need not be compiled again, see
+    `measure.measure`. `say` gets a line for each program as it is
     done. UserError for an unknown name, slice or model.
     """
     names = _known(names, config)
@@ -107,7 +109,7 @@ def compile_all(
     )
     say(HEADER)
     found = {}
-    known: measure.Known = {}
+    known = {} if known is None else known
     for name in names:
         answer = _measured(name, config, shape, topology, tokens, known)
         found[name] = answer
@@ -136,11 +138,16 @@ def _measured(
         try:
             program = programs.build(name, tried, shape, topology, tokens)
         except NoRoom as error:
-            return Refusal({}, "no engine", [], 0, says=str(error))
+            return _no_room(str(error))
         answer = measure.measure(program, chip, known)
         if isinstance(answer, Figures) and answer.total_bytes <= chip.memory:
             break
     return answer
+
+
+def _no_room(says: str) -> Refusal:
+    """An engine that cannot even be made."""
+    return Refusal(mesh={}, layout="not one fork", unsharded=[], model_flops=0, says=says)
 
 
 def _known(names: list[str], config: ConfigDict) -> list[str]:

@@ -109,8 +109,13 @@ def decode_step(planned: Planned, of: Generation) -> Program:
         layout=f"{forks} forks of {capacity.groups} x {capacity.shelves}"
         f" trunks of {capacity.max_trunk} tokens, {columns} columns",
         least_bytes=chip_bytes(engine.model.params) + _live_bytes(state.store, capacity),
+        working_bytes=_working_bytes(planned, engine),
         turns=steps,
     )
+
+
+def _working_bytes(planned: Planned, engine: Engine) -> int:
+    return engine.capacity.working_bytes(engine.model.config, planned.ctx.config.model.dtype)
 
 
 def _live_bytes(store: Any, capacity: Capacity) -> int:
@@ -145,6 +150,7 @@ def prefill(planned: Planned, of: Generation) -> Program:
         model_flops=_forward_flops(engine.model, rows, width),
         mesh=engine.mesh,
         layout=f"{rows} trunks of {width} tokens",
+        working_bytes=_working_bytes(planned, engine),
     )
 
 

@@ -34,6 +34,7 @@ class Program:
       layout: rows and lengths, for a person.
       least_bytes: what a chip has to read at least, parameters and the keys and values that are
         seen; 0 where other traffic outweighs it.
+      working_bytes: what a chip was reckoned to need beside its arguments; 0 if nothing was.
       turns: of the loop that ends by its data, if there is one. All figures are then those of one
         turn, its share of what lies outside the loop included.
       compiled: the function, if it had to be compiled to know that it is the one.
@@ -47,11 +48,12 @@ class Program:
     mesh: jax.sharding.Mesh
     layout: str
     least_bytes: int = 0
+    working_bytes: int = 0
     turns: int = 1
     compiled: jax.stages.Compiled | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Described:
     """What is known of a program before it is compiled.
 
@@ -60,8 +62,12 @@ class Described:
       layout: rows and lengths, for a person.
       unsharded: names of the large parameters of which every chip holds all.
       model_flops: matrix FLOPs that the mathematics asks for, of one chip.
+      working_bytes: as of `Program`.
+      digest: of what the compiler was given; empty before.
     """
 
+    working_bytes: int = 0
+    digest: str = ""
     mesh: dict[str, int]
     layout: str
     unsharded: list[str]
@@ -72,7 +78,7 @@ class Described:
         return dataclasses.asdict(self)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Figures(Described):
     """What the compiler says of a program that fits, bytes and FLOPs of one chip.
 
@@ -111,7 +117,7 @@ class Figures(Described):
         return max(self.seconds, key=self.seconds.__getitem__)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Refusal(Described):
     """What the compiler says of a program that does not fit.
 
@@ -132,25 +138,45 @@ class Refusal(Described):
         return found
 
 
-Known = dict[str, "Figures | Refusal"]  # by the digest of what the compiler was given
+Known = dict[str, Figures | Refusal]  # by `digest`
 
 
 def measure(program: Program, chip: chips.Chip, known: Known | None = None) -> Figures | Refusal:
     """Compiles `program` and reads off what it takes of a `chip`, or why it does not fit.
 
-    What is in `known`, of the same slice, is not compiled again; what is found goes into it.
-
-    Any other error of the compiler is raised as it is.
+    What is in `known` is not compiled again; what is found goes into it. Any other error of the
+    compiler is raised as it is.
     """
     lowered = program.function.trace(*program.arguments).lower()
-    digest = hashlib.sha256(lowered.as_text().encode()).hexdigest()
+    digest = _digest(program, lowered)
     known = {} if known is None else known
     if digest not in known:
         known[digest] = _compile(program, lowered, chip)
-    return dataclasses.replace(known[digest], **vars(describe(program)))
+    about = dataclasses.replace(describe(program), digest=digest)
+    return dataclasses.replace(known[digest], **vars(about))
+
+
+def _digest(program: Program, lowered: jax.stages.Lowered) -> str:
+    """Of all that the compiler is given: the program, and the places of its devices."""
+    devices = [str(device) for device in program.mesh.devices.flat]
+    given = "\n".join([*devices, lowered.as_text()])
+    return hashlib.sha256(given.encode()).hexdigest()[:16]
+
+
+def from_json(stored: dict[str, Any]) -> Figures | Refusal:
+    """The figures that `to_json` wrote."""
+    kind = Figures if stored["fits"] else Refusal
+    taken = {
+        f.name: stored[f.name] for f in dataclasses.fields(kind) if f.init and f.name in stored
+    }
+    if kind is Figures:
+        sent = taken["collectives"].items()
+        taken["collectives"] = {name: Transfers(**transfers) for name, transfers in sent}
+    return kind(**taken)
 
 
 def _compile(program: Program, lowered: jax.stages.Lowered, chip: chips.Chip) -> Figures | Refusal:
+    """What the compiler says of a program."""
     about = describe(program)
     try:
         compiled = program.compiled or lowered.compile()
@@ -168,6 +194,7 @@ def describe(program: Program) -> Described:
         layout=program.layout,
         unsharded=whole(program.weights) if program.mesh.size > 1 else [],
         model_flops=program.model_flops / program.mesh.size,
+        working_bytes=program.working_bytes,
     )
 
 

@@ -310,3 +310,14 @@ def test_a_base_is_made_for_chains_alone():
     assert "config.pretrain makes the base of the task chains" in mistake(
         config, task__name="gsm8k"
     )
+
+
+def test_memory_of_an_engine():
+    for right in ("auto", "0", "12000000000"):
+        config = default()
+        config.engine.cache_bytes = right
+        validate(config)
+    for wrong in ("all", "-1", "1.5", ""):
+        assert mistake(default(), engine__cache_bytes=wrong) == (
+            f"config.engine.cache_bytes is {wrong!r}: give a number of bytes, 0, or auto"
+        )

@@ -65,7 +65,7 @@ def test_what_does_not_fit_is_said_with_a_way_out(small, config, monkeypatch):
         " exceeds available HBM (15.75G)."
     )
 
-    def refuse(program, chip):
+    def refuse(program, chip, known):
         return measure.refusal(measure.describe(program), said)
 
     monkeypatch.setattr(measure, "measure", refuse)
@@ -95,9 +95,34 @@ def test_the_shape_of_a_model(config, tmp_path):
 
 
 def test_an_unknown_program(small, config):
-    choices = "student, reward, refiner, rollout, prefill, score, all"
-    with pytest.raises(UserError, match=f"'critic' is not known: choose from {choices}"):
+    with pytest.raises(UserError, match="choose from student, student/start, student/resume, orm"):
         command.compile_all(config, "v5e:2x2", ["critic"], "small", 32)
+
+
+def test_remat_auto_is_the_first_that_fits(small, config, monkeypatch):
+    """As in a run, by the memory of a chip."""
+    config.model.remat = "auto"
+    tried = []
+    figures = compiled(config, "score")
+
+    def measured(program, chip, known):
+        tried.append(program.layout)
+        if "remat=attention" in program.layout:
+            return dataclasses.replace(figures, total_bytes=int(chip.memory))
+        if "remat=dots" in program.layout:  # the compiler takes it, but the chip is too small
+            return dataclasses.replace(figures, total_bytes=int(chip.memory) + 1)
+        return measure.refusal(measure.describe(program), "RESOURCE_EXHAUSTED")
+
+    monkeypatch.setattr(measure, "measure", measured)
+    assert compiled(config, "student").fits
+    assert [layout.rpartition("remat=")[2] for layout in tried] == ["none", "dots", "attention"]
+
+
+def test_no_room_for_a_fork_is_an_answer(small, config, monkeypatch):
+    config.engine.cache_bytes = "1"
+    lines = []
+    found = compiled(config, "refine", say=lines.append)
+    assert not found.fits and "NO" in lines[2] and "engine.cache_bytes is 1" in lines[3]
 
 
 def run(*flags):

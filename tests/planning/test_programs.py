@@ -52,7 +52,7 @@ def measured(name, config):
 
 @pytest.mark.parametrize(
     "name, layout",
-    [("student", "4 rows of 128"), ("reward", "4 rows of 128"), ("refiner", "8 rows of 128")],
+    [("student", "4 rows of 128"), ("sorm", "4 rows of 128"), ("refiner", "8 rows of 128")],
 )
 def test_training_programs(name, layout, fake_devices, config):
     found = measured(name, config)
@@ -80,13 +80,55 @@ def test_a_decode_step_reads_weights_and_cache_about_once(fake_devices, config):
     assert 0.6 < found.flops_ratio < 1.3
 
 
-@pytest.mark.parametrize("name, function", [("prefill", decode.prefill), ("score", scoring.values)])
+@pytest.mark.parametrize(
+    "name, function", [("rollout/prefill", decode.prefill), ("score", scoring.values)]
+)
 def test_forward_programs(name, function, fake_devices, config):
     assert built(name, config).function is function
     assert measured(name, config).unaliased_bytes == 0
 
 
-@pytest.mark.parametrize("name", [n for n in programs.NAMES if n != "rollout"])
+def test_every_program_of_a_config_has_a_name(fake_devices, config):
+    names = programs.names(config)
+    assert len(names) == len(set(names)) and names[-1] == "score"
+    # No worked example is shown, so no base is asked with one.
+    assert "one-shot" not in names and {"ei", "dev/prefill", "refine", "orm/resume"} <= set(names)
+    config.student.shot.question = "How many?"
+    assert "one-shot/prefill" in programs.names(config)
+    layouts = {name: built(name, config).layout for name in names}
+    assert layouts["dev"] == layouts["drafts"] != layouts["refine"]
+
+
+def test_what_a_training_begins_with_and_goes_on_with(fake_devices, config):
+    """The state of the optimizer is made beside the parameters; a checkpoint is read into both."""
+    update = measured("student", config)
+    start = measured("student/start", config)
+    resume = measured("student/resume", config)
+    weights = start.argument_bytes
+    assert resume.argument_bytes == pytest.approx(3 * weights, rel=0.01)
+    assert start.peak_bytes < 1.01 * resume.argument_bytes < update.peak_bytes
+    assert resume.unaliased_bytes == 0
+
+
+def test_programs_that_are_the_same_are_compiled_once(fake_devices, config, monkeypatch):
+    compiled = []
+    real = measure._compile
+
+    def compile_(program, lowered, chip):
+        compiled.append(program.layout)
+        return real(program, lowered, chip)
+
+    monkeypatch.setattr(measure, "_compile", compile_)
+    known = {}
+    chip = chips.CHIPS["v4"]
+    found = [measure.measure(built(n, config), chip, known) for n in ("dev", "drafts", "refine")]
+    assert len(compiled) == 2 and found[0] == found[1] != found[2]
+
+
+FORWARD = ("ei/prefill", "dev/prefill", "rollout/prefill", "refine/prefill", "score")
+
+
+@pytest.mark.parametrize("name", ["student", "orm", "sorm", "refiner", *FORWARD])
 def test_every_program_attends_by_the_kernel_of_its_devices(
     name, fake_devices, config, monkeypatch
 ):
@@ -107,7 +149,7 @@ def test_every_program_attends_by_the_kernel_of_its_devices(
     config.refiner.attention = "prefix"
     program = built(name, config)
     program.function.trace(*program.arguments)
-    assert made == [(program.mesh, name == "refiner")]
+    assert made == [(program.mesh, name.startswith("refine"))]
 
 
 def test_the_engine_is_described_as_it_is_made():

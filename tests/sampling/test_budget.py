@@ -74,3 +74,64 @@ def test_too_small_for_one_fork():
     message = f"cache_bytes is {least - 1}, but one trunk of 24 tokens .* takes {least} bytes"
     with pytest.raises(UserError, match=message):
         budget.derive(least - 1, WANTED, CONFIG, "float32", 1)
+
+
+# What a device has left.
+
+
+def test_an_engine_fills_what_is_left(monkeypatch):
+    """Weights, a reserve, what programs take and the store are together what the device has."""
+    policy = model()
+    mesh = make_mesh(1, 1, 1, jax.devices()[:1])
+    weights = sum(x.nbytes for x in jax.tree.leaves(policy.params))
+    monkeypatch.setattr(budget, "_live_bytes", lambda device: 0)
+    for limit in (2 * weights + 2**20, 2 * weights + 2**24):
+        monkeypatch.setattr(budget, "memory_limit", lambda device, limit=limit: limit)
+        room = budget.room(policy, mesh)
+        assert 0 < room < limit - weights
+        found = budget.fill(room, WANTED, CONFIG, "float32", most_groups=10**6)
+
+        def taken(groups, found=found):
+            size = dataclasses.replace(found, groups=groups)
+            return size.cache_bytes(CONFIG, "float32") + size.working_bytes(CONFIG, "float32")
+
+        assert taken(found.groups) <= room
+        is_most = found.groups * found.slots >= budget._MOST_FORKS
+        assert is_most or taken(found.groups + 1) > room
+
+
+def test_room_counts_what_else_lies_there(monkeypatch):
+    policy = model().on(make_mesh(1, 1, 1, jax.devices()[:1]))
+    mesh = make_mesh(1, 1, 1, jax.devices()[:1])
+    monkeypatch.setattr(budget, "memory_limit", lambda device: 2**34)
+    before = budget.room(policy, mesh)
+    other = jax.device_put(jax.numpy.zeros(2**20, "uint8"), jax.devices()[0])
+    assert budget.room(policy, mesh) == before - other.nbytes
+    del other
+    assert budget.room(policy, mesh) == before
+
+
+def test_a_cpu_states_no_memory():
+    assert budget.room(model(), make_mesh(1, 1, 1, jax.devices()[:1])) is None
+
+
+def test_no_more_groups_than_trunks_and_than_are_worth_while():
+    def forks(most_groups, **more):
+        wanted = Capacity(9, 4, 2, 24, 40, **more)
+        found = budget.fill(2**40, wanted, CONFIG, "float32", most_groups)
+        return found.groups * found.slots
+
+    assert forks(6) == 24
+    assert forks(10**6) == budget._MOST_FORKS and forks(10**6, rows=4) == 4 * budget._MOST_FORKS
+
+
+def test_no_room_for_a_fork():
+    with pytest.raises(budget.NoRoom, match="0.00 GiB of a device are left beside the model"):
+        budget.fill(1000, WANTED, CONFIG, "float32", 1)
+
+
+@pytest.mark.parametrize("max_new, expected", [(40, (3, 32)), (300, (11, 32)), (512, (9, 64))])
+def test_blocks_waste_little(max_new, expected):
+    blocks, columns = budget.suffix_blocks(max_new)
+    assert (blocks, columns) == expected
+    assert max_new + columns - 1 <= blocks * columns <= max_new + 2 * columns

@@ -1,9 +1,13 @@
 """Every reward model scores every text once, and a score stays with the text that it is of."""
 
+import gc
+
+import jax
 import numpy as np
 import pytest
 import some_records
 
+from glore_jax.models import hf_export, reward
 from glore_jax.records import Sample
 from glore_jax.stages import evaluate, models, rewards
 
@@ -65,3 +69,46 @@ def test_a_refinement_has_the_score_of_its_last_step(ctx, scorer):
         {"global": pytest.approx(103.2), "local_orm": pytest.approx(104), "local_sorm": 0.0},
     ]
     assert evaluate.score_refinements(ctx, "test", refined) == rows and len(scorer) == 1
+
+
+@pytest.fixture
+def exported(ctx):
+    """Every model that `evaluate` reads, in the work directory: the packaged base, by any name."""
+    ctx.config.task.size.test = 3
+    ctx.config.evaluate.splits = ctx.config.evaluate.sample_splits = ("test",)
+    ctx.config.evaluate.k = ctx.config.evaluate.label_k = 2
+    ctx.config.engine.lanes = 2
+    for section in (ctx.config.sample, ctx.config.rollout, ctx.config.refiner, ctx.config.evaluate):
+        section.max_new = 24
+    base = models.load_base(ctx)
+    for name in ("student", "refiner"):
+        hf_export.save_policy(ctx.folder(name, "hf"), base, "float32")
+    for name in ("orm", "sorm"):
+        hf_export.save_reward(ctx.folder(name, "hf"), reward.from_policy(base), "float32")
+    return ctx
+
+
+def live_bytes():
+    return sum(x.nbytes for x in jax.live_arrays())
+
+
+def test_a_model_is_gone_before_the_next_is_loaded(exported, monkeypatch):
+    """With the copy of its weights that a CPU's engines decode from, and with their stores."""
+    gc.collect()
+    before = live_bytes()
+    held = {}
+
+    def watched(load):
+        def loaded(ctx, *parts):
+            held["/".join([*parts, str(len(held))])] = live_bytes() - before
+            return load(ctx, *parts)
+
+        return loaded
+
+    for name in ("load_policy", "load_reward"):
+        monkeypatch.setattr(models, name, watched(getattr(models, name)))
+    evaluate.evaluate_split(exported, "test")
+    folders = [name.rpartition("/")[0] for name in held]
+    assert folders == ["student/hf", "orm/hf", "sorm/hf", "refiner/hf", "orm/hf"]
+    size = sum(x.nbytes for x in jax.tree.leaves(models.load_base(exported).params))
+    assert max(held.values()) < size / 10, held

@@ -1,5 +1,6 @@
 """Generation in parts: complete, in order, and never twice."""
 
+import dataclasses
 from typing import TypedDict
 
 import pytest
@@ -8,6 +9,8 @@ from tiny_llama import CONFIG, Characters
 
 from glore_jax import parquet
 from glore_jax.models.model import Model
+from glore_jax.parallel import processes
+from glore_jax.sampling import budget
 from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, parts
@@ -148,3 +151,32 @@ def test_an_engine_has_room_for_every_trunk_and_the_same_number_of_slots(ctx):
     assert shapes == {1: (32, 1, 64, 30), 3: (16, 3, 64, 30), 9: (8, 4, 64, 30)}
     nearly_full = generation.make_engine(ctx, MODEL, 129, 1, 30, 1)
     assert nearly_full.capacity.max_trunk == 130  # of a context of 160
+
+
+def test_an_engine_takes_what_the_devices_have_left(ctx, monkeypatch):
+    """As many groups as fit, but none for which this process has no trunk; and it says so."""
+    policy = Model(None, {}, CONFIG, Characters())
+    said = []
+    monkeypatch.setattr(ctx, "say", said.append)
+    monkeypatch.setattr(budget, "_live_bytes", lambda device: 0)
+
+    def groups(memory, count, processes_=1):
+        monkeypatch.setattr(budget, "memory_limit", lambda device: memory)
+        monkeypatch.setattr(processes, "count", lambda: processes_)
+        return generation.make_engine(ctx, policy, 40, count, 30, per_trunk=3).capacity.groups
+
+    assert groups(2**20, 1000) < groups(2**23, 1000)
+    assert groups(2**34, 100) == 56  # two shelves, and rows of eight devices
+    assert groups(2**34, 100, processes_=4) == 16
+    assert "GiB that a device has left" in said[0] and "forks at a time of" in said[0]
+
+
+def test_a_budget_and_numbers_that_are_given(ctx, monkeypatch):
+    policy = Model(None, {}, CONFIG, Characters())
+    monkeypatch.setattr(budget, "memory_limit", lambda device: 2**40)
+    ctx.config.engine.cache_bytes = "0"
+    given = generation.make_engine(ctx, policy, 40, 1000, 30, per_trunk=8).capacity
+    assert given.groups == ctx.config.engine.groups
+    one = dataclasses.replace(given, groups=8).cache_bytes(CONFIG, ctx.config.model.dtype)
+    ctx.config.engine.cache_bytes = str(3 * one)
+    assert generation.make_engine(ctx, policy, 40, 1000, 30, per_trunk=8).capacity.groups == 24
