@@ -8,7 +8,9 @@ there. The same command then goes on. Printed are the seconds from the start of 
 the end of each phase, of the slowest process, at the first start (cold) and at the second (warm),
 and how many compiled programs were found and how many were missing.
 
-All processes share the cores of this machine: a worker of a slice has its own.
+
+All processes share the cores of this machine, where a worker of a slice has its own: the CPU
+seconds of a process say more than the clock.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ class Marks:
         self._began = began
         self._file = file
         self._seconds: dict[str, float] = {}
+        self._cpu: dict[str, float] = {}
         self._events = dict.fromkeys(("cache_hits", "cache_misses"), 0)
 
     def listen(self, event: str, **_: object) -> None:
@@ -57,8 +60,9 @@ class Marks:
         if phase in self._seconds:
             return
         self._seconds[phase] = time.time() - self._began
+        self._cpu[phase] = time.process_time()
         if phase == PHASES[-1]:
-            found = {"seconds": self._seconds, "cpu": time.process_time()} | self._events
+            found = {"seconds": self._seconds, "cpu": self._cpu} | self._events
             part = self._file.with_suffix(".part")
             part.write_text(json.dumps(found))
             part.replace(self._file)
@@ -161,14 +165,16 @@ def turn(count: int, folder: pathlib.Path, name: str) -> list[dict]:
     return [json.loads(f.read_text()) for f in files]
 
 
-def row(count: int, name: str, found: list[dict]) -> str:
-    """The slowest process at the end of each phase; programs of all."""
-    seconds = [max(process["seconds"][phase] for process in found) for phase in PHASES]
-    cells = "".join(f"{s:10.1f}" for s in seconds)
-    cpu = max(process["cpu"] for process in found)
+def rows(count: int, name: str, found: list[dict]) -> str:
+    """The slowest process at the end of each phase, on the clock and on its cores; all programs."""
     hits = sum(process["cache_hits"] for process in found)
     misses = sum(process["cache_misses"] for process in found)
-    return f"{count:>9} {name:<5}{cells}{cpu:10.1f}{hits:7}{misses:9}"
+    lines = []
+    for kind in ("seconds", "cpu"):
+        slowest = (max(process[kind][phase] for process in found) for phase in PHASES)
+        cells = "".join(f"{s:10.1f}" for s in slowest)
+        lines.append(f"{count:>9} {name:<6}{kind:<8}{cells}{hits:7}{misses:9}")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -178,13 +184,13 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, shared by all processes; seconds since they were started")
     heads = "".join(f"{phase:>10}" for phase in PHASES)
-    print(f"processes start{heads}{'CPU s':>10}{'found':>7}{'missing':>9}")
+    print(f"processes start {'':<8}{heads}{'found':>7}{'missing':>9}")
     with tempfile.TemporaryDirectory() as scratch:
         for count in map(int, given.processes.split(",")):
             folder = pathlib.Path(given.workdir or scratch) / str(count)
             folder.mkdir(parents=True)
             for name in ("cold", "warm"):
-                print(row(count, name, turn(count, folder, name)), flush=True)
+                print(rows(count, name, turn(count, folder, name)), flush=True)
 
 
 if __name__ == "__main__":
