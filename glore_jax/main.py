@@ -6,8 +6,11 @@
 The same command again goes on where the last one ended. Exit codes:
 
     0    all that was asked for is done
+    1    a mistake of the program, with its traceback
     2    a mistake in the command, the config or the data, or a full disk: one line says which
     3    another process of this run has ended
+    4    a bucket or a disk did not answer for minutes: nothing is wrong with the run, and the same
+         command later goes on from here
     130  interrupted
 """
 
@@ -18,8 +21,8 @@ import traceback
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from glore_jax import command, pipeline
-from glore_jax.errors import UserError
+from glore_jax import command, pipeline, storage
+from glore_jax.errors import TransientError, UserError
 from glore_jax.parallel import processes
 
 FLAGS = flags.FLAGS
@@ -31,6 +34,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_list(
     "stage", None, "run only these stages, separated by commas; default: all that is missing"
+)
+flags.DEFINE_bool(
+    "other_versions", False, "go on with a half-done stage under other versions of packages"
 )
 flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if the run has several processes")
 flags.DEFINE_integer(
@@ -72,12 +78,15 @@ def run(argv: list[str]) -> None:
         raise UserError("--config=configs/NAME.py and --workdir=DIR are needed")
     processes.initialize(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     only = None if FLAGS.stage is None else tuple(FLAGS.stage)
-    pipeline.run(FLAGS.config, FLAGS.workdir, only)
+    pipeline.run(FLAGS.config, FLAGS.workdir, only, other_versions=FLAGS.other_versions)
 
 
 def _verdict(e: Exception) -> tuple[int, str]:
     """The exit code that `e` stands for, and the line that says why; 1 for a mistake of the
     program."""
+    refusal = storage.refused(e, "reach the files of the run")
+    if isinstance(refusal, TransientError):
+        return 4, f"error: {refusal}"
     if isinstance(e, UserError):
         return 2, f"error: {e}"
     if isinstance(e, MemoryError):

@@ -6,6 +6,7 @@ may be null, no other one is.
 
     Sample            sample/records, sample/greedy, evaluate/SPLIT/drafts and /samples,
                       student/one-shot, /samples-R and /dev-R, pretrain/NAME/dev, ...
+    Solution          student/solutions-R
     LabelledDraft     rollout/records, evaluate/SPLIT/step_labels
     Pair              refiner/pairs
     StepScores        evaluate/SPLIT/scores/MODEL
@@ -17,12 +18,14 @@ As a program it prints the records of a folder as JSON Lines, for tools that do 
     python -m glore_jax.records runs/tiny/rollout/records > labels.jsonl
 """
 
+import dataclasses
+import itertools
 import json
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypedDict, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Self, TypedDict, TypeVar
 
 import pyarrow as pa
 from absl import app, flags
@@ -138,7 +141,7 @@ RefinementScores = TypedDict(
 
 
 class Solution(TypedDict):
-    """A solution that the student learns from; as JSON Lines in `student/round-R/data.jsonl`."""
+    """A solution that the student learns from."""
 
     question_id: str
     question: str
@@ -146,6 +149,8 @@ class Solution(TypedDict):
 
 
 Record = TypeVar("Record")  # one of the types above
+
+PART_ROWS = 4096  # of a part whose records are not made part by part
 
 _SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -192,6 +197,62 @@ def write_part(
 ) -> None:
     """Write records of type `kind` as part `index` of `folder`, see `parquet.write_part`."""
     parquet.write_part(folder, index, typing.cast(Any, rows), schema_of(kind), notes)
+
+
+def write_all(folder: epath.PathLike, rows: Iterable[Record], kind: type[Record]) -> list[int]:
+    """Writes records as they come, in parts; how many rows each part has."""
+    counts: list[int] = []
+    for part in in_parts(rows):
+        write_part(folder, len(counts), part, kind)
+        counts.append(len(part))
+    return counts
+
+
+def in_parts(rows: Iterable[Record]) -> Iterator[list[Record]]:
+    """Up to `PART_ROWS` of `rows` at a time; no rows at all are one empty part."""
+    rest = iter(rows)
+    part = list(itertools.islice(rest, PART_ROWS))
+    yield part
+    while part := list(itertools.islice(rest, PART_ROWS)):
+        yield part
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredRecords(Generic[Record]):
+    """Records that lie in folders, in their order; read from there each time they are gone through.
+
+    Attributes:
+      kind: of the records.
+      folders: (folder, rows of each of its parts), one behind the other.
+      fields: that the records have; None: all.
+    """
+
+    kind: type[Record]
+    folders: tuple[tuple[epath.Path, tuple[int, ...]], ...]
+    fields: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, folder: epath.Path, kind: type[Record], rows: Sequence[int]) -> Self:
+        return cls(kind, ((folder, tuple(rows)),))
+
+    def __add__(self, others: Self) -> Self:
+        return dataclasses.replace(self, folders=self.folders + others.folders)
+
+    def __len__(self) -> int:
+        return sum(sum(rows) for _, rows in self.folders)
+
+    def __iter__(self) -> Iterator[Record]:
+        for folder, rows in self.folders:
+            yield from stream(folder, self.kind, self.fields, rows)
+
+    def select(self, *fields: str) -> Self:
+        """The same records with these fields only: the others are not read."""
+        return dataclasses.replace(self, fields=fields)
+
+    def columns(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The records as columns; see `stream_columns`."""
+        for folder, rows in self.folders:
+            yield from stream_columns(folder, self.kind, names, rows)
 
 
 def read(folder: epath.PathLike, kind: type[Record], rows: Rows = None) -> list[Record]:

@@ -1,70 +1,247 @@
-"""Files on any path that `etils.epath` opens: bytes, text, JSON and JSON Lines.
+"""Files on any path that `etils.epath` opens, a disk or a bucket: bytes, text, JSON, JSON Lines.
 
-A file is either absent or whole. The bytes go to a temporary name in the same folder, which is
-then renamed, so a killed or pre-empted run never leaves half a file under the final name. A
-failed write (disk full, no permission) leaves nothing behind.
+A file is either absent or whole, so a killed or pre-empted run never leaves half a file under its
+name, and a failed write (disk full, no permission) leaves nothing behind:
 
-Whatever the file system refuses comes out as a `UserError` of one line that names the path.
+    on a disk     bytes go to a temporary name in the same folder, are brought to the disk, and
+                  then renamed
+    in a bucket   an upload becomes an object when it is complete, by itself; up to 50 MiB are one
+                  request
+
+Nothing is remembered of a bucket: what another process has written is seen at once. Requests that
+fail in passing are sent again (see `gcs`). Whatever is refused for good comes out as a `UserError`
+of one line that names the path, what may work later as a `TransientError`.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import math
+import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import IO, Any
 
 from etils import epath
 
-from glore_jax.errors import UserError
+from glore_jax.errors import TransientError, UserError, is_passing
+
+_BLOCK_BYTES = 1 << 25  # of a stream into a bucket: one request, held in memory
+# Clients of object stores, and what they rest on; their errors are no mistakes of this program.
+_CLIENTS = {"aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs"}
+# TensorStore's refusals are ValueErrors with such a beginning, or with the system's code inside.
+_TENSORSTORE = re.compile(r"(NOT_FOUND|PERMISSION_DENIED|UNAUTHENTICATED): |.*os_error_code", re.S)
 
 
 def path(p: epath.PathLike) -> epath.Path:
     """`p` as an `epath.Path`, with a leading `~` expanded."""
+    if is_remote(p):
+        _register_client()
     return epath.Path(p).expanduser()
+
+
+def is_remote(p: epath.PathLike) -> bool:
+    """Whether `p` lies in an object store, where folders exist only through their files."""
+    return "://" in os.fspath(p)
+
+
+@functools.cache
+def _register_client() -> None:
+    """Makes `gcs.Client` open gs:// for the whole process, whoever asks."""
+    import fsspec
+
+    for protocol in ("gs", "gcs"):
+        fsspec.register_implementation(
+            protocol, "glore_jax.gcs.Client", clobber=True, errtxt="gs:// needs the package gcsfs"
+        )
+
+
+def _client(p: epath.Path) -> Any:
+    """The fsspec client of the store in which `p` lies."""
+    import fsspec
+
+    return fsspec.filesystem(os.fspath(p).partition("://")[0])
+
+
+# Refusals.
+
+
+def refused(error: BaseException, doing: str) -> UserError | None:
+    """What `error`, caught while `doing` something with files, stands for.
+
+    A refusal of a file system, an object store, TensorStore or the network becomes a UserError
+    "cannot `doing`: why", or a TransientError if it may work later. None if `error` is none of
+    these but a mistake of the program.
+    """
+    if isinstance(error, UserError):
+        return error
+    reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+    reason = reason or type(error).__name__
+    if is_passing(error):
+        return TransientError(f"cannot {doing}: {reason}; the same command later goes on from here")
+    return UserError(f"cannot {doing}: {reason}") if _is_refusal(error) else None
+
+
+def _is_refusal(error: BaseException) -> bool:
+    # ImportError: the client of gs:// or s3:// is not installed.
+    if isinstance(error, OSError | ImportError):
+        return True
+    if isinstance(error, ValueError) and _TENSORSTORE.match(str(error)):
+        return True
+    return type(error).__module__.partition(".")[0] in _CLIENTS
 
 
 @contextlib.contextmanager
 def refusals(doing: str, p: epath.Path) -> Iterator[None]:
-    """Turns a refusal of the file system into a UserError: "cannot `doing` `p`: why"."""
+    """Turns a refusal of the file system into a UserError: "cannot `doing` `p`: why".
+
+    A TransientError where it may work later.
+    """
     try:
         yield
     except FileNotFoundError as e:
-        raise UserError(f"cannot {doing} {p}: no such file or folder") from e
-    except (OSError, ImportError) as e:
-        # ImportError: epath finds the client of gs:// or s3:// not installed.
-        raise UserError(f"cannot {doing} {p}: {getattr(e, 'strerror', None) or e}") from e
+        what = "bucket" if is_remote(p) and doing == "write" else "file or folder"
+        raise UserError(f"cannot {doing} {p}: no such {what}") from e
+    except Exception as e:
+        refusal = refused(e, f"{doing} {p}")
+        if refusal is None:
+            raise
+        raise refusal from e
+
+
+# Folders.
+
+
+def exists(p: epath.PathLike) -> bool:
+    """Whether there is a file or folder `p`."""
+    target = path(p)
+    with refusals("look for", target):
+        if not is_remote(target):
+            return target.exists()
+        try:
+            _client(target).info(os.fspath(target))
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def names(folder: epath.PathLike) -> list[str]:
+    """Names of the files and folders in `folder`, in order; none if it does not exist."""
+    root = path(folder)
+    with refusals("list", root):
+        if not is_remote(root):
+            return sorted(os.listdir(root)) if root.exists() else []
+        try:
+            inside = _client(root).ls(os.fspath(root), detail=False)
+        except FileNotFoundError:
+            return []
+    own = os.fspath(root).partition("://")[2].rstrip("/")
+    return sorted(name.rstrip("/").rpartition("/")[2] for name in inside if name.strip("/") != own)
+
+
+def remove(p: epath.PathLike) -> None:
+    """Removes file `p`; it may be gone already."""
+    target = path(p)
+    with refusals("remove", target), contextlib.suppress(FileNotFoundError):
+        if is_remote(target):
+            _client(target).rm_file(os.fspath(target))
+        else:
+            target.unlink()
 
 
 # Whole files.
 
 
-def write_bytes(p: epath.PathLike, data: bytes) -> None:
-    """Write `data` to `p` atomically, making missing parent folders.
+@contextlib.contextmanager
+def open_whole(p: epath.PathLike) -> Iterator[IO[bytes]]:
+    """A stream into `p`, which appears when the block ends, whole, and not if the block is left
+    by an error. Makes missing parent folders.
 
-    UserError if the file system refuses.
+    UserError or TransientError if the file system refuses.
     """
     target = path(p)
+    opened = _open_remote(target) if is_remote(target) else _open_local(target)
+    with refusals("write", target), opened as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def _open_local(target: epath.Path) -> Iterator[IO[bytes]]:
     # The dot hides a half-written file from plain listings and from readers of a whole folder;
     # the random part lets two processes write the same name.
     temp = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
-    with refusals("write", target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temp.write_bytes(data)
-            temp.replace(target)
-        except BaseException:  # also an interrupt must not leave the temporary file behind
-            with contextlib.suppress(OSError):
-                temp.unlink(missing_ok=True)
-            raise
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temp, "wb") as stream:
+            yield stream
+            # Otherwise a crash of the machine may leave the new name with nothing in it.
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temp, target)
+    except BaseException:  # also an interrupt must not leave the temporary file behind
+        with contextlib.suppress(OSError):
+            temp.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _open_remote(target: epath.Path) -> Iterator[Any]:
+    stream = _client(target).open(os.fspath(target), "wb", block_size=_BLOCK_BYTES)
+    try:
+        yield stream
+    except BaseException:
+        with contextlib.suppress(Exception):
+            stream.discard()
+        stream.closed = True  # closing it, and be it by the garbage collector, would complete it
+        raise
+    stream.close()
+
+
+def write_bytes(p: epath.PathLike, data: bytes) -> None:
+    """Write `data` to `p` atomically, making missing parent folders.
+
+    UserError or TransientError if the file system refuses.
+    """
+    target = path(p)
+    if is_remote(target):
+        with refusals("write", target):
+            _client(target).pipe_file(os.fspath(target), data)
+    else:
+        with open_whole(target) as stream:
+            stream.write(data)
 
 
 def read_bytes(p: epath.PathLike) -> bytes:
     """The bytes of file `p`; UserError if it is missing or cannot be read."""
     source = path(p)
     with refusals("read", source):
+        if is_remote(source):
+            return _client(source).cat_file(os.fspath(source))
         return source.read_bytes()
+
+
+def read_range(p: epath.PathLike, start: int, stop: int) -> bytes:
+    """Bytes `start` to `stop` of file `p`, fewer where it ends before; in a bucket one request."""
+    buffer = bytearray(stop - start)
+    return bytes(buffer[: read_into(p, start, memoryview(buffer))])
+
+
+def read_into(p: epath.PathLike, start: int, buffer: memoryview) -> int:
+    """Fills `buffer` from byte `start` of file `p` on; how much of it, less where the file ends.
+
+    In a bucket it is one request; threads may have many under way.
+    """
+    source = path(p)
+    with refusals("read", source):
+        if not is_remote(source):
+            with open(source, "rb") as file:
+                file.seek(start)
+                return file.readinto(buffer)
+        data = _client(source).cat_file(os.fspath(source), start=start, end=start + len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def write_text(p: epath.PathLike, text: str) -> None:

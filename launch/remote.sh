@@ -34,22 +34,36 @@ warm_up() {
   return 1
 }
 
+# The work directory whose versions a slice has to have: none before there is a run, nor if it may go
+# on under others.
+versions_of() {
+  local flag
+  [[ $workdir || -f $state/run ]] || return 0
+  load_run
+  for flag in "${flags[@]}"; do
+    [[ $flag != --other_versions ]] || return 0
+  done
+  printf '%s' "$workdir"
+}
+
 # Copies the commit that is checked out here to every worker, which installs it.
 setup_slice() {
-  local folder left code=0
+  local folder left versions code=0
+  versions=$(versions_of)
   left=$(git -C "$checkout" status --porcelain --untracked-files=no) || die "setup copies the commit of a git checkout, and $checkout is none"
   [[ ! $left ]] || say "note: changes that are not committed stay here: $(printf '%s\n' "$left" | sed 's/^...//' | tr '\n' ' ')"
   warm_up || return
   folder=$(mktemp -d)
   { git -C "$checkout" archive --format=tar.gz --prefix=glore_jax.new/ -o "$folder/glore_jax.tar.gz" HEAD &&
     remote scp "$folder/glore_jax.tar.gz" "$name:glore_jax.tar.gz" --worker=all </dev/null &&
-    on all "rm -rf glore_jax.new && tar xzf glore_jax.tar.gz && bash glore_jax.new/launch/worker.sh setup" </dev/null; } || code=1
+    on all "rm -rf glore_jax.new && tar xzf glore_jax.tar.gz && bash glore_jax.new/launch/worker.sh setup${versions:+ $(printf %q "$versions")}" </dev/null; } || code=1
   rm -rf "$folder"
   ((code == 0)) || say "error: not every worker of $name is set up: see above which; the same command again does no harm"
   return "$code"
 }
 
-# Keeps the flags in $state/run, so that `run` without flags and `watch` can start the same again.
+# Keeps the flags in $state/run, so that `run` without flags and `watch` can start the same again;
+# and LIBTPU_INIT_ARGS of the laptop, if it is set.
 save_run() { # GLORE_FLAG...
   local flag
   for flag in "$@"; do
@@ -59,7 +73,10 @@ save_run() { # GLORE_FLAG...
   flags=("$@")
   [[ $dry ]] && return
   mkdir -p "$state"
-  { printf 'workdir=%q flags=(' "$workdir" && printf ' %q' "$@" && printf ' )\n'; } >"$state/run"
+  {
+    printf 'workdir=%q flags=(' "$workdir" && printf ' %q' "$@" && printf ' )\n'
+    [[ ! ${LIBTPU_INIT_ARGS+set} ]] || printf 'LIBTPU_INIT_ARGS=%q\n' "$LIBTPU_INIT_ARGS"
+  } >"$state/run"
 }
 
 # Sets workdir, flags and run_id.
@@ -77,7 +94,9 @@ load_run() {
 
 # A worker that runs it already says so, and is left alone.
 start_run() {
-  on all "$(ask_worker start "$run_id" "$workdir" "${flags[@]}")" </dev/null || {
+  local own=''
+  [[ ! ${LIBTPU_INIT_ARGS+set} ]] || printf -v own 'LIBTPU_INIT_ARGS=%q ' "$LIBTPU_INIT_ARGS"
+  on all "$own$(ask_worker start "$run_id" "$workdir" "${flags[@]}")" </dev/null || {
     say "error: the run did not start on every worker: see above which; the same command again starts it where it is missing"
     return 1
   }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # One worker of a slice: what tpu_vm.sh asks of it over ssh. It runs on the TPU VM, in ~/glore_jax.
 #
-#   setup                      put ~/glore_jax.new in place and install it, with a new enough Python
+#   setup [WORKDIR]            put ~/glore_jax.new in place and install it, with a new enough Python
+#                              and the versions that were tested, or those that WORKDIR began with
 #   start RUN WORKDIR FLAG...  start the run and return; it goes on without whoever asked
 #   status [RUN]               one line: running, ended CODE, stopped, lost (the machine went down),
 #                              idle, busy with another
@@ -14,6 +15,7 @@
 # file with a process id would. What belongs to runs lies in ~/glore_runs:
 #
 #   lock                       held while a run is here
+#   constraints-PYTHON.txt     the versions that are installed
 #   current                    the name of the last run
 #   RUN/log                    its last log, named by start and worker; RUN/pid, of its supervisor
 #   RUN/exit_code, RUN/stopped how it ended; neither: it is running, or the machine went down
@@ -37,17 +39,55 @@ die() { say "error: $*" >&2; exit 1; }
 free() { ! [[ -e $runs/lock ]] || flock -n "$runs/lock" true; }
 current() { cat "$runs/current" 2>/dev/null || true; }
 
-setup() {
+setup() { # [WORKDIR]
+  local python versions
   free || die "$(current) is running here: \`stop\` first"
   if [[ -d $checkout.new ]]; then
+    # A work directory on this disk stays.
+    [[ ! -d $checkout/runs ]] || mv "$checkout/runs" "$checkout.new/runs"
     rm -rf "$checkout"
     mv "$checkout.new" "$checkout"
   fi
   [[ -x $venv/bin/pip ]] || make_venv
-  "$venv/bin/pip" install -q --disable-pip-version-check -e "${checkout}[tpu]" tensorboard
+  python=$("$venv/bin/python" -c 'import sys; print("{}.{}".format(*sys.version_info))')
+  versions=constraints-$python.txt
+  mkdir -p "$runs"
+  rm -f "$runs"/constraints-*
+  cp "$checkout/launch/$versions" "$runs/" 2>/dev/null || say "note: no versions were tested with Python $python: installing the newest"
+  install_package
+  # Only what is installed can read a bucket.
+  if [[ ${1:-} ]] && read_kept "$1/$versions" "$runs/$versions"; then
+    say "versions of $1"
+    install_package
+  fi
   # v5e and newer start and end faster with huge pages; the run itself does not need them.
   sudo -n sh -c 'echo always >/sys/kernel/mm/transparent_hugepage/enabled' 2>/dev/null || true
   say "ready: $("$venv/bin/python" -c 'import sys, importlib.metadata as m; print("Python", sys.version.split()[0], *(f"{p} {m.version(p)}" for p in ("jax", "libtpu")))')"
+}
+
+install_package() {
+  local file constraints=()
+  for file in "$runs"/constraints-*; do
+    [[ ! -e $file ]] || constraints=(--constraint "$file")
+  done
+  "$venv/bin/pip" install -q --disable-pip-version-check ${constraints[@]+"${constraints[@]}"} -e "${checkout}[tpu]" tensorboard
+}
+
+# 0: FILE is now what the work directory has, which is something else; 1: it has none, or the same.
+read_kept() { # URL FILE
+  local code=0
+  cd "$checkout"
+  "$venv/bin/python" - "$@" <<'PYTHON' || code=$?
+import pathlib, sys
+from etils import epath
+source, target = epath.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+kept = source.read_bytes() if source.exists() else None
+if kept is None or target.exists() and target.read_bytes() == kept:
+    sys.exit(4)
+target.write_bytes(kept)
+PYTHON
+  ((code == 0 || code == 4)) || die "cannot read $1 (the reason is above)"
+  return "$code"
 }
 
 # TPU VM images come with Python 3.10. uv brings a newer one without apt, which is often locked by
@@ -70,6 +110,7 @@ start() { # RUN WORKDIR FLAG...
   [[ -x $venv/bin/glore ]] || die "glore is not installed here: \`setup\` first"
   mkdir -p "$runs/$run"
   join_slice "$workdir"
+  choose_flags
   # File 9 stays open in everything that is started from here on, and with it the lock is held.
   exec 9>>"$runs/lock"
   if ! flock -n 9; then
@@ -99,18 +140,34 @@ join_slice() { # WORKDIR
   export JAX_COORDINATOR_ADDRESS=$first:$port JAX_NUM_PROCESSES=${#hosts[@]} JAX_PROCESS_ID=$number
 }
 
+# What the compiler is asked to do on this generation of TPU, unless whoever calls has said it.
+choose_flags() {
+  local type generation found
+  [[ ! ${LIBTPU_INIT_ARGS+set} ]] || return 0
+  type=$(metadata accelerator-type) || return 0
+  generation=${type%%-*}
+  found=$(flags_of "${generation/v5litepod/v5e}")
+  [[ ! $found ]] || export LIBTPU_INIT_ARGS=$found
+}
+
+flags_of() { # GENERATION
+  sed 's/#.*//' "$checkout/launch/libtpu_flags.txt" | awk -F: -v g="$1" 'index(" " $1 " ", " " g " ") { gsub(/ /, "", $2); printf "%s%s", space, $2; space = " " }'
+}
+
 # Stays beside the run for its exit code and its log. File 9 is the lock; the run inherits it,
 # helpers must not.
 supervise() { # RUN WORKDIR FLAG...
-  local run=$1 workdir=$2 log child mirror code=0
+  local run=$1 workdir=$2 log child='' told='' mirror code=0
+  # Before there is a child: one that is started while a signal comes must hear of it too.
+  trap 'told=1; [[ ! $child ]] || kill -TERM $child 2>/dev/null || true' TERM
   shift 2
   cd "$checkout"
   log=$runs/$run/$(readlink "$runs/$run/log")
-  mirror_log "$log" "$workdir" 9>&- &
+  mirror_log "$log" "$workdir" "$@" 9>&- &
   mirror=$!
   PYTHONUNBUFFERED=1 "$venv/bin/glore" "$@" &
   child=$!
-  trap 'kill -TERM $child 2>/dev/null || true' TERM
+  [[ ! $told ]] || kill -TERM $child 2>/dev/null || true
   wait $child || code=$?
   while kill -0 $child 2>/dev/null; do # only the signal was heard, the run is still saving
     code=0
@@ -121,12 +178,31 @@ supervise() { # RUN WORKDIR FLAG...
   echo "$code" >"$runs/$run/exit_code"
 }
 
-# A pre-empted machine is gone with its disk: the log goes to the work directory while it grows.
-mirror_log() { # LOG WORKDIR
-  local size last=0
+# A pre-empted machine is gone with its disk: the log goes to the work directory while it grows,
+# and once the versions, so that the machine which follows gets the same. By then the run has
+# accepted them.
+mirror_log() { # LOG WORKDIR FLAG...
+  local size last=0 kept='' log=$1 workdir=$2
+  shift 2
   while sleep "${GLORE_MIRROR_SECONDS:-60}"; do
-    size=$(wc -c <"$1")
-    [[ $size == "$last" ]] || ! copy_log "$@" || last=$size
+    size=$(wc -c <"$log")
+    [[ $size == "$last" ]] || ! copy_log "$log" "$workdir" || last=$size
+    [[ $kept || $number != 0 ]] || ! keep_versions "$workdir" "$@" || kept=1
+  done
+}
+
+keep_versions() { # WORKDIR FLAG...
+  local file
+  for file in "$runs"/constraints-*; do
+    [[ ! -e $file ]] || "$venv/bin/python" - "$file" "$@" <<'PYTHON' >/dev/null 2>&1 || return
+import pathlib, sys
+from etils import epath
+file, workdir, *flags = sys.argv[1:]
+target = epath.Path(workdir) / pathlib.Path(file).name
+if "--other_versions" in flags or not target.exists():
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(pathlib.Path(file).read_bytes())
+PYTHON
   done
 }
 

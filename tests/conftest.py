@@ -3,7 +3,10 @@
 Set before JAX is imported, and before the package is.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Fewer threads than fake devices deadlock jax 0.10 on a small machine.
@@ -17,6 +20,10 @@ os.environ["XLA_FLAGS"] = " ".join(
     )
 )
 
+# Commands that a test starts keep their compiled programs for each other, not among the user's.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="glore-cache-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
 import jaxtyping  # noqa: E402
 
 # Rooms whose functions are held to the shapes in their signatures, whenever a test calls them.
@@ -28,6 +35,9 @@ SHAPES_CHECKED = (
 )
 jaxtyping.install_import_hook(SHAPES_CHECKED, "beartype.beartype")  # before they are imported
 
+import itertools  # noqa: E402
+
+import bucket as buckets  # noqa: E402
 import finished_run  # noqa: E402
 import pytest  # noqa: E402
 
@@ -43,3 +53,24 @@ def finished(tmp_path_factory):
         code = finished_run.start_run(folder / "work", folder / "compiled", log).wait(timeout=600)
     assert code == 0, (folder / "log.txt").read_text()
     return folder / "work"
+
+
+@pytest.fixture(scope="session")
+def gcs_server():
+    """The address of a GCS server on this machine."""
+    process, address = buckets.start_server()
+    yield address
+    process.kill()
+    process.wait()
+
+
+_bucket_numbers = itertools.count()
+
+
+@pytest.fixture
+def bucket(gcs_server, monkeypatch):
+    """An empty `bucket.Bucket`, which is what gs:// means to this process."""
+    made = buckets.Bucket(gcs_server, f"bucket-{next(_bucket_numbers)}", monkeypatch)
+    made.use(PATIENCE_SECONDS=20.0, _LONGEST_PAUSE_SECONDS=0.1)
+    yield made
+    made.close()

@@ -8,12 +8,13 @@ worker off, pre-empt.
 In the folder `$CLOUD`, a file is a state:
 
     node, queued         the state that `describe` prints; absent: there is no such slice
-    endpoints            the workers, as the metadata server names them
+    endpoints, type      the workers, and what they are, as the metadata server names them
     workers/N            the home of worker N
     calls, failures      what was asked so far, and which calls are to fail next (JSON lines)
     cut_off-N, lingers   worker N does not answer; the call that deletes does not come back
     finish, finish-N     the exit code of the run, once it shall end
     started-N, pip-N     what was started and installed on worker N
+    flags-N              libtpu's flags of the run there
 """
 
 import json
@@ -55,6 +56,7 @@ GLORE = """#!/usr/bin/env bash
 trap 'exit 130' TERM
 place="$JAX_PROCESS_ID of $JAX_NUM_PROCESSES at $JAX_COORDINATOR_ADDRESS"
 printf '%s\\n' "$place" "$@" >>$CLOUD/started-$WORKER
+echo "${LIBTPU_INIT_ARGS-none}" >$CLOUD/flags-$WORKER
 printf 'step 1\\rhello from %s\\n' $WORKER
 while [ ! -e $CLOUD/finish-$WORKER ] && [ ! -e $CLOUD/finish ]; do sleep 0.05; done
 exit $(cat $CLOUD/finish-$WORKER $CLOUD/finish 2>/dev/null | head -n 1)
@@ -62,7 +64,10 @@ exit $(cat $CLOUD/finish-$WORKER $CLOUD/finish 2>/dev/null | head -n 1)
 TENSORBOARD = '#!/usr/bin/env bash\necho $$ "$@" >$CLOUD/tensorboard\nexec sleep 60\n'
 PIP = '#!/usr/bin/env bash\necho "$@" >>$CLOUD/pip-$WORKER\n'
 PYTHON = f"""#!/usr/bin/env bash
-if [ "$1" = -c ]; then echo Python 3.11.7 jax 0 libtpu 0; exit; fi
+case "$*" in
+  *gs://*) exit 4 ;;  # from here no bucket can be reached
+  *importlib*) echo Python 3.11.7 jax 0 libtpu 0 && exit ;;
+esac
 exec {shlex.quote(sys.executable)} "$@"
 """
 PYTHON311 = """#!/usr/bin/env bash
@@ -73,6 +78,7 @@ CURL = """#!/usr/bin/env bash
 case ${@: -1} in
   */agent-worker-number) echo $WORKER ;;
   */worker-network-endpoints) cat $CLOUD/endpoints ;;
+  */accelerator-type) cat $CLOUD/type ;;
   *) exit 22 ;;
 esac
 """
@@ -191,6 +197,7 @@ class Cloud:
         for i in self._everyone():
             (self.root / "workers" / str(i)).mkdir(parents=True)
         (self.root / "node").write_text("READY")
+        (self.root / "type").write_text(flags["accelerator-type"])
         if queued:
             (self.root / "queued").write_text("ACTIVE")
         return 0

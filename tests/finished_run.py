@@ -7,40 +7,8 @@ import pathlib
 import subprocess
 import sys
 
+from benchmarks.miniature import CONFIG, FLAGS, QUICK, ROOT, keeping
 from glore_jax import parquet
-
-ROOT = pathlib.Path(__file__).parent.parent  # the checkout
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile
-
-# Two steps a problem and few samples; hot enough that a good base errs, with worked solutions so
-# that a bad one has right ones.
-_FIELDS = {
-    "task.size": {"train": 10, "dev": 4, "test": 6},
-    "task": {"steps": "(2,2)"},
-    "engine": {"part_questions": 4},
-    "student.sft": {"optimizer": "adamw", "row_length": 256},
-    "student.ei": {"k": 3, "max_new": 72},
-    "sample": {"k": 3, "max_new": 72, "temperature": 1.3, "include_worked": True},
-    "rollout": {"k": 3, "max_new": 72, "drafts_per_question": 3, "solved_only": False},
-    "orm.train": {"optimizer": "adamw", "row_length": 256},
-    "sorm.train": {"optimizer": "adamw", "row_length": 256},
-    "refiner.train": {"optimizer": "adamw"},
-    "refiner": {"max_new": 72},
-    "evaluate": {"k": 3, "label_k": 3, "max_new": 72, "splits": "('test',)"},
-}
-FLAGS = [
-    f"--config.{section}.{name}={value}"
-    for section, fields in _FIELDS.items()
-    for name, value in fields.items()
-]
-
-
-def keeping(cache: pathlib.Path) -> dict[str, str]:
-    """Environment variables with which compiled programs stay in `cache` for the next process."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
 
 
 def start(
@@ -54,7 +22,7 @@ def start(
 
 def start_run(workdir: pathlib.Path, cache: pathlib.Path, log) -> subprocess.Popen:
     """The miniature run in `workdir`; it goes on from what is there."""
-    flags = ("--config=configs/tiny.py:smoke", f"--workdir={workdir}", *FLAGS)
+    flags = (f"--config={CONFIG}", f"--workdir={workdir}", *FLAGS)
     return start("main", *flags, cache=cache, log=log)
 
 

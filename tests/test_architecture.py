@@ -23,9 +23,12 @@ FLOORS = (
         1,
         (
             "errors",
+            "gcs",
             "storage",
+            "scratch",
             "parquet",
             "records",
+            "grouping",
             "config",
             "presets",
             "command",

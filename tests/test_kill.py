@@ -10,7 +10,7 @@ import pytest
 # A file of the work directory whose appearance is the moment of a kill: in the student, in
 # rollouts, in the evaluation.
 MOMENTS = (
-    "student/found-1.json",
+    "student/solutions-1.json",
     "rollout/records/part-00001.parquet",
     "evaluate/test/samples/part-00000.parquet",
 )

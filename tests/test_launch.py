@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 
@@ -18,6 +19,8 @@ from fake_cloud import Cloud
 LAUNCH = pathlib.Path(__file__).parent.parent / "launch"
 CREATE = ("create", "pod", "--zone=us-west4-a", "--type=v5litepod-16")
 RUN = ("run", "pod", "--config=configs/tiny.py:smoke", "--workdir=gs://bucket/a-run")
+# The tested versions of the Python that runs the workers here.
+VERSIONS = "constraints-{}.{}.txt".format(*sys.version_info)
 SCOPES = "--scopes=https://www.googleapis.com/auth/cloud-platform"
 
 pytestmark = pytest.mark.skipif(not shutil.which("flock"), reason="the workers' side needs Linux")
@@ -209,12 +212,71 @@ def test_setup_installs_the_commit_on_every_worker(laptop):
     for worker in "01":
         home = laptop.cloud.root / "workers" / worker
         installed = (laptop.cloud.root / f"pip-{worker}").read_text().split()
-        assert installed[-3:] == ["-e", f"{home}/glore_jax[tpu]", "tensorboard"]
+        assert installed[-5:] == [
+            *("--constraint", f"{home}/glore_runs/{VERSIONS}"),
+            *("-e", f"{home}/glore_jax[tpu]", "tensorboard"),
+        ]
+        tested = (LAUNCH / VERSIONS).read_text()
+        assert (home / "glore_runs" / VERSIONS).read_text() == tested
         with tarfile.open(home / "glore_jax.tar.gz") as archive:
             files = {m.name.partition("/")[2] for m in archive.getmembers() if m.isfile()}
         assert "setup.py" in files and "not_committed.txt" not in files
         assert (home / "glore_jax" / "launch" / "worker.sh").exists()
         assert not (home / "glore_jax.new").exists()
+
+
+@pytest.fixture
+def alone(checkout, tmp_path):
+    """A slice of one worker, whose run is in a folder of this machine: (laptop, folder)."""
+    laptop = Laptop(checkout, Cloud(tmp_path, workers=1))
+    laptop.environment["GLORE_MIRROR_SECONDS"] = "0.1"
+    workdir = tmp_path / "work"
+    laptop.ready(CREATE, ("setup", "pod"), ("run", "pod", "--config=c", f"--workdir={workdir}"))
+    yield laptop, workdir
+    laptop.close()
+
+
+def installed_versions(cloud):
+    return (cloud.root / "workers" / "0" / "glore_runs" / VERSIONS).read_text()
+
+
+def test_a_slice_that_follows_gets_the_versions_that_the_run_began_with(alone, checkout):
+    laptop, workdir = alone
+    kept = workdir / VERSIONS
+    until(kept.exists)
+    assert kept.read_text() == (LAUNCH / VERSIONS).read_text()
+    kept.write_text("jax==0.1\n")  # the checkout has gone on since then
+    laptop.cloud.preempt()
+    laptop.ready(("delete", "pod"), CREATE, ("setup", "pod"))
+    assert installed_versions(laptop.cloud) == "jax==0.1\n"
+    assert (
+        len((laptop.cloud.root / "pip-0").read_text().splitlines()) == 3
+    )  # tested ones, then kept
+    # The user lets the run go on under others: those of the checkout, which are then kept.
+    laptop.ready(
+        ("run", "pod", "--config=c", f"--workdir={workdir}", "--other_versions"), ("stop", "pod")
+    )
+    laptop.ready(("setup", "pod"))
+    assert installed_versions(laptop.cloud) == (LAUNCH / VERSIONS).read_text()
+    laptop.ready(("run", "pod"))
+    until(lambda: kept.read_text() != "jax==0.1\n")
+
+
+def test_a_bucket_that_cannot_be_read_fails_setup(alone):
+    laptop, workdir = alone
+    laptop.ready(("stop", "pod"))
+    (workdir / VERSIONS).unlink(missing_ok=True)
+    (workdir / VERSIONS).mkdir(parents=True)
+    code, _, err = laptop("setup", "pod")
+    assert code == 1 and f"worker 0: error: cannot read {workdir / VERSIONS}" in err
+
+
+def test_setup_keeps_a_work_directory_on_the_disk_of_its_worker(laptop):
+    laptop.ready(CREATE, ("setup", "pod"))
+    work = laptop.cloud.root / "workers" / "0" / "glore_jax" / "runs" / "tiny"
+    work.mkdir(parents=True)
+    laptop.ready(("setup", "pod"))
+    assert work.exists()
 
 
 def test_setup_names_what_stays_here(laptop, checkout):
@@ -251,6 +313,28 @@ def test_run_goes_on_alone_with_its_flags_and_its_place_in_the_slice(laptop):
         "slice pod (v5litepod-16 in us-west4-a): READY",
         *(f"worker {i}: running bucket-a-run" for i in (0, 1)),
     ]
+
+
+def test_a_run_gets_the_flags_of_its_generation_or_those_of_the_user(laptop):
+    flags = [laptop.cloud.root / f"flags-{i}" for i in (0, 1)]
+
+    def said():
+        until(lambda: all(f.exists() and f.read_text() for f in flags))
+        (text,) = {f.read_text().strip() for f in flags}
+        for f in flags:
+            f.unlink()
+        return text
+
+    laptop.ready(CREATE, ("setup", "pod"), RUN)
+    named = said().split()
+    assert "--xla_enable_async_all_gather=true" in named and len(named) == len(set(named))
+    lines = (LAUNCH / "libtpu_flags.txt").read_text().splitlines()
+    assert named == [line.split()[-1] for line in lines if "v5e" in line.partition(":")[0].split()]
+    laptop.ready(("stop", "pod"))
+    assert laptop(*RUN, LIBTPU_INIT_ARGS="--a=1 --b='2'")[0] == 0
+    assert said() == "--a=1 --b='2'"
+    laptop.ready(("stop", "pod"), ("run", "pod"))  # as `watch` would
+    assert said() == "--a=1 --b='2'"
 
 
 def test_run_twice_starts_once_and_fills_in_who_is_missing(laptop):
@@ -301,21 +385,15 @@ def test_logs_are_told_apart_and_one_can_be_followed(laptop):
     assert follow.wait(timeout=10) == 0
 
 
-def test_a_worker_keeps_its_log_in_the_work_directory(checkout, tmp_path):
-    laptop = Laptop(checkout, Cloud(tmp_path, workers=1))
-    workdir = tmp_path / "work"
-    laptop.environment["GLORE_MIRROR_SECONDS"] = "0.1"
-    laptop.ready(CREATE, ("setup", "pod"), ("run", "pod", "--config=c", f"--workdir={workdir}"))
+def test_a_worker_keeps_its_log_in_the_work_directory(alone):
+    laptop, workdir = alone
 
     def logs():
         return [p.read_text() for p in workdir.glob("logs/*-worker-0.log")]
 
-    try:
-        until(lambda: logs() == ["step 1\nhello from 0\n"])  # before the run ends
-        # One worker is no slice that has to come together.
-        assert started(laptop.cloud, 0)[0][0] == " of  at "
-    finally:
-        laptop.cloud.power_off()
+    until(lambda: logs() == ["step 1\nhello from 0\n"])  # before the run ends
+    # One worker is no slice that has to come together.
+    assert started(laptop.cloud, 0)[0][0] == " of  at "
 
 
 # Looking and fetching

@@ -99,17 +99,13 @@ def test_second_run_has_nothing_to_do_and_does_not_import_jax(glore, monkeypatch
     )
 
 
-def test_compiled_programs_stay_in_the_work_directory(glore):
-    glore.write(
-        student="""
-            import jax
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-            jax.jit(lambda x: x + 1)(1)
-            return {}
-        """
-    )
+def test_compiled_programs_stay_on_the_machine(glore, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    glore.write(student="import jax; jax.jit(lambda x: x + 1)(1); return {}")
     assert glore(CONFIG, "--stage=student")[0] == 0
-    assert any((glore.workdir / ".jax_cache").iterdir())
+    assert list((tmp_path / "caches" / "glore_jax" / "compiled").glob("*-cache"))
+    assert {f.name for f in glore.workdir.iterdir()} == {"config.json", "ran.txt", "student"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

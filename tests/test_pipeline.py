@@ -12,7 +12,7 @@ from configs import tiny
 from glore_jax import pipeline, stages
 from glore_jax.config.view import UndeclaredField
 from glore_jax.errors import UserError
-from glore_jax.pipeline import checks, execution
+from glore_jax.pipeline import checks, execution, versions
 
 ALL = ["student", "sample", "rollout", "report"]
 
@@ -25,7 +25,7 @@ def run(tmp_path, monkeypatch, capsys):
     """
     monkeypatch.setattr(stages, "__path__", list(stages.__path__))
     monkeypatch.setattr(stages, "STAGES", stages.STAGES)
-    monkeypatch.setattr(execution, "prepare_jax", lambda workdir: None)
+    monkeypatch.setattr(execution, "prepare_jax", lambda: None)
 
     def write(**bodies):
         fake_stages.write(tmp_path / "stages", **bodies)
@@ -37,10 +37,10 @@ def run(tmp_path, monkeypatch, capsys):
     # Sources of one second and one length share a .pyc.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
-    def go(only=None, **overrides):
+    def go(only=None, other_versions=False, **overrides):
         config = make_config(**overrides)
         capsys.readouterr()
-        ran = pipeline.run(config, go.workdir, only)
+        ran = pipeline.run(config, go.workdir, only, other_versions=other_versions)
         return ran, capsys.readouterr().out.splitlines()
 
     def declare(name, **fields):
@@ -91,6 +91,71 @@ def test_manifest_and_config_say_what_was_run(run):
     assert resolved["config"]["student"]["sft"]["lr"] == 0.5
     assert resolved["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
     assert "jax" in resolved["packages"]
+    assert student["packages"]["jax"] == resolved["packages"]["jax"]
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Versions of packages -> what the run takes for installed."""
+
+    def pretend(**packages):
+        monkeypatch.setattr(versions, "_installed", packages.get)
+
+    return pretend
+
+
+HALF_DONE = "raise UserError('killed')"
+
+
+def test_a_half_done_stage_goes_on_under_other_versions_only_if_told_to(run, installed):
+    installed(jax="0.10.2", optax="0.2.7", pyarrow="18")
+    run.write(sample="from glore_jax.errors import UserError\n" + HALF_DONE)
+    with pytest.raises(UserError, match="killed"):
+        run()
+    installed(jax="0.10.2", optax="0.2.8", pyarrow="19", libtpu="0.0.1")
+    run.write()
+    message = (
+        r"stage sample is half done with optax 0\.2\.7, but here is optax 0\.2\.8: install what it "
+        r"began with \(pip install optax==0\.2\.7; on a slice launch/tpu_vm\.sh setup\), or go on "
+        r"all the same with --other_versions"
+    )
+    before = manifest(run, "sample")
+    with pytest.raises(UserError, match=message):
+        run()
+    assert manifest(run, "sample") == before
+    assert run(other_versions=True)[0] == ["sample", "rollout", "report"]
+    assert manifest(run, "sample")["packages"]["optax"] == "0.2.8"
+
+
+def test_whole_stages_and_finished_runs_mind_no_versions(run, installed):
+    installed(jax="0.10.2")
+    run(("student",))
+    installed(jax="0.12.0")
+    assert run(("sample",))[0] == ["sample"]
+    installed(jax="0.13.0")
+    assert run(("sample",))[0] == []
+
+
+def test_config_keeps_the_versions_that_there_were(run, installed):
+    installed(jax="0.10.2")
+    run(("student",))
+    run(("sample",))
+    file = run.workdir / "config.json"
+    described = json.loads(file.read_text())
+    assert [entry["packages"] for entry in described["history"]] == [{"jax": "0.10.2"}]
+    assert described["history"][0]["since"] < "3"  # a date
+    installed(jax="0.12.0")
+    run(("rollout",))
+    described = json.loads(file.read_text())
+    assert described["packages"] == {"jax": "0.12.0"}
+    assert [e["packages"]["jax"] for e in described["history"]] == ["0.10.2", "0.12.0"]
+    # A run that kept no history yet loses nothing either.
+    del described["history"]
+    file.write_text(json.dumps(described))
+    installed(jax="0.13.0")
+    run(("report",))
+    history = json.loads(file.read_text())["history"]
+    assert [e["packages"]["jax"] for e in history] == ["0.12.0", "0.13.0"]
 
 
 @pytest.mark.parametrize(

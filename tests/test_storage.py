@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import resource
+import socket
 import threading
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glore_jax import storage
-from glore_jax.errors import UserError
+from glore_jax.errors import TransientError, UserError
 
 # Text as records hold it, line separators that split lines elsewhere (U+2028, form feed) among it.
 TEXT = st.text(
@@ -154,26 +155,50 @@ def test_failed_write_keeps_the_old_file(tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["x.json"]
 
 
-@pytest.mark.parametrize("method", ["write_bytes", "replace"])
+@pytest.mark.parametrize("function", ["fsync", "replace"])
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()]
 )
-def test_disk_full_or_interrupt_at_any_moment_leaves_nothing(tmp_path, monkeypatch, method, error):
-    cls = type(epath.Path(tmp_path))
-    original = getattr(cls, method)
-
-    def fail(self, argument):
-        if method == "write_bytes":
-            original(self, argument[: len(argument) // 2])
+def test_disk_full_or_interrupt_at_any_moment_leaves_nothing(
+    tmp_path, monkeypatch, function, error
+):
+    def fail(*_):
         raise error
 
-    monkeypatch.setattr(cls, method, fail)
+    monkeypatch.setattr(os, function, fail)
     expected = UserError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected) as e:
         storage.write_json(tmp_path / "x.json", list(range(1000)))
     if expected is UserError:
         assert str(e.value) == f"cannot write {tmp_path}/x.json: No space left on device"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_is_whole_or_absent(tmp_path):
+    with storage.open_whole(tmp_path / "a" / "x") as stream:
+        stream.write(b"12")
+        assert [f.name[0] for f in (tmp_path / "a").iterdir()] == ["."]
+        stream.write(b"34")
+    assert storage.read_range(tmp_path / "a" / "x", 1, 3) == b"23"
+    assert storage.read_range(tmp_path / "a" / "x", 3, 9) == b"4"
+    with pytest.raises(KeyboardInterrupt), storage.open_whole(tmp_path / "a" / "x") as stream:
+        stream.write(b"5")
+        raise KeyboardInterrupt
+    assert storage.read_bytes(tmp_path / "a" / "x") == b"1234"
+    assert storage.names(tmp_path / "a") == ["x"] and storage.names(tmp_path / "b") == []
+    assert storage.exists(tmp_path / "a") and not storage.exists(tmp_path / "a" / "y")
+    storage.remove(tmp_path / "a" / "x")
+    storage.remove(tmp_path / "a" / "x")
+    assert storage.names(tmp_path / "a") == []
+
+
+def test_a_written_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        original = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, n=name, f=original: (done.append(n), f(*a))[1])
+    storage.write_bytes(tmp_path / "x", b"1")
+    assert done == ["fsync", "replace"]
 
 
 def test_folder_that_is_a_file(tmp_path):
@@ -196,6 +221,40 @@ def test_readers_never_see_half_a_file(tmp_path):
     while any(writer.is_alive() for writer in writers):
         assert storage.read_bytes(tmp_path / "x.bin") in versions
     assert [f.name for f in tmp_path.iterdir()] == ["x.bin"]
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    "error, passes",
+    [
+        (OSError(errno.EIO, "Input/output error"), True),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), True),
+        (TimeoutError(), True),
+        (socket.gaierror(-3, "Temporary failure in name resolution"), True),
+        (ValueError('UNAVAILABLE: Error reading "gs://bucket/x": HTTP response code: 503'), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (PermissionError(errno.EACCES, "Permission denied"), False),
+        (OSError("Forbidden: https://storage\nno role"), False),
+        (ValueError("PERMISSION_DENIED: Error writing"), False),
+        (ValueError("Error writing [os_error_code='28']"), False),
+        (ValueError("x must be positive"), None),
+        (KeyError("x"), None),
+        (RuntimeError("RESOURCE_EXHAUSTED: out of device memory"), None),
+    ],
+    ids=repr,
+)
+def test_what_passes_what_does_not_and_what_is_no_refusal(error, passes):
+    found = storage.refused(error, "write gs://bucket/x")
+    if passes is None:
+        assert found is None
+        return
+    assert type(found) is (TransientError if passes else UserError)
+    assert str(found).startswith("cannot write gs://bucket/x: ") and "\n" not in str(found)
+    wrapped = RuntimeError("in a thread")
+    wrapped.__cause__ = error
+    assert isinstance(storage.refused(wrapped, "write"), TransientError) == passes
 
 
 # Fingerprints.

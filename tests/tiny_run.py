@@ -36,7 +36,7 @@ class Events(Writer):
 
 def counting():
     """Sixteen examples: 5 6 7 8 ... from anywhere."""
-    from glore_jax.training.batches import language_example
+    from glore_jax.training.examples import language_example
 
     return [language_example([5 + i], [6 + i + j for j in range(7)]) for i in range(16)]
 
@@ -51,6 +51,7 @@ def train(folder, sizes, devices=None, stop_after=None, save_seconds=600.0):
     from tiny_llama import model
 
     from glore_jax.config import training
+    from glore_jax.models.model import Start
     from glore_jax.parallel import mesh as meshes
     from glore_jax.training import loop, losses
     from glore_jax.training.batches import Batches
@@ -58,7 +59,8 @@ def train(folder, sizes, devices=None, stop_after=None, save_seconds=600.0):
     start = model(seed=1)
     mesh = meshes.make_mesh(*sizes, devices)
     small = jax.tree.map(lambda x: x * 0.2, start.params)
-    params = jax.device_put(small, meshes.param_shardings(start.params, mesh))
+    shardings = meshes.param_shardings(start.params, mesh)
+    described = start.with_params(meshes.placed(small, shardings))
     config = training(1e-2, 1e-3, 8, 6)
     config.save_seconds = save_seconds
     writer = Events()
@@ -71,7 +73,7 @@ def train(folder, sizes, devices=None, stop_after=None, save_seconds=600.0):
 
     try:
         trained = loop.train(
-            start.with_params(params),
+            Start(described, lambda: jax.device_put(small, shardings)),
             batches,
             losses.language_loss,
             config,

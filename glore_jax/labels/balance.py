@@ -14,72 +14,101 @@ the larger class at each prefix length is subsampled:
     good : bad  3:1   2:2   1:2         1:1   2:2   1:1
 """
 
-from collections.abc import Sequence
+import dataclasses
+import itertools
+from collections.abc import Iterable
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int32
 
 from glore_jax.labels.identity import identity_rank
 from glore_jax.records import LabelledDraft
 
 
-def balance(records: Sequence[LabelledDraft], seed: int) -> list[list[float]]:
-    """Weights of the labels of each record, 1.0 keep and 0.0 drop, in the shape of `labels`.
+@dataclasses.dataclass(frozen=True)
+class StepLabelTable:
+    """The labels of many records as columns, one row a step, record after record.
 
-    At each prefix length as many good as bad labels are kept; where one class is missing, none are.
-
-    Args:
-      records: each with `question_id`, `sample_id` and `labels` (0 or 1 per step); any order.
-      seed: of the random choice within the larger class.
-
-    Raises:
-      ValueError: a label is neither 0 nor 1.
+    Attributes:
+      good: whether the step is good.
+      step: its index in its record.
     """
 
-    def rank(index: int, step: int) -> float:
-        # The step is an id too, so that no record is favoured at all lengths.
-        record = records[index]
-        return identity_rank(seed, record["question_id"], record["sample_id"], step)
+    good: Bool[np.ndarray, " steps"]
+    step: Int32[np.ndarray, " steps"]
 
-    weights = [[0.0] * len(record["labels"]) for record in records]
-    for step, (bad, good) in enumerate(_by_length(records)):
-        size = min(len(bad), len(good))
-        for members in (bad, good):
-            for index in sorted(members, key=lambda index: rank(index, step))[:size]:
-                weights[index][step] = 1.0
-    return weights
+    @classmethod
+    def of(cls, records: Iterable[LabelledDraft]) -> Self:
+        """ValueError if a label is neither 0 nor 1."""
+        labels = (label for record in records for label in _numbered(record))
+        table = np.fromiter(labels, np.dtype([("good", bool), ("step", np.int32)]))
+        return cls(table["good"].copy(), table["step"].copy())
 
-
-def balance_counts(
-    records: Sequence[LabelledDraft], weights: Sequence[Sequence[float]]
-) -> list[dict[str, int]]:
-    """How many labels `weights` keep: `{length, kept, dropped}` for each prefix length, from 1."""
-    rows = []
-    for step, (bad, good) in enumerate(_by_length(records)):
-        kept = sum(weights[index][step] > 0 for index in bad + good)
-        dropped = len(bad) + len(good) - kept
-        rows.append({"length": step + 1, "kept": kept, "dropped": dropped})
-    return rows
+    @property
+    def counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """(bad, good) labels of each step; no step is without any: the longest record has it."""
+        longest = int(self.step.max(initial=-1)) + 1
+        bad = np.bincount(self.step[~self.good], minlength=longest)
+        good = np.bincount(self.step[self.good], minlength=longest)
+        return bad, good
 
 
-def label_rates(records: Sequence[LabelledDraft]) -> list[dict[str, float | int]]:
+def _numbered(record: LabelledDraft) -> Iterable[tuple[bool, int]]:
+    for step, label in enumerate(record["labels"]):
+        # A mark for "ignore", such as -100 or NaN, must not count as a good step.
+        if label not in (0, 1):
+            raise ValueError(f"label {label} of step {step + 1}: must be 0 or 1")
+        yield bool(label), step
+
+
+def ranks_of(records: Iterable[LabelledDraft], seed: int) -> Float64[np.ndarray, " steps"]:
+    """The random rank of each label, in the order of a `StepLabelTable`."""
+    # The step is an id too, so that no record is favoured at all lengths.
+    ranks = (
+        identity_rank(seed, record["question_id"], record["sample_id"], step)
+        for record in records
+        for step in range(len(record["labels"]))
+    )
+    return np.fromiter(ranks, np.float64)
+
+
+def balance(
+    table: StepLabelTable, ranks: Float64[np.ndarray, " steps"]
+) -> Bool[np.ndarray, " steps"]:
+    """Which labels of `table` are kept.
+
+    At each prefix length as many good as bad labels are; where one class is missing, none. Of the
+    larger class those with the smallest `ranks` are kept.
+    """
+    kept = np.zeros(len(table.good), bool)
+    # All labels by step, class and rank: the first `size` of each step and class are kept.
+    order = np.lexsort((ranks, table.good, table.step))
+    bad, good = table.counts
+    start = 0
+    for of_step in np.stack([bad, good], axis=1).tolist():
+        for count in of_step:
+            kept[order[start : start + min(of_step)]] = True
+            start += count
+    return kept
+
+
+def balance_counts(table: StepLabelTable, kept: Bool[np.ndarray, " steps"]) -> list[dict[str, int]]:
+    """How many labels are `kept`: `{length, kept, dropped}` for each prefix length, from 1."""
+    bad, good = table.counts
+    left = np.bincount(table.step[kept], minlength=len(bad))
+    rows = itertools.count(1), left.tolist(), (bad + good - left).tolist()
+    return [
+        {"length": length, "kept": kept, "dropped": dropped}
+        for length, kept, dropped in zip(*rows, strict=False)
+    ]
+
+
+def label_rates(records: Iterable[LabelledDraft]) -> list[dict[str, float | int]]:
     """For each prefix length, from 1: `{length, n, rate}`, the share of good labels, unweighted."""
+    bad, good = StepLabelTable.of(records).counts
     rows: list[dict[str, float | int]] = []
-    for step, (bad, good) in enumerate(_by_length(records)):
-        n = len(bad) + len(good)
-        rows.append({"length": step + 1, "n": n, "rate": len(good) / n})
+    for step, (wrong, right) in enumerate(zip(bad.tolist(), good.tolist(), strict=True)):
+        n = wrong + right
+        rows.append({"length": step + 1, "n": n, "rate": right / n})
     return rows
-
-
-def _by_length(records: Sequence[LabelledDraft]) -> list[tuple[list[int], list[int]]]:
-    """At index l - 1, of the records that have a step l: (those where it is bad, where good).
-
-    Records are named by their index in `records`. No length is without any: the longest has one.
-    """
-    longest = max((len(record["labels"]) for record in records), default=0)
-    lengths: list[tuple[list[int], list[int]]] = [([], []) for _ in range(longest)]
-    for index, record in enumerate(records):
-        for step, label in enumerate(record["labels"]):
-            # A mark for "ignore", such as -100 or NaN, must not count as a good step.
-            if label not in (0, 1):
-                raise ValueError(f"label {label} of step {step + 1}: must be 0 or 1")
-            bad, good = lengths[step]
-            (good if label else bad).append(index)
-    return lengths

@@ -4,8 +4,7 @@ The outcome reward model learns at every step whether the whole solution will co
 each step carries the label of the final answer.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from glore_jax.errors import UserError
 from glore_jax.labels.identity import identity_rank
@@ -30,26 +29,19 @@ def drawn_first(seed: int, sample: Sample | LabelledDraft) -> tuple[bool, float]
     return sample.get("policy") != GREEDY, rank
 
 
-def distinct_samples(samples: Iterable[Sample], repeats: bool = False) -> dict[str, list[Sample]]:
-    """The different solutions of each question, by ascending question id.
+def distinct_samples(group: Iterable[Sample], repeats: bool = False) -> list[Sample]:
+    """The different solutions of a question, given all its samples in any order.
 
-    The samples of a question come by ascending sample id, a greedy draft in front. Of identical
-    solutions the first stays, so how often a text was sampled has no say in later draws; with
-    `repeats` all stay. Samples without any step are left out: there is no step to read or to
-    correct.
+    They come by ascending sample id, a greedy draft in front. Of identical solutions the first
+    stays, so how often a text was sampled has no say in later draws; with `repeats` all stay.
+    Samples without any step are left out: there is no step to read or to correct.
     """
-    by_question = defaultdict(list)
-    for sample in samples:
+    first: dict[tuple, Sample] = {}
+    for sample in sorted(group, key=_place):
         if sample["steps"]:
-            by_question[sample["question_id"]].append(sample)
-    distinct = {}
-    for question_id in sorted(by_question):
-        first: dict[tuple, Sample] = {}
-        for sample in sorted(by_question[question_id], key=_place):
             own = sample["sample_id"] if repeats else None
             first.setdefault((tuple(sample["steps"]), own), sample)
-        distinct[question_id] = list(first.values())
-    return distinct
+    return list(first.values())
 
 
 def _place(sample: Sample) -> tuple[bool, int]:
@@ -57,12 +49,17 @@ def _place(sample: Sample) -> tuple[bool, int]:
 
 
 def orm_records(
-    samples: Iterable[Sample], balanced: bool, per_question: int, seed: int, repeats: bool = False
-) -> list[OrmRecord]:
-    """Training records of the ORM, sorted by question id and sample id.
+    groups: Iterable[Sequence[Sample]],
+    balanced: bool,
+    per_question: int,
+    seed: int,
+    repeats: bool = False,
+) -> Iterator[OrmRecord]:
+    """Training records of the ORM, question by question, each by ascending sample id.
 
     Args:
-      samples: graded samples with `question_id`, `sample_id`, `steps` and `correct`, in any order.
+      groups: the graded samples of each question, in any order, with `question_id`, `sample_id`,
+        `steps` and `correct`.
       balanced: as many right as wrong solutions of each question (the "Balanced ORM" of the paper):
         the larger side is subsampled, and a question that was always or never solved is dropped.
       per_question: at most that many solutions of a question; 0 takes all.
@@ -76,9 +73,15 @@ def orm_records(
     Raises:
       UserError: `per_question` is negative, or too small to hold a right and a wrong solution.
     """
-    _check_cap(per_question, balanced)
-    records: list[OrmRecord] = []
-    for group in distinct_samples(samples, repeats).values():
+    _check_cap(per_question, balanced)  # at once, not with the first record
+    return _orm_records(groups, balanced, per_question, seed, repeats)
+
+
+def _orm_records(
+    groups: Iterable[Sequence[Sample]], balanced: bool, per_question: int, seed: int, repeats: bool
+) -> Iterator[OrmRecord]:
+    for samples in groups:
+        group = distinct_samples(samples, repeats)
         if balanced:
             right = [sample for sample in group if sample["correct"]]
             wrong = [sample for sample in group if not sample["correct"]]
@@ -90,8 +93,7 @@ def orm_records(
             chosen = _draw(group, per_question or len(group), seed)
         for sample in sorted(chosen, key=lambda s: s["sample_id"]):
             label = float(bool(sample["correct"]))
-            records.append({**sample, "labels": [label] * len(sample["steps"])})
-    return records
+            yield {**sample, "labels": [label] * len(sample["steps"])}
 
 
 def _check_cap(per_question: int, balanced: bool) -> None:

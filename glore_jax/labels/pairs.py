@@ -16,8 +16,7 @@ the last good one, and that of cut e + 1 the first bad one. Here e = 1:
 
 import dataclasses
 import itertools
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from glore_jax.labels.identity import identity_rank
 from glore_jax.labels.outcome import distinct_samples, drawn_first
@@ -37,13 +36,13 @@ class _Draft:
 
 
 def global_pairs(
-    samples: Iterable[Sample], per_question: int, seed: int, grade: Grade
-) -> list[Pair]:
-    """Pairs of a wrong and a right sample of the same question, all different, by question id.
+    groups: Iterable[Sequence[Sample]], per_question: int, seed: int, grade: Grade
+) -> Iterator[Pair]:
+    """Pairs of a wrong and a right sample of the same question, all different, by question.
 
     Args:
-      samples: graded samples with `question_id`, `sample_id`, `question`, `gold`, `steps` and
-        `correct`; any order.
+      groups: the graded samples of each question, in any order, with `question_id`, `sample_id`,
+        `question`, `gold`, `steps` and `correct`.
       per_question: at most that many pairs of a question, spread over its wrong samples; 0 takes
         every combination.
       seed: of the random choice among samples.
@@ -52,26 +51,26 @@ def global_pairs(
     Raises:
       ValueError: `grade` contradicts a chosen sample's `correct`.
     """
-    pairs: list[Pair] = []
-    for question_id, group in distinct_samples(samples).items():
-        targets = _right_targets(group, seed, question_id)
+    for samples in groups:
+        group = distinct_samples(samples)
+        if not group:
+            continue
+        targets = _right_targets(group, seed, group[0]["question_id"])
         if not targets:
             continue
         wrong = [sample for sample in group if not sample["correct"]]
         wrong.sort(key=lambda sample: drawn_first(seed, sample))
         drafts = [_Draft(tuple(sample["steps"]), 0, targets) for sample in wrong]
-        pairs += _pairs_of("global", group[0], drafts, per_question, grade)
-    return pairs
+        yield from _pairs_of("global", group[0], drafts, per_question, grade)
 
 
 def local_pairs(
-    step_records: Iterable[LabelledDraft],
-    samples: Iterable[Sample],
+    groups: Iterable[tuple[Sequence[LabelledDraft], Sequence[Sample]]],
     per_question: int,
     seed: int,
     failed_continuations: bool,
     grade: Grade,
-) -> list[Pair]:
+) -> Iterator[Pair]:
     """Pairs of a wrong draft with its first error and a right solution with the same good steps.
 
     The target is the draft's good prefix and a verified continuation of it (a rollout of the
@@ -79,11 +78,10 @@ def local_pairs(
     question serves.
 
     Args:
-      step_records: labelled drafts with `question_id`, `sample_id`, `completions` (steps),
-        `labels`, `first_error`, `correct` and `traces`, each with `cut`, `steps` (of the
-        continuation alone) and `verified`; any order. Right drafts are passed over, and so are
-        wrong ones for which no target is known.
-      samples: graded samples of (at least) the same questions.
+      groups: of each question its labelled drafts, with `question_id`, `sample_id`, `completions`
+        (steps), `labels`, `first_error`, `correct` and `traces`, each with `cut`, `steps` (of the
+        continuation alone) and `verified`; and its graded samples. Both in any order. Right drafts
+        are passed over, and so are wrong ones for which no target is known.
       per_question: at most that many pairs of a question, spread over its drafts; 0 takes every
         combination.
       seed: of the random choice among drafts and targets.
@@ -96,21 +94,16 @@ def local_pairs(
       ValueError: labels and `first_error` disagree, a question has no samples, or `grade`
         contradicts a record.
     """
-    by_question = distinct_samples(samples)
-    wrong = defaultdict(list)
-    for record in step_records:
-        if not record["correct"]:
-            wrong[record["question_id"]].append(record)
-    pairs: list[Pair] = []
-    for question_id in sorted(wrong):
-        group = by_question.get(question_id)
-        if group is None:
-            raise ValueError(
-                f"{question_id}: a step-labelled draft, but no samples of the question"
-            )
-        drafts = _local_drafts(wrong[question_id], group, seed, failed_continuations, grade)
-        pairs += _pairs_of("local", group[0], drafts, per_question, grade)
-    return pairs
+    for labelled, samples in groups:
+        wrong = [record for record in labelled if not record["correct"]]
+        if not wrong:
+            continue
+        group = distinct_samples(samples)
+        if not group:
+            name = wrong[0]["question_id"]
+            raise ValueError(f"{name}: a step-labelled draft, but no samples of the question")
+        drafts = _local_drafts(wrong, group, seed, failed_continuations, grade)
+        yield from _pairs_of("local", group[0], drafts, per_question, grade)
 
 
 def _local_drafts(

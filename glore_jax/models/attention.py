@@ -10,9 +10,10 @@ G = H / K, C head_dim.
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Bool, Float, Float32, Int
 
-from glore_jax.models.llama import Attend
+from glore_jax.models.llama import ATTENTION, Attend
 
 _MASKED = -1e30  # finite, so that even a score sum with it stays free of NaN
 
@@ -117,7 +118,7 @@ def masked(
         layer_cache: None,
     ) -> tuple[Float[Array, "B T H C"], tuple[Array, Array] | None]:
         del layer_cache
-        out = _attend_in_blocks(q, k, v, bias, triangular)
+        out = checkpoint_name(_attend_in_blocks(q, k, v, bias, triangular), ATTENTION)
         return out, (k, v) if keep_kv else None
 
     return attend

@@ -1,7 +1,11 @@
 """Writes models as LLaMA folders in Hugging Face form, which `transformers` loads; no torch.
 
 Weights stream out as they stream in: parameters that are spread over processes are gathered tensor
-by tensor, and the host holds one at a time. A folder is replaced as a whole or not at all.
+by tensor, and the host holds one at a time. A folder is an export if it has a `config.json`:
+
+    on a disk     the new folder is written beside the old one and takes its place when it is whole
+    in a bucket   which cannot rename: the old `config.json` goes first, the new one comes last, and
+                  between the two there is no export; the weights go there as they are gathered
 """
 
 import functools
@@ -15,7 +19,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 from etils import epath
 from flax import nnx
 from jax import Array
@@ -23,9 +26,9 @@ from jax.experimental import multihost_utils
 from jaxtyping import Float, Int
 
 from glore_jax import storage
-from glore_jax.errors import UserError
 from glore_jax.models.hf_names import INDEX, LIKELIHOOD, Tensor, tensors_of
 from glore_jax.models.model import Model
+from glore_jax.parallel import processes
 
 _FILE_BYTES = 5_000_000_000  # a weight file is closed before it grows beyond this
 _STORED = {"bfloat16": "BF16", "float32": "F32"}  # our name of a dtype -> that of safetensors
@@ -34,8 +37,8 @@ _STORED = {"bfloat16": "BF16", "float32": "F32"}  # our name of a dtype -> that 
 def save_policy(folder: epath.PathLike, model: Model, dtype: str = "bfloat16") -> None:
     """Writes a folder that transformers loads as `LlamaForCausalLM`, with its tokenizer.
 
-    Every process must call it when the parameters are spread over several; process 0 writes. What
-    was in the folder goes; if the disk refuses, it stays.
+    Every process calls it; process 0 writes, and all return when the folder is there. What was in
+    it goes; if a disk refuses, it stays.
 
     Args:
       folder: any epath.
@@ -43,7 +46,7 @@ def save_policy(folder: epath.PathLike, model: Model, dtype: str = "bfloat16") -
       dtype: of the weights in the files, "bfloat16" or "float32".
 
     Raises:
-      UserError: the disk refuses.
+      UserError: the disk or the bucket refuses; TransientError where it may not, later.
       ValueError: another dtype.
     """
     _save(folder, model.config.to_hf(), model, dtype)
@@ -82,18 +85,33 @@ def _save(folder: epath.PathLike, config: dict[str, Any], model: Model, dtype: s
 
     def write(target: epath.Path) -> None:
         _write_weights(target, model.params, jnp.dtype(dtype))
-        if jax.process_index() == 0:
+        if _writes():
             tokenizer.save(target)
             storage.write_json(target / "config.json", config)
 
-    _replace_folder(storage.path(folder), write)
+    target = storage.path(folder)
+    with storage.refusals("write", target):
+        if not _writes():
+            write(target)
+        elif storage.is_remote(target):
+            for name in sorted(storage.names(target), key=lambda name: name != "config.json"):
+                storage.remove(target / name)
+            write(target)
+        else:
+            _replace_folder(target, write)
+    processes.barrier(f"{target} is written")
+
+
+def _writes() -> bool:
+    """Whether this process writes what all gather."""
+    return jax.process_index() == 0
 
 
 # Weight files.
 
 
 def _write_weights(target: epath.Path, params: nnx.State, dtype: np.dtype) -> None:
-    """Weight files in `target`, a local folder; several with an index when they are large."""
+    """Weight files in `target`; several with an index when they are large."""
     leaves = jax.tree.leaves(params)
     files = _divide(tensors_of(params), dtype)
     weight_map: dict[str, str] = {}
@@ -102,7 +120,7 @@ def _write_weights(target: epath.Path, params: nnx.State, dtype: np.dtype) -> No
         name = f"model{part}.safetensors"
         weight_map |= dict.fromkeys(tensors, name)
         _write_file(target / name, tensors, leaves, dtype)
-    if len(files) > 1 and jax.process_index() == 0:
+    if len(files) > 1 and _writes():
         sizes = [_bytes_of(tensor, dtype) for tensors in files for tensor in tensors.values()]
         index = {"metadata": {"total_size": sum(sizes)}, "weight_map": weight_map}
         storage.write_json(target / INDEX, index)
@@ -149,7 +167,7 @@ def _write_file(
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # so that the tensors are aligned
     # All processes take part in gathering; those that do not write write to nowhere.
-    with open(file if jax.process_index() == 0 else os.devnull, "wb") as out:
+    with storage.open_whole(file) if _writes() else open(os.devnull, "wb") as out:
         out.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
             stored = _as_stored(
@@ -184,43 +202,15 @@ def _to_host(x: Array) -> np.ndarray:
 
 
 def _replace_folder(folder: epath.Path, write: Callable[[epath.Path], None]) -> None:
-    """Calls `write(target)` with an empty local folder, then makes `folder` be its content.
-
-    Every process calls `write`, process 0 does the rest.
-    """
-    remote = "://" in os.fspath(folder)
-    writes = jax.process_index() == 0
-    try:
-        if writes and not remote:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the folder, so that it can be renamed: that works only within one disk.
-        beside = os.fspath(folder.parent) if writes and not remote else None
-        with tempfile.TemporaryDirectory(
-            dir=beside, prefix=f".{folder.name}.", ignore_cleanup_errors=True
-        ) as temporary:
-            target = epath.Path(temporary) / folder.name
-            target.mkdir()
-            write(target)
-            if not writes:
-                return
-            if remote:
-                _upload(target, folder)
-            else:
-                if folder.exists():
-                    folder.rename(epath.Path(temporary) / "old")
-                target.rename(folder)
-    except (OSError, ImportError, safetensors.SafetensorError) as error:
-        # ImportError: no client for gs://
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot write {folder}: {reason}") from error
-
-
-def _upload(target: epath.Path, folder: epath.Path) -> None:
-    """Copies a local folder to an object store, which has no rename.
-
-    `config.json`, without which the folder cannot be read, goes first and comes back last.
-    """
-    (folder / "config.json").unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in sorted(target.iterdir(), key=lambda f: f.name == "config.json"):
-        file.copy(folder / file.name, overwrite=True)
+    """Calls `write(target)` with an empty folder, then makes `folder` be its content."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the folder, so that it can be renamed: that works only within one disk.
+    with tempfile.TemporaryDirectory(
+        dir=os.fspath(folder.parent), prefix=f".{folder.name}.", ignore_cleanup_errors=True
+    ) as temporary:
+        target = epath.Path(temporary) / folder.name
+        target.mkdir()
+        write(target)
+        if folder.exists():
+            folder.rename(epath.Path(temporary) / "old")
+        target.rename(folder)

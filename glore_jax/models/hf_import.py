@@ -1,42 +1,39 @@
 """Reads LLaMA folders in Hugging Face form: config, safetensors weights, tokenizer; no torch.
 
-Weights stream: a file is open once, each process reads only the part of each tensor that its own
-devices hold and hands it over before it reads the next, and a remote file (gs://...) is on the
-local disk only while it is being read. Every tensor must be expected and every expected tensor must
-be there; nothing is skipped or left at its initial value.
+Weights stream, from a disk or a bucket, in pieces of what is wanted: of parameters over a mesh of
+several processes each reads its share of every tensor, so that together they read a file once; of
+parameters on its own devices a process reads all. A host holds about one tensor at a time. Every
+tensor must be expected and every expected tensor must be there; nothing is skipped or left at its
+initial value.
 """
 
-import contextlib
 import functools
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 from etils import epath
 from flax import nnx
 from jax import Array
-from jax.sharding import Mesh, Sharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Float, Int
 
 from glore_jax import storage
 from glore_jax.errors import UserError
-from glore_jax.models import llama, reward
+from glore_jax.models import llama, reward, weight_files
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.hf_names import INDEX, LIKELIHOOD, WEIGHTS, Tensor, tensors_of
 from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
+from glore_jax.models.weight_files import Rows, Stored
 from glore_jax.parallel import mesh as meshes
 
-_COPY_BYTES = 1 << 24  # of a remote file at a time
 
-# (start, stop) along each axis of an array.
-Bounds = tuple[tuple[int, int], ...]
+def is_export(folder: epath.PathLike) -> bool:
+    """Whether `folder` holds a whole model: its `config.json` is written last."""
+    return storage.exists(storage.path(folder) / "config.json")
 
 
 def read_config(folder: epath.PathLike) -> LlamaConfig:
@@ -118,104 +115,137 @@ def read_weights(folder: epath.PathLike, shapes: nnx.State, shardings: Any = Non
       shapes: `abstract` parameters of `llama.py` or `reward.py`, stacked: what the files must
         hold, and the dtypes that they are cast to.
       shardings: a tree of `jax.sharding.Sharding` beside `shapes`; None: all on the first local
-        device.
+        device. All processes that have devices in them call it together.
 
     Raises:
       UserError: as for `read_policy`.
+      TransientError: the store does not answer.
     """
     folder = storage.path(folder)
     leaves, treedef = jax.tree.flatten(shapes)
     tensors = tensors_of(shapes)
-    files = _files(folder)
-    stored = {name for content in files.values() for name in content}
-    _check_names(folder, stored, tensors)
+    found = _stored(folder)
+    _check_names(folder, {stored.name for stored in found}, tensors)
+    found = [stored for stored in found if stored.name in tensors]
+    for stored in found:
+        _check_tensor(stored, tensors[stored.name])
 
     if shardings is None:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         shardings = [here] * len(leaves)
     places = jax.tree.leaves(shardings)
     targets = [_Target(leaf, place) for leaf, place in zip(leaves, places, strict=True)]
-    for file in files:
-        with _open(folder / file) as content:
-            for name in content.keys():  # noqa: SIM118, it is no dict
-                if name in tensors:
-                    source, tensor = content.get_slice(name), tensors[name]
-                    _check_tensor(folder / file, name, source, tensor)
-                    targets[tensor.leaf].take(source, tensor)
-    return jax.tree.unflatten(treedef, [target.array() for target in targets])
+    wanted = [targets[tensors[stored.name].leaf].rows(stored) for stored in found]
+    largest = max(stored.bytes for stored in found)
+    for stored, read in zip(found, weight_files.read(wanted, largest), strict=True):
+        tensor = tensors[stored.name]
+        targets[tensor.leaf].take(stored, tensor, read)
+    return jax.tree.unflatten(treedef, [target.value for target in targets])
 
 
 class _Target:
     """A parameter that fills tensor by tensor, in whatever order the files have them.
 
-    Its parts lie on this process's devices from the start; the host holds one part of one tensor
-    at a time.
+    The rows of a tensor as the file has it are divided over all devices of the parameter, so each
+    byte is read once, by one process; from there they move to where they belong over the devices'
+    own network. Here two processes of two devices each, and a parameter divided by columns:
+
+        process   device   reads      the tensor     the parameter
+        0         0        row 0      0 0 0 0        0 1 2 3
+        0         1        row 1      1 1 1 1   ->   0 1 2 3
+        1         2        row 2      2 2 2 2        0 1 2 3
+        1         3        row 3      3 3 3 3        0 1 2 3
     """
 
     def __init__(self, leaf: jax.ShapeDtypeStruct, sharding: Sharding):
         self.leaf = leaf
         self.sharding = sharding
-        # Bounds of a part -> the devices that hold it (several, where it is replicated).
-        self.holders: dict[Bounds, list[jax.Device]] = {}
-        for device, index in sharding.addressable_devices_indices_map(leaf.shape).items():
-            self.holders.setdefault(_bounds(index, leaf.shape), []).append(device)
-        self.parts: dict[jax.Device, Array] = {}
+        self.value: Array | None = None
+        self._by_rows = sharding
+        if isinstance(sharding, NamedSharding):
+            self._by_rows = NamedSharding(sharding.mesh, PartitionSpec(sharding.mesh.axis_names))
 
-    def take(self, source: Any, tensor: Tensor) -> None:
-        """Reads from an open tensor what the devices hold of it, and no more."""
-        for bounds, devices in self.holders.items():
-            index = tuple(slice(start, stop) for start, stop in bounds)
-            slot = None  # which of the layers in this part it is
-            if tensor.layer is not None:
-                first, after = bounds[0]
-                if not first <= tensor.layer < after:
-                    continue
-                slot = tensor.layer - first
-                index = index[1:]  # the file has each layer by itself
-            values = _read(source, index, tensor).astype(self.leaf.dtype)
-            for device in devices:
-                part = self._hand_over(values, device, slot)
-            # Otherwise the host runs ahead and holds many.
-            jax.block_until_ready(part)
+    def rows(self, stored: Stored) -> list[Rows]:
+        """What this process reads of a tensor: rows that follow each other, in as few runs as
+        there are."""
+        runs: list[Rows] = []
+        for first, after, _ in self._pieces(stored):
+            if runs and runs[-1].after == first:
+                first = runs.pop().first
+            if after > first:
+                runs.append(Rows(stored, first, after))
+        return runs
 
-    def _hand_over(self, values: np.ndarray, device: jax.Device, slot: int | None) -> Array:
-        """Puts values on a device: the whole part, or layer `slot` of it."""
-        part = jax.device_put(values, device)
-        if slot is not None:
-            stack = self.parts.pop(device, None)  # given up here, to be written in place
-            if stack is None:
-                shape = self.sharding.shard_shape(self.leaf.shape)
-                stack = jnp.zeros(shape, self.leaf.dtype, device=device)
-            part = _set_layer(stack, part, slot)
-        self.parts[device] = part
-        return part
+    def take(self, stored: Stored, tensor: Tensor, read: list[np.ndarray]) -> None:
+        """Puts what this process read of a tensor in place. All processes call it together."""
+        into = self.value
+        if into is None and tensor.layer is not None:
+            into = jnp.zeros(self.leaf.shape, self.leaf.dtype, device=self.sharding)
+        put = _put(self.sharding)
+        shape = stored.shape or (1,)
+        divided = self._divided(stored, read)
+        self.value = put(into, divided, tensor.layer, shape[0], tensor.transposed, self.leaf)
+        # Otherwise the host runs ahead and holds many.
+        jax.block_until_ready(self.value)
 
-    def array(self) -> Array:
-        parts = list(self.parts.values())
-        return jax.make_array_from_single_device_arrays(self.leaf.shape, self.sharding, parts)
+    def _pieces(self, stored: Stored) -> list[tuple[int, int, jax.Device]]:
+        """(first row, the one after the last, device) of this process's devices, in this order."""
+        total = stored.shape[0] if stored.shape else 1
+        shape = (self._height(stored) * len(self._by_rows.device_set),)
+        where = self._by_rows.addressable_devices_indices_map(shape)
+        pieces = []
+        for device, index in where.items():
+            assert index is not None  # only of devices that are not addressable
+            first, after, _ = index[0].indices(shape[0])
+            pieces.append((min(first, total), min(after, total), device))
+        return sorted(pieces, key=lambda piece: piece[:2])
+
+    def _height(self, stored: Stored) -> int:
+        """How many rows of a tensor a device gets; the last devices may get fewer."""
+        total = stored.shape[0] if stored.shape else 1
+        return -(-total // len(self._by_rows.device_set))
+
+    def _divided(self, stored: Stored, read: list[np.ndarray]) -> Array:
+        """The tensor with its rows over the devices; behind them empty ones, where their number
+        does not divide."""
+        runs = iter(read)
+        run = np.empty((0, *stored.shape[1:]), stored.numpy_dtype)
+        height = self._height(stored)
+        parts = []
+        for first, after, device in self._pieces(stored):
+            if after > first and not len(run):
+                run = next(runs)
+            part, run = run[: after - first], run[after - first :]
+            if len(part) < height:
+                empty = np.zeros((height - len(part), *part.shape[1:]), part.dtype)
+                part = np.concatenate([part, empty])
+            parts.append(jax.device_put(part, device))
+        shape = (height * len(self._by_rows.device_set), *stored.shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, self._by_rows, parts)
 
 
-@functools.partial(jax.jit, donate_argnums=0)
-def _set_layer(
-    stack: Float[Array, "layers ..."], part: Float[Array, "..."], layer: int | Int[Array, ""]
-) -> Float[Array, "layers ..."]:
-    """`stack` [layers, ...] with `part` [...] at `layer`, in place."""
-    return jax.lax.dynamic_update_index_in_dim(stack, part, layer, 0)
+@functools.cache
+def _put(sharding: Sharding) -> Callable[..., Array]:
+    """The compiled step from rows to a parameter that lies as `sharding` says."""
 
+    def put(
+        into: Float[Array, "..."] | None,
+        divided: Float[Array, "rows ..."],
+        layer: int | Int[Array, ""] | None,
+        rows: int,
+        transposed: bool,
+        leaf: jax.ShapeDtypeStruct,
+    ) -> Float[Array, "..."]:
+        """A tensor, the first `rows` of what was read, as `leaf`, or as `layer` of it in `into`,
+        in place."""
+        value = divided[:rows]
+        value = (value.T if transposed else value).astype(leaf.dtype)
+        if into is None:
+            return value.reshape(leaf.shape)
+        value = value.reshape(leaf.shape[1:])
+        return jax.lax.dynamic_update_index_in_dim(into, value, layer, 0)
 
-def _read(source: Any, index: tuple[slice, ...], tensor: Tensor) -> np.ndarray:
-    """`index` of our form of a tensor, in the file's dtype."""
-    if tensor.transposed:
-        return source[index[::-1]].T
-    # The file may have axes of size 1 in front that we do not have.
-    ones = (slice(0, 1),) * (len(tensor.shape) - len(index))
-    values = source[ones + index]
-    return values.reshape(values.shape[len(ones) :])
-
-
-def _bounds(index: Any, shape: tuple[int, ...]) -> Bounds:
-    """Slices as (start, stop) of each axis: a key, which slices cannot be before Python 3.12."""
-    return tuple(s.indices(n)[:2] for s, n in zip(index, shape, strict=True))
+    return jax.jit(put, out_shardings=sharding, donate_argnums=0, static_argnums=(3, 4, 5))
 
 
 def _check_names(folder: epath.Path, stored: set[str], expected: Collection[str]) -> None:
@@ -233,14 +263,13 @@ def _check_names(folder: epath.Path, stored: set[str], expected: Collection[str]
         )
 
 
-def _check_tensor(file: epath.Path, name: str, source: Any, tensor: Tensor) -> None:
-    shape, dtype = source.get_shape(), source.get_dtype()
-    if tuple(shape) != tensor.shape:
+def _check_tensor(stored: Stored, tensor: Tensor) -> None:
+    if stored.shape != tensor.shape:
         raise UserError(
-            f"{file}: tensor {name} has shape {list(shape)}, expected {list(tensor.shape)}"
+            f"{stored.file}: tensor {stored.name} has shape {list(stored.shape)}, "
+            f"expected {list(tensor.shape)}"
         )
-    if dtype not in ("F32", "F16", "BF16"):
-        raise UserError(f"{file}: tensor {name} is {dtype}; only F32, F16 and BF16 are supported")
+    stored.check_dtype()
 
 
 def _some(names: list[str]) -> str:
@@ -248,15 +277,23 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + more
 
 
-def _files(folder: epath.Path) -> dict[str, list[str]]:
-    """Weight file name -> names of its tensors."""
-    if (folder / INDEX).exists():
-        return _indexed_files(folder)
-    if (folder / WEIGHTS).exists():
-        with _open(folder / WEIGHTS) as content:
-            return {WEIGHTS: list(content.keys())}
-    torch_files = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-    if any((folder / name).exists() for name in torch_files):
+def _stored(folder: epath.Path) -> list[Stored]:
+    """The tensors of the weight files of `folder`, file by file as they lie there."""
+    found: list[Stored] = []
+    for file in _files(folder):
+        inside = weight_files.read_header(file).values()
+        found += sorted(inside, key=lambda stored: stored.start)
+    return found
+
+
+def _files(folder: epath.Path) -> list[epath.Path]:
+    """The weight files of `folder`."""
+    names = set(storage.names(folder))
+    if INDEX in names:
+        return _indexed_files(folder, names)
+    if WEIGHTS in names:
+        return [folder / WEIGHTS]
+    if names & {"pytorch_model.bin", "pytorch_model.bin.index.json"}:
         raise UserError(
             f"{folder}: has pytorch_model.bin only; "
             "transformers' save_pretrained writes safetensors"
@@ -264,36 +301,15 @@ def _files(folder: epath.Path) -> dict[str, list[str]]:
     raise UserError(f"{folder}: no weights ({WEIGHTS} or {INDEX})")
 
 
-def _indexed_files(folder: epath.Path) -> dict[str, list[str]]:
+def _indexed_files(folder: epath.Path, names: set[str]) -> list[epath.Path]:
     index = storage.read_json(folder / INDEX)
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict):
         raise UserError(f"{folder / INDEX}: has no weight_map")
-    files: dict[str, list[str]] = {}
-    for name, file in weight_map.items():
-        files.setdefault(file, []).append(name)
+    files = list(dict.fromkeys(weight_map.values()))
     for file in files:
-        if not (folder / file).exists():
+        if file not in names:
             raise UserError(
                 f"{folder / file}: no such file, but {INDEX} names it; download it again"
             )
-    return files
-
-
-@contextlib.contextmanager
-def _open(file: epath.Path) -> Iterator[Any]:
-    """A safetensors file; a remote one is fetched to a temporary local copy first."""
-    with contextlib.ExitStack() as stack:
-        local = os.fspath(file)
-        if "://" in local:
-            copies = stack.enter_context(tempfile.TemporaryDirectory())
-            local = os.path.join(copies, file.name)
-            with file.open("rb") as source, open(local, "wb") as copy:
-                shutil.copyfileobj(source, copy, _COPY_BYTES)
-        try:
-            content = stack.enter_context(safetensors.safe_open(local, framework="np"))
-        except (safetensors.SafetensorError, OSError) as error:
-            raise UserError(
-                f"{file}: truncated or damaged safetensors file ({error}); download it again"
-            ) from error
-        yield content
+    return [folder / file for file in files]

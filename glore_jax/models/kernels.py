@@ -16,6 +16,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Bool, Float, Int
@@ -23,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 from glore_jax.errors import UserError
 from glore_jax.models import attention
 from glore_jax.models.config import LlamaConfig
-from glore_jax.models.llama import Attend
+from glore_jax.models.llama import ATTENTION, Attend
 from glore_jax.parallel import mesh as meshes
 
 LANES = 128  # of a TPU's vector registers: lengths and head_dim are multiples of it
@@ -136,7 +137,7 @@ class Cudnn(Kernel):
             mask=visible[:, None],  # [b, 1, T, T]: the same for all heads
             implementation=self.implementation,
         )
-        return out[:, :length]
+        return checkpoint_name(out[:, :length], ATTENTION)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +202,8 @@ class Splash(Kernel):
             block_sizes=blocks,
             head_shards=1,
             q_seq_shards=1,
+            # What its backward pass reads beside q, k and v, so that `remat` can keep it.
+            residual_checkpoint_name=ATTENTION,
             interpret=self.interpret,
         )
         return jax.vmap(kernel)(q, k, v, splash.SegmentIds(segments, segments))

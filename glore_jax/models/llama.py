@@ -38,9 +38,14 @@ from glore_jax.parallel.mesh import over_rows
 Attend = Callable[[Array, Array, Array, Any], tuple[Array, Any]]
 
 INIT_STD = 0.02
+# Name that makers of `attend` give their results (`jax.ad_checkpoint.checkpoint_name`), so that
+# they can be kept. A kernel names what its backward pass reads instead.
+ATTENTION = "attention"
 _REMAT = {
     "none": None,
     "full": jax.checkpoint_policies.nothing_saveable,
+    # Keep what attention gives, the dearest to compute again in long rows.
+    "attention": jax.checkpoint_policies.save_only_these_names(ATTENTION),
     # Keep the results of the weight products; recompute the attention scores (products too, but
     # with batch dimensions) and everything elementwise.
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -109,8 +114,13 @@ class Attention(nnx.Module):
         layer_cache: Any,
     ) -> tuple[Float[Array, "B T D"], Any]:
         batch, length, _ = x.shape
-        q = project(x, self.q).reshape(batch, length, self.heads, self.head_dim)
-        k = project(x, self.k).reshape(batch, length, self.kv_heads, self.head_dim)
+        q, k = project(x, self.q), project(x, self.k)
+        if length == 1:
+            # A decoded token. XLA:TPU would have the result lie as suits the rotation, and to that
+            # end keep turned copies of both kernels, of all layers, beside the weights.
+            q, k = jax.lax.optimization_barrier((q, k))
+        q = q.reshape(batch, length, self.heads, self.head_dim)
+        k = k.reshape(batch, length, self.kv_heads, self.head_dim)
         v = project(x, self.v).reshape(batch, length, self.kv_heads, self.head_dim)
         q = rope.rotate(q, cos, sin)
         k = rope.rotate(k, cos, sin)
@@ -171,7 +181,8 @@ class Llama(nnx.Module):
         regardless.
       param_dtype: dtype the weights are kept in.
       remat: what the backward pass recomputes: "none", "full" (all), "dots" (all but the weight
-        products).
+        products), "attention" (all but the outputs of attention); "auto": who compiles decides
+        (`training/fitting.py`), and until then nothing can be computed with gradients.
       unroll: for CPUs: write the layers out in the program (`cpu.py`).
       kernel: for who makes `attend` (`kernels.py`): what to make it of, or None for plain XLA.
         The model itself only keeps it.
@@ -191,8 +202,8 @@ class Llama(nnx.Module):
         unroll: bool = False,
         kernel: Any = None,
     ):
-        if remat not in _REMAT:
-            raise ValueError(f"remat must be one of {sorted(_REMAT)}, found {remat!r}")
+        if remat not in (*_REMAT, "auto"):
+            raise ValueError(f"remat must be one of {sorted(_REMAT)} or auto, found {remat!r}")
         self.config = config
         self.dtype = jnp.dtype(dtype)
         self.remat = remat
@@ -306,6 +317,8 @@ class Llama(nnx.Module):
 
         if self.remat == "none":
             return layer, weights
+        if self.remat == "auto":
+            raise ValueError("remat=auto is decided before the model computes: `Model.with_remat`")
         # What is recomputed must not be merged with the first pass again. A scan keeps XLA from
         # that by itself; where the layers are written out it takes a barrier.
         barrier = self.unroll

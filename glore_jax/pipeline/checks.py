@@ -19,14 +19,16 @@ from glore_jax.pipeline.plan import Stage, lookup, show
 from glore_jax.stages.context import Context
 
 if TYPE_CHECKING:  # importing it takes JAX
-    from glore_jax.stages.questions import Fitting
+    from glore_jax.stages.questions import Fitting, Reader
 
 
 def check_identity(config: ConfigDict, workdir: epath.Path) -> None:
     """UserError if `workdir` has results of a run with another name, task or base."""
     file = workdir / "config.json"
     # A first run that failed on a wrong path has claimed nothing.
-    if not file.exists() or not any(_holds_results(workdir / name) for name in stages.STAGES):
+    if not storage.exists(file) or not any(
+        _holds_results(workdir / name) for name in stages.STAGES
+    ):
         return
     described = storage.read_json(file)
     old = described.get("config", {}) if isinstance(described, dict) else {}
@@ -42,8 +44,8 @@ def check_identity(config: ConfigDict, workdir: epath.Path) -> None:
 
 def _holds_results(folder: epath.Path) -> bool:
     """Whether a stage's folder has more than the manifest of a stage that failed at once."""
-    files = list(folder.iterdir()) if folder.exists() else []
-    return any(f.name != "manifest.json" or storage.read_json(f).get("done") for f in files)
+    names = storage.names(folder)
+    return any(n != "manifest.json" or storage.read_json(folder / n).get("done") for n in names)
 
 
 def check_inputs(plan: dict[str, Stage], names: list[str], workdir: epath.Path) -> None:
@@ -59,7 +61,7 @@ def check_inputs(plan: dict[str, Stage], names: list[str], workdir: epath.Path) 
                 "that is missing"
             )
         folder = workdir / name
-        if not stage.manifest and folder.exists() and any(folder.iterdir()):
+        if not stage.manifest and storage.names(folder):
             raise UserError(
                 f"{folder} holds files but no manifest.json, so it is not known what they are: "
                 "move it away"
@@ -90,20 +92,33 @@ def check_devices(config: ConfigDict, todo: list[str]) -> None:
             )
 
 
-def check_questions(ctx: Context, todo: list[str]) -> dict[str, dict[str, Fitting]]:
+def reader_for(ctx: Context, todo: list[str]) -> Reader | None:
+    """The reader of questions as the model of stages `todo` sees them; None if they have no model.
+
+    UserError if there is no base.
+    """
+    asks = any(stages.asked(name, ctx.config) for name in todo)
+    trains = any(stages.STAGES[name].trains for name in todo) and ctx.config.model.base
+    if "pretrain" in todo or not (asks or trains):  # `pretrain` makes the base
+        return None
+    from glore_jax.stages.questions import Reader
+
+    return Reader(ctx)
+
+
+def check_questions(
+    ctx: Context, todo: list[str], reader: Reader | None
+) -> dict[str, dict[str, Fitting]]:
     """Stage -> split that it asks -> its questions, without those too long for the model.
 
     Says in a line for each split what is left out, if anything is.
 
     Raises:
-      UserError: a split cannot be loaded, no question of it fits, or there is no base.
+      UserError: a split cannot be loaded, or no question of it fits.
     """
-    asks = {name: stages.asked(name, ctx.config) for name in todo}
-    if not any(asks.values()):
+    if reader is None:
         return {}
-    from glore_jax.stages.questions import Reader
-
-    reader = Reader(ctx)
+    asks = {name: stages.asked(name, ctx.config) for name in todo}
     found: dict[str, dict[str, Fitting]] = {}
     for name in todo:
         inside = ctx.inside(name, stages.STAGES[name].config)

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
-import platform
 import time
 from typing import TYPE_CHECKING, Any
 
 from etils import epath
-from ml_collections import ConfigDict
 
 from glore_jax import stages, storage
-from glore_jax.parallel import processes
+from glore_jax.parallel import processes, program_cache
+from glore_jax.pipeline import versions
 from glore_jax.pipeline.plan import Stage, plain
 from glore_jax.stages.context import Context
 
 if TYPE_CHECKING:  # importing it takes JAX
     from glore_jax.stages.questions import Fitting
-
-# Packages whose versions config.json keeps.
-_PACKAGES = (
-    "glore-jax",
-    "jax",
-    "jaxlib",
-    "libtpu",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-    "pyarrow",
-    "safetensors",
-    "tokenizers",
-    "ml-collections",
-    "tensorflow-datasets",
-)
 
 
 class _Manifest:
@@ -51,6 +32,7 @@ class _Manifest:
             "config": stage.config,
             "inputs": stage.inputs,
             "layout": stage.layout,
+            "packages": versions.decisive(),
             "done": False,
             "started": before.get("started") or now,
             "seconds": self._seconds,
@@ -123,32 +105,17 @@ def _set_aside(ctx: Context, name: str, reason: str, fingerprint: str) -> None:
     folder.rename(target)
 
 
-def prepare_jax(workdir: epath.Path) -> None:
-    """Before the first compilation: is the run complete, and where do compiled programs stay for
-    the next run."""
-    import jax
-
+def prepare_jax() -> None:
+    """Before the first compilation: is the run complete, and where do compiled programs stay."""
     processes.check_initialized()
-    # JAX adds its options to `config` at run time.
-    given = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
-    if given is None and "://" not in str(workdir):
-        jax.config.update("jax_compilation_cache_dir", str(workdir / ".jax_cache"))
+    program_cache.enable()
 
 
 def describe_run(ctx: Context) -> None:
-    """Writes config.json: the config, Python and the versions of packages."""
+    """Writes config.json: the config, Python and the versions of packages, and those before."""
     if processes.is_main():
-        storage.write_json(ctx.folder("config.json"), _description(ctx.config))
-
-
-def _description(config: ConfigDict) -> dict[str, Any]:
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            pass
-    return {"config": plain(config), "python": platform.python_version(), "packages": versions}
+        described = {"config": plain(ctx.config)} | versions.describe(ctx.workdir)
+        storage.write_json(ctx.folder("config.json"), described)
 
 
 def duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from glore_jax import stages, storage
 from glore_jax.config import Effect, effect_of, fields_of
 from glore_jax.errors import UserError
+from glore_jax.parallel import coordinator
 
 ABSENT = object()  # the value of a field that is not there
 
@@ -105,10 +106,16 @@ def _examine(name: str, config: ConfigDict, workdir: epath.Path, plan: dict[str,
             inputs[need] = _examine(need, config, workdir, plan).fingerprint
         wanted = _wanted(config, declared.config, name)
         fingerprint = storage.fingerprint({"stage": name, "config": wanted, "inputs": inputs})
-        file = workdir / name / "manifest.json"
-        manifest = storage.read_json(file) if file.exists() else {}
+        # What is done decides what everyone does next, so everyone hears it from process 0.
+        manifest = coordinator.from_main(f"{name}/manifest", lambda: _manifest(workdir / name))
         plan[name] = Stage(name, fingerprint, wanted, inputs, _layout(config), manifest)
     return plan[name]
+
+
+def _manifest(folder: epath.Path) -> dict[str, Any]:
+    """What lies in a stage's folder; {} if nothing does."""
+    file = folder / "manifest.json"
+    return storage.read_json(file) if storage.exists(file) else {}
 
 
 def _wanted(config: ConfigDict, declared: tuple[str, ...], stage: str) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class Context:
         as on the later ones.
         """
         file = self.folder(self.stage, f"{name}.json")
-        if not coordinator.from_main(f"{self.stage}/{name} looked up", file.exists):
+        if not coordinator.from_main(f"{self.stage}/{name} done", lambda: storage.exists(file)):
             result = function()
             if processes.is_main():
                 storage.write_json(file, result)

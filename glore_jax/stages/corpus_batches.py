@@ -13,12 +13,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from glore_jax import storage
 from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.tasks.chains import corpus
 from glore_jax.tasks.chains.difficulty import Difficulty, difficulty_of
 from glore_jax.training import batches as batching
+from glore_jax.training.examples import Example
 
 Shares = Sequence[tuple[str, float]]  # (name, how often it is drawn)
 
@@ -84,6 +86,12 @@ class CorpusBatches:
     def __len__(self) -> int:
         return self.config.steps
 
+    def fingerprint(self) -> str:
+        """See `training.batches.BatchSource`: of what the documents are drawn from."""
+        drafts = [[draft.chain.question, draft.lines] for draft in (*self.right, *self.wrong)]
+        difficulty = {name: vars(each) for name, each in self.difficulty.items()}
+        return storage.fingerprint([self.config.to_dict(), difficulty, drafts])
+
     def __getitem__(self, update: int) -> batching.Batch:
         """Batch number `update`: the language model's arrays, [rows, row_length] each.
 
@@ -117,7 +125,7 @@ class CorpusBatches:
 
     def _documents(
         self, batch: AnyConfig, difficulty: Difficulty, judging: AnyConfig, rng: random.Random
-    ) -> list[tuple[batching.Example, batching.Example]]:
+    ) -> list[tuple[Example, Example]]:
         """Documents of as many tokens as the rows hold; the packing drops what does not fit."""
         documents = []
         room = batch.rows * batch.row_length
@@ -132,7 +140,7 @@ class CorpusBatches:
 
     def _document(
         self, kind: str, difficulty: Difficulty, judging: AnyConfig, rng: random.Random
-    ) -> tuple[batching.Example, batching.Example]:
+    ) -> tuple[Example, Example]:
         """A document as an example for the language model and one for the value head."""
         tokens = [self.tokenizer.bos_id]
         weights = [0.0]
@@ -152,10 +160,8 @@ class CorpusBatches:
         judged.append(0.0)
         token_row = np.asarray(tokens, np.int32)
         return (
-            batching.Example(token_row, np.asarray(weights, np.float32)),
-            batching.Example(
-                token_row, np.asarray(judged, np.float32), np.asarray(labels, np.float32)
-            ),
+            Example(token_row, np.asarray(weights, np.float32)),
+            Example(token_row, np.asarray(judged, np.float32), np.asarray(labels, np.float32)),
         )
 
     def _judging_weights(

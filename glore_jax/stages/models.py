@@ -1,8 +1,8 @@
 """Models in and out of the work directory."""
 
 import dataclasses
+import functools
 import importlib.resources
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -14,9 +14,9 @@ from jax.sharding import Mesh
 from glore_jax import storage
 from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
-from glore_jax.models import hf_export, hf_import, kernels, vocab
+from glore_jax.models import hf_export, hf_import, kernels, layout, llama, vocab
 from glore_jax.models.config import LlamaConfig
-from glore_jax.models.model import Model
+from glore_jax.models.model import Model, Start
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.parallel import mesh as meshes
 from glore_jax.stages.context import Context
@@ -61,58 +61,85 @@ def padded_vocab(config: AnyConfig, size: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def load_base(ctx: Context) -> Model:
-    """The base for training, sharded over the mesh, with `[BAD]` and the embedding padded."""
-    model = _read(ctx, hf_import.read_policy, base_folder(ctx.config), training=True)
-    tokenizer = model.tokenizer
+def base_start(ctx: Context, training: bool = True) -> Start:
+    """The base, with `[BAD]` and the embedding padded; where and in what as `policy_start`."""
+    start = _start(ctx, base_folder(ctx.config), training)
+    tokenizer = start.model.tokenizer
     if tokenizer.bad_id is None:
         tokenizer = tokenizer.with_token(BAD)
     # Some models have more rows than ids already.
-    size = padded_vocab(ctx.config, max(tokenizer.vocab_size, model.config.vocab_size))
-    # A grown embedding may divide over the mesh where the old one did not, so it is placed again.
-    grown = vocab.grow(model, size).on(ctx.mesh)
-    return dataclasses.replace(grown, tokenizer=tokenizer)
+    size = padded_vocab(ctx.config, max(tokenizer.vocab_size, start.model.config.vocab_size))
+
+    def grown(base: Model) -> Model:
+        return dataclasses.replace(vocab.grow(base, size), tokenizer=tokenizer)
+
+    return start.then(grown, mesh_of(ctx, training))
 
 
-def load_policy(ctx: Context, *parts: str, training: bool = False) -> Model:
+def policy_start(ctx: Context, *parts: str, training: bool = True) -> Start:
     """A policy that a stage exported to the folder `parts` of the work directory.
 
-    To train it: float32 over the global mesh. To generate with it: the compute dtype over this
-    process's devices.
+    training: float32 over the global mesh, else the compute dtype over this process's devices.
     """
-    return _read(ctx, hf_import.read_policy, ctx.folder(*parts), training)
+    return _start(ctx, ctx.folder(*parts), training)
+
+
+def load_base(ctx: Context) -> Model:
+    """The base to generate with."""
+    return layout.for_decoding(base_start(ctx, training=False).loaded())
+
+
+def load_policy(ctx: Context, *parts: str) -> Model:
+    """A policy to generate with, which a stage exported to the folder `parts`."""
+    return layout.for_decoding(policy_start(ctx, *parts, training=False).loaded())
 
 
 def load_reward(ctx: Context, *parts: str) -> Model:
     """A reward model that a stage exported, over this process's devices."""
-    return _read(ctx, hf_import.read_reward_model, ctx.folder(*parts), training=False)
-
-
-def _read(ctx: Context, read: Callable[..., Model], folder: epath.Path, training: bool) -> Model:
+    folder = ctx.folder(*parts)
     config = hf_import.read_config(folder)
-    return read(
+    return hf_import.read_reward_model(
         folder,
-        param_dtype="float32" if training else ctx.config.model.dtype,
-        mesh=mesh_of(ctx, training),
-        **options(ctx, config, training),
+        param_dtype=ctx.config.model.dtype,
+        mesh=ctx.local_mesh,
+        **options(ctx, config, training=False),
+    )
+
+
+def _start(ctx: Context, folder: epath.Path, training: bool, dtype: str = "") -> Start:
+    """A policy in Hugging Face form; `dtype` of its parameters if not the one that is trained or
+    computed in."""
+    dtype = dtype or ("float32" if training else ctx.config.model.dtype)
+    config = hf_import.read_config(folder)
+    graphdef, shapes = llama.abstract(config, param_dtype=dtype, **options(ctx, config, training))
+    shardings = meshes.param_shardings(shapes, mesh_of(ctx, training))
+    described = meshes.placed(shapes, shardings)
+    return Start(
+        Model(graphdef, described, config, Tokenizer.load(folder)),
+        functools.partial(hf_import.read_weights, folder, shapes, shardings),
     )
 
 
 def publish(ctx: Context, stage: str, name: str, dtype: str) -> Model:
     """Makes the policy `STAGE/NAME/hf` the result of its stage, `STAGE/hf`, weights in `dtype`."""
-    model = load_policy(ctx, stage, name, "hf", training=True)
+    model = _start(ctx, ctx.folder(stage, name, "hf"), training=True, dtype=dtype).loaded()
     hf_export.save_policy(ctx.folder(stage, "hf"), model, dtype)
     return model
 
 
-def init_sharded(
+def is_exported(folder: epath.Path) -> bool:
+    """Whether the export of a model to `folder` is whole: its config.json comes last."""
+    return (folder / "config.json").exists()
+
+
+def random_start(
     module: ModuleType,
     config: LlamaConfig,
     tokenizer: Tokenizer,
     seed: int,
     mesh: Mesh,
     **options: Any,
-) -> Model:
+) -> Start:
     """A fresh model, each parameter made where it belongs.
 
     Args:
@@ -120,9 +147,11 @@ def init_sharded(
       options: as for its `init`.
     """
     graphdef, shapes = module.abstract(config, **options)
+    shardings = meshes.param_shardings(shapes, mesh)
 
     def fresh(key: jax.Array) -> nnx.State:
         return module.init(config, key, **options)[1]
 
-    make = jax.jit(fresh, out_shardings=meshes.param_shardings(shapes, mesh))
-    return Model(graphdef, make(jax.random.key(seed)), config, tokenizer)
+    make = jax.jit(fresh, out_shardings=shardings)
+    model = Model(graphdef, meshes.placed(shapes, shardings), config, tokenizer)
+    return Start(model, lambda: make(jax.random.key(seed)))

@@ -16,12 +16,15 @@ All along it has a value head, which is thrown away in the end.
 import dataclasses
 import functools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from etils import epath
+from flax import nnx
 
 from glore_jax.errors import UserError
 from glore_jax.models import hf_export, reward
 from glore_jax.models.config import LlamaConfig
-from glore_jax.models.model import Model
+from glore_jax.models.model import Model, Start
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, models, rewards, training
 from glore_jax.stages.context import Context
@@ -38,13 +41,20 @@ def run(ctx: Context) -> dict:
     task = ctx.config.task.name
     if task != "chains":
         raise UserError(f"stage pretrain makes the base of the task chains, not of {task}")
-    counts = {"read": ctx.step("read", functools.partial(read_first, ctx))}
+    counts = {"read": _once(ctx, "read", functools.partial(read_first, ctx))}
     before = "read"
     for name in ctx.config.pretrain.reviews:
-        counts[name] = ctx.step(name, functools.partial(review, ctx, name, before))
+        counts[name] = _once(ctx, name, functools.partial(review, ctx, name, before))
         before = name
     model = models.publish(ctx, "pretrain", before, "bfloat16")
     return counts | {"parameters": model.num_params}
+
+
+def _once(ctx: Context, name: str, function: Callable[[], dict]) -> dict:
+    """Figures of a reading, done once."""
+    figures = ctx.step(name, function)
+    training.drop_checkpoints(ctx, f"pretrain/{name}")
+    return figures
 
 
 def read_first(ctx: Context) -> dict:
@@ -55,23 +65,23 @@ def read_first(ctx: Context) -> dict:
 def review(ctx: Context, name: str, before: str) -> dict:
     """A reading of the corpus and of drafts by the model `before`, which it goes on from."""
     drafts = write_drafts(ctx, name, before)
-    start = rewards.fresh(ctx, models.load_policy(ctx, "pretrain", before, "hf", training=True))
+    start = rewards.start(ctx, models.policy_start(ctx, "pretrain", before, "hf"))
     figures = read(ctx, name, start, drafts)
     right = sum(draft.first_wrong is None for draft in drafts)
     return figures | {"drafts": len(drafts), "drafts_right": right / len(drafts)}
 
 
-def from_nothing(ctx: Context) -> Model:
+def from_nothing(ctx: Context) -> Start:
     """A model with a value head and random weights, and the tokenizer of the corpus."""
     config = ctx.config.pretrain
     tokenizer = make_tokenizer(difficulty_of(config.difficulty))
     # Rows of the embedding in whole 32s, which any mesh can divide.
     vocab_size = -(-tokenizer.vocab_size // 32) * 32
     shape = LlamaConfig(vocab_size=vocab_size, **config.model.to_dict())
-    return models.init_sharded(reward, shape, tokenizer, config.seed, ctx.mesh, unroll=True)
+    return models.random_start(reward, shape, tokenizer, config.seed, ctx.mesh, unroll=True)
 
 
-def read(ctx: Context, name: str, model: Model, drafts: Sequence[corpus.Draft]) -> dict:
+def read(ctx: Context, name: str, start: Start, drafts: Sequence[corpus.Draft]) -> dict:
     """One reading of the corpus, as `config.pretrain.NAME` says.
 
     Leaves `pretrain/NAME/hf`, without the value head, and one such folder on the way each
@@ -79,20 +89,19 @@ def read(ctx: Context, name: str, model: Model, drafts: Sequence[corpus.Draft]) 
     """
     section = ctx.config.pretrain[name]
     folder = f"pretrain/{name}"
-    batches = CorpusBatches(model.tokenizer, section, ctx.config.pretrain.difficulty, drafts)
+    batches = CorpusBatches(start.model.tokenizer, section, ctx.config.pretrain.difficulty, drafts)
     loss = functools.partial(losses.joint_loss, depth=section.depth, share=section.share)
 
-    def export(where: str, params) -> None:
-        policy = model.with_params(params["backbone"])
-        hf_export.save_policy(ctx.folder(folder, where), policy, "bfloat16")
+    def export(target: epath.Path, model: Model) -> None:
+        policy = model.with_params(model.params["backbone"])
+        hf_export.save_policy(target, policy, "bfloat16")
 
-    def snapshot(update: int, params) -> None:
+    def snapshot(update: int, params: nnx.State) -> None:
         if update % section.export_every == 0:
-            export(f"hf-{update:06d}", params)
+            export(ctx.folder(folder, f"hf-{update:06d}"), start.model.with_params(params))
 
-    trained = training.fit(ctx, folder, model, batches, loss, section, on_update=snapshot)
-    export("hf", trained.model.params)
-    training.drop_checkpoints(ctx, folder)
+    target = ctx.folder(folder, "hf")
+    trained = training.fit(ctx, folder, start, batches, loss, section, export, target, snapshot)
 
     policy = models.load_policy(ctx, "pretrain", name, "hf")
     drafts_on_dev = generation.greedy(ctx, f"{folder}/dev", policy, ctx.task.load("dev"))

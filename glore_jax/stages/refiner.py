@@ -7,36 +7,59 @@
 It starts from the base, not from the student.
 """
 
-from glore_jax import records
+import functools
+import itertools
+from collections.abc import Iterable, Iterator
+
+from glore_jax import grouping, records
 from glore_jax.errors import UserError
 from glore_jax.labels.pairs import global_pairs, local_pairs
 from glore_jax.models import hf_export
+from glore_jax.parallel import processes
 from glore_jax.records import LabelledDraft, Pair, Sample
 from glore_jax.stages import models, parts, training
 from glore_jax.stages.context import Context
 from glore_jax.tasks.prompts import Prompts
 from glore_jax.training import losses
-from glore_jax.training.batches import Example, language_example
+from glore_jax.training.examples import Example, language_example
+
+OF_SAMPLES = ("question_id", "sample_id", "question", "gold", "steps", "correct", "policy")
+OF_DRAFTS = (
+    *("question_id", "sample_id", "completions", "labels"),
+    *("first_error", "correct", "traces"),
+)
 
 
 def run(ctx: Context) -> dict:
     config = ctx.config.refiner
-    pairs = make_pairs(ctx)
-    if not pairs:
+    kinds = dict.fromkeys(("global", "local"), 0)
+    pairs = counted(written(ctx, make_pairs(ctx)), kinds)
+    first = next(pairs, None)  # before a large model is loaded
+    if first is None:
         raise UserError(
             "refiner: no question has both a right and a wrong sample, "
             "so there is nothing to pair; sample more"
         )
-    parts.write(ctx, "refiner/pairs", Pair, pairs)
-    base = models.load_base(ctx)
-    prompts = ctx.prompts(base)
+    base = models.base_start(ctx)
+    prompts = ctx.prompts(base.model)
     both_ways = config.attention == "prefix"
-    examples = [pair_example(prompts, pair, both_ways, config.turn) for pair in pairs]
-    batches, too_long = training.make_batches(ctx, examples, config.train, base.config)
-    trained = training.fit(ctx, "refiner/train", base, batches, losses.language_loss, config.train)
-    hf_export.save_policy(ctx.folder("refiner", "hf"), trained.model, ctx.config.model.dtype)
+    examples = (
+        pair_example(prompts, pair, both_ways, config.turn)
+        for pair in itertools.chain([first], pairs)
+    )
+    batches, too_long = training.make_batches(ctx, examples, config.train, base.model.config)
+    export = functools.partial(hf_export.save_policy, dtype=ctx.config.model.dtype)
+    trained = training.fit(
+        ctx,
+        "refiner/train",
+        base,
+        batches,
+        losses.language_loss,
+        config.train,
+        export,
+        ctx.folder("refiner", "hf"),
+    )
     training.drop_checkpoints(ctx, "refiner/train")
-    kinds = {kind: sum(pair["kind"] == kind for pair in pairs) for kind in ("global", "local")}
     return {
         "pairs": kinds,
         "too_long": too_long,
@@ -46,20 +69,42 @@ def run(ctx: Context) -> dict:
     }
 
 
-def make_pairs(ctx: Context) -> list[Pair]:
-    """The pairs of both kinds, from the files of stages `sample` and `rollout`."""
+def make_pairs(ctx: Context) -> Iterator[Pair]:
+    """The pairs of both kinds, global ones first, from the files of `sample` and `rollout`."""
     config = ctx.config.refiner
     seed = ctx.config.seed
     grade = ctx.task.grade
     rows = parts.expected(ctx, "sample/records")
-    samples = records.read(ctx.folder("sample", "records"), Sample, rows)
+    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, OF_SAMPLES, rows)
     rows = parts.expected(ctx, "rollout/records")
-    labelled = records.read(ctx.folder("rollout", "records"), LabelledDraft, rows)
-    whole = global_pairs(samples, config.per_question, seed, grade)
-    local = local_pairs(
-        labelled, samples, config.per_question, seed, config.failed_continuations, grade
+    folder = ctx.folder("rollout", "records")
+    labelled = grouping.of_folder(folder, LabelledDraft, OF_DRAFTS, rows)
+    yield from global_pairs(samples, config.per_question, seed, grade)
+    yield from local_pairs(
+        grouping.joined(labelled, samples),
+        config.per_question,
+        seed,
+        config.failed_continuations,
+        grade,
     )
-    return whole + local
+
+
+def written(ctx: Context, pairs: Iterator[Pair]) -> Iterator[Pair]:
+    """`pairs`; process 0 writes them to `refiner/pairs` as they pass."""
+    folder = ctx.folder("refiner", "pairs")
+    rows: list[int] = []
+    for part in records.in_parts(pairs):
+        processes.on_main(records.write_part, folder, len(rows), part, Pair)
+        rows.append(len(part))
+        yield from part
+    ctx.keep_rows("refiner/pairs", rows)
+
+
+def counted(pairs: Iterable[Pair], kinds: dict[str, int]) -> Iterator[Pair]:
+    """`pairs`; adds to `kinds` how many of each kind have passed."""
+    for pair in pairs:
+        kinds[pair["kind"]] += 1
+        yield pair
 
 
 def pair_example(prompts: Prompts, pair: Pair, both_ways: bool, turn: float) -> Example:

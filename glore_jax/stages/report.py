@@ -86,7 +86,7 @@ def parameters(ctx: Context) -> int:
     from glore_jax.models import llama
 
     folder = ctx.folder("student", "hf")
-    if not folder.exists():
+    if not hf_import.is_export(folder):
         raise UserError(f"{folder}: no student; run the stage student")
     _, shapes = llama.abstract(hf_import.read_config(folder))
     return int(sum(leaf.size for leaf in jax.tree.leaves(shapes)))

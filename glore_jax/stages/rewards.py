@@ -6,7 +6,9 @@ One value a step, trained and read at the last token of the step:
                       ^           ^           ^      labels, weights and scores stand here
 """
 
-from collections.abc import Sequence
+import functools
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +16,13 @@ import numpy as np
 from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 from glore_jax.models import hf_export, reward
-from glore_jax.models.model import Model
+from glore_jax.models.model import Model, Start
 from glore_jax.sampling.scoring import score_steps
 from glore_jax.stages import models, training
 from glore_jax.stages.context import Context
 from glore_jax.tasks.prompts import Prompts
 from glore_jax.training import losses
-from glore_jax.training.batches import Example
+from glore_jax.training.examples import Example
 
 
 class LabelledSolution(NamedTuple):
@@ -57,15 +59,19 @@ def reward_example(
     return Example(np.asarray(tokens, np.int32), weight_row, label_row, source=source)
 
 
-def fresh(ctx: Context, policy: Model, likelihood: bool = False) -> Model:
+def start(ctx: Context, policy: Start, likelihood: bool = False) -> Start:
     """A reward model that starts from `policy`, for training: parameters over the global mesh."""
-    return reward.from_policy(policy, likelihood=likelihood).on(ctx.mesh)
+    return policy.then(functools.partial(reward.from_policy, likelihood=likelihood), ctx.mesh)
 
 
 def train_reward(
-    ctx: Context, name: str, solutions: list[LabelledSolution], section: AnyConfig, target: str
+    ctx: Context,
+    name: str,
+    solutions: Iterable[LabelledSolution],
+    section: AnyConfig,
+    target: str,
 ) -> dict:
-    """Fine-tunes the student with a value head; leaves the folder `target`.
+    """Fine-tunes the student with a value head; leaves the folder `target`, and the checkpoints.
 
     Args:
       name: of the run, as in "orm/plain"; its checkpoints lie there meanwhile.
@@ -73,20 +79,28 @@ def train_reward(
 
     Returns counts and metrics for the manifest. UserError if there is no solution.
     """
-    if not solutions:
+    solutions = iter(solutions)
+    first = next(solutions, None)  # before a large model is loaded
+    if first is None:
         raise UserError(
             f"{name} has no training solutions: sample more per question, or balance less"
         )
-    policy = models.load_policy(ctx, "student", "hf", training=True)
-    prompts = ctx.prompts(policy)
-    examples = [reward_example(prompts, *solution) for solution in solutions]
-    start = fresh(ctx, policy, section.likelihood)
-    batches, too_long = training.make_batches(ctx, examples, section.train, policy.config)
-    trained = training.fit(ctx, name, start, batches, losses.reward_loss, section.train)
-    hf_export.save_reward(ctx.folder(*target.split("/")), trained.model, ctx.config.model.dtype)
-    training.drop_checkpoints(ctx, name)
+    policy = models.policy_start(ctx, "student", "hf")
+    prompts = ctx.prompts(policy.model)
+    examples = (reward_example(prompts, *s) for s in itertools.chain([first], solutions))
+    batches, too_long = training.make_batches(ctx, examples, section.train, policy.model.config)
+    trained = training.fit(
+        ctx,
+        name,
+        start(ctx, policy, section.likelihood),
+        batches,
+        losses.reward_loss,
+        section.train,
+        functools.partial(hf_export.save_reward, dtype=ctx.config.model.dtype),
+        ctx.folder(*target.split("/")),
+    )
     return {
-        "solutions": len(examples),
+        "solutions": len(batches.examples) + too_long,
         "too_long": too_long,
         "steps": trained.updates,
         "fill": batches.plan.fill,

@@ -6,16 +6,20 @@ How a draft gets its labels is in `labelling`, which test drafts share.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from glore_jax import records
+from glore_jax import grouping
 from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 from glore_jax.labels.balance import label_rates
 from glore_jax.labels.outcome import WORKED, distinct_samples, drawn_first
 from glore_jax.records import Sample
+from glore_jax.scratch import Kept
 from glore_jax.stages import generation, labelling, models, parts
 from glore_jax.stages.context import Context
+
+# What the figures are counted from; the rollouts' texts are most of a record.
+COUNTED = ("question_id", "completions", "labels", "tries", "tokens")
 
 
 def run(ctx: Context) -> dict:
@@ -24,11 +28,11 @@ def run(ctx: Context) -> dict:
     chosen = generation.first(ctx.problems("train"), config.questions)
     problems = {problem.id: problem for problem in chosen}
     rows = parts.expected(ctx, "sample/records")
-    samples = records.read(ctx.folder("sample", "records"), Sample, rows)
-    asked = [sample for sample in samples if sample["question_id"] in problems]
+    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, rows=rows)
+    asked = (group for group in samples if group[0]["question_id"] in problems)
     drafts, unsolved = drafts_of(asked, ctx.config)
 
-    labelled = labelling.label(ctx, "rollout/records", model, drafts, config.k)
+    labelled = labelling.label(ctx, "rollout/records", model, drafts, config.k).select(*COUNTED)
     if not labelled:
         raise UserError(
             "no draft has a step to label: the student writes nothing that reads as a solution"
@@ -52,32 +56,38 @@ def run(ctx: Context) -> dict:
     }
 
 
-def drafts_of(samples: Sequence[Sample], config: AnyConfig) -> tuple[list[Sample], int]:
-    """(the drafts among `samples` to be labelled, number of questions left out as never solved).
+def drafts_of(groups: Iterable[list[Sample]], config: AnyConfig) -> tuple[Sequence[Sample], int]:
+    """(the drafts to be labelled, number of questions left out as never solved).
 
-    `config`: the whole one; seed and section rollout count.
+    groups: the samples of each question. config: the whole one; seed and section rollout count. The
+    drafts lie on this machine's disk.
     """
     c = config.rollout
-    kept = of_solved(samples) if c.solved_only else samples
-    asked = {sample["question_id"] for sample in samples}
-    left = {sample["question_id"] for sample in kept}
-    return choose_drafts(kept, c.drafts_per_question, config.seed), len(asked) - len(left)
+    unsolved = 0
+
+    def chosen() -> Iterator[Sample]:
+        nonlocal unsolved
+        for group in groups:
+            if c.solved_only and not is_solved(group):
+                unsolved += 1
+            else:
+                yield from choose_drafts(group, c.drafts_per_question, config.seed)
+
+    drafts = Kept(chosen())
+    return drafts, unsolved
 
 
-def of_solved(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples of questions that at least one sample of the student solves."""
-    solved = {s["question_id"] for s in samples if s["correct"] and s.get("policy") != WORKED}
-    return [sample for sample in samples if sample["question_id"] in solved]
+def is_solved(group: Iterable[Sample]) -> bool:
+    """Whether at least one of a question's samples by the student is right."""
+    return any(s["correct"] and s.get("policy") != WORKED for s in group)
 
 
-def choose_drafts(samples: Sequence[Sample], per_question: int, seed: int) -> list[Sample]:
-    """Up to `per_question` distinct solutions of each question, wrong and right ones in turn."""
-    drafts: list[Sample] = []
-    for group in distinct_samples(samples).values():
-        ranked = sorted(group, key=lambda sample: drawn_first(seed, sample))
-        wrong = [sample for sample in ranked if not sample["correct"]]
-        right = [sample for sample in ranked if sample["correct"]]
-        # When one side has no more, the other goes on.
-        in_turn = [s for pair in itertools.zip_longest(wrong, right) for s in pair if s is not None]
-        drafts += in_turn[:per_question]
-    return drafts
+def choose_drafts(group: Iterable[Sample], per_question: int, seed: int) -> list[Sample]:
+    """Up to `per_question` distinct ones of a question's samples, wrong and right ones in turn."""
+    distinct = distinct_samples(group)
+    ranked = sorted(distinct, key=lambda sample: drawn_first(seed, sample))
+    wrong = [sample for sample in ranked if not sample["correct"]]
+    right = [sample for sample in ranked if sample["correct"]]
+    # When one side has no more, the other goes on.
+    in_turn = [s for pair in itertools.zip_longest(wrong, right) for s in pair if s is not None]
+    return in_turn[:per_question]

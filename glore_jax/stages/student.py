@@ -9,23 +9,23 @@
 Every round starts from the base again; the best round becomes `student/hf`. Each finished piece is
 kept, so that a restart goes on behind it:
 
-    student/one-shot.json, found-R.json     solutions, new in round R
-    student/round-R.json, round-R/hf        figures and model of round R
+    student/solutions-R                 records: those of the start, then new ones of round R
+    student/round-R.json, round-R/hf    figures and model of round R
 """
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.models import hf_export
-from glore_jax.parallel import processes
-from glore_jax.records import Sample, Solution
-from glore_jax.stages import generation, models, training
+from glore_jax.records import Sample, Solution, StoredRecords
+from glore_jax.stages import generation, models, tally, training
+from glore_jax.stages import solutions as sets
 from glore_jax.stages.context import Context
 from glore_jax.tasks.base import Problem
+from glore_jax.tasks.prompts import Prompts
 from glore_jax.training import losses
-from glore_jax.training.batches import language_example
+from glore_jax.training.examples import Example, language_example
 
 
 def run(ctx: Context) -> dict:
@@ -44,18 +44,23 @@ def run(ctx: Context) -> dict:
 
 
 def tune_round(
-    ctx: Context, number: int, solutions: list[Solution], dev: Sequence[Problem]
+    ctx: Context, number: int, solutions: StoredRecords[Solution], dev: Sequence[Problem]
 ) -> dict:
     """Figures of round `number`: `fine_tune`, done once."""
     tune = functools.partial(fine_tune, ctx, number, solutions, dev)
-    return ctx.step(f"round-{number}", tune)
+    figures = ctx.step(f"round-{number}", tune)
+    training.drop_checkpoints(ctx, f"student/round-{number}")
+    return figures
 
 
 def explore_round(
-    ctx: Context, number: int, known: list[Solution], train: Sequence[Problem]
-) -> list[Solution]:
+    ctx: Context, number: int, known: StoredRecords[Solution], train: Sequence[Problem]
+) -> StoredRecords[Solution]:
     """Solutions that are new in round `number`: `explore`, done once."""
-    return _once(ctx, f"found-{number}", functools.partial(explore, ctx, number, known, train))
+    make = functools.partial(explore, ctx, number, known, train)
+    found = sets.once(ctx, f"solutions-{number}", make)
+    ctx.say(f"student: round {number} has {len(found)} new solutions")
+    return found
 
 
 def best_of(rounds: list[dict]) -> int:
@@ -71,23 +76,22 @@ def stopped_rising(rounds: list[dict], patience: int) -> bool:
 # Where solutions come from.
 
 
-def first_solutions(ctx: Context, train: Sequence[Problem]) -> list[Solution]:
+def first_solutions(ctx: Context, train: Sequence[Problem]) -> StoredRecords[Solution]:
     """Solutions to start from.
 
     The task's own of the first `student.worked` (0: all) problems; where it has none, what the base
     finds.
     """
+    shown = generation.first(train, ctx.config.student.worked)
     worked: list[Solution] = [
         {"question_id": p.id, "question": p.question, "steps": list(p.solution)}
-        for p in generation.first(train, ctx.config.student.worked)
+        for p in shown
         if p.solution
     ]
-    if worked:
-        return worked
-    return _once(ctx, "one-shot", functools.partial(one_shot, ctx, train))
+    return sets.once(ctx, "solutions-0", lambda: worked or one_shot(ctx, train))
 
 
-def one_shot(ctx: Context, train: Sequence[Problem]) -> list[Solution]:
+def one_shot(ctx: Context, train: Sequence[Problem]) -> Iterable[Solution]:
     """Right answers of the base, prompted with one worked example.
 
     For tasks without worked solutions, such as SVAMP. UserError if the config has no example, or
@@ -106,7 +110,7 @@ def one_shot(ctx: Context, train: Sequence[Problem]) -> list[Solution]:
     # The base would go on with a question of its own.
     head = template.split("{question}")[0].strip()
     stop = tuple(text for text in ("\n\n", head) if text)
-    rows = generation.sample(
+    drawn = generation.sample(
         ctx,
         "student/one-shot",
         base,
@@ -115,13 +119,13 @@ def one_shot(ctx: Context, train: Sequence[Problem]) -> list[Solution]:
         iteration.k,
         trunk_of,
     )
-    found = distinct_right(rows, iteration.per_question, known=[])
-    if not found:
+    counts = tally.Tally.of(drawn.columns(tally.COLUMNS))
+    if not counts.right:
         raise UserError(
-            f"the base solves none of {len(rows)} one-shot samples: "
+            f"the base solves none of {counts.samples} one-shot samples: "
             "use a stronger model.base or another student.shot"
         )
-    return found
+    return sets.distinct_right(sets.samples_of(drawn), iteration.per_question)
 
 
 def worked_example(ctx: Context) -> str:
@@ -137,11 +141,11 @@ def worked_example(ctx: Context) -> str:
 
 
 def explore(
-    ctx: Context, number: int, known: list[Solution], train: Sequence[Problem]
-) -> list[Solution]:
+    ctx: Context, number: int, known: StoredRecords[Solution], train: Sequence[Problem]
+) -> Iterable[Solution]:
     """Distinct right samples of the student of the round before `number`, new to `known`."""
     iteration = ctx.config.student.ei
-    rows = generation.sample(
+    drawn = generation.sample(
         ctx,
         f"student/samples-{number}",
         models.load_policy(ctx, "student", f"round-{number - 1}", "hf"),
@@ -149,81 +153,57 @@ def explore(
         generation.sampling_of(iteration),
         iteration.k,
     )
-    found = distinct_right(rows, iteration.per_question, known)
+    counts = tally.Tally.of(drawn.columns(tally.COLUMNS))
     ctx.say(
-        f"student: round {number} samples {generation.accuracy(rows):.3f} right, "
-        f"{len(found)} new solutions, {generation.truncated(rows)} truncated"
+        f"student: round {number} samples {counts.accuracy:.3f} right, {counts.truncated} truncated"
     )
-    return found
-
-
-def _once(ctx: Context, name: str, make: Callable[[], list[Solution]]) -> list[Solution]:
-    """The result of `make`, kept as `student/NAME.json`; a restart reads it from there."""
-    return ctx.step(name, lambda: {"rows": make()})["rows"]
-
-
-def distinct_right(
-    samples: Iterable[Sample], per_question: int, known: Iterable[Solution]
-) -> list[Solution]:
-    """Right samples, each text once a question and none that is `known`.
-
-    At most `per_question` (0: all) of a question, by ascending sample id.
-    """
-    seen = {(solution["question_id"], tuple(solution["steps"])) for solution in known}
-    taken: dict[str, int] = {}  # question id -> solutions found
-    found: list[Solution] = []
-    for row in sorted(samples, key=lambda row: (row["question_id"], row["sample_id"])):
-        question_id = row["question_id"]
-        text = question_id, tuple(row["steps"])
-        enough = per_question and taken.get(question_id, 0) >= per_question
-        if not row["correct"] or text in seen or enough:
-            continue
-        seen.add(text)
-        taken[question_id] = taken.get(question_id, 0) + 1
-        found.append(
-            {"question_id": question_id, "question": row["question"], "steps": row["steps"]}
-        )
-    return found
+    return sets.distinct_right(
+        sets.samples_of(drawn), iteration.per_question, sets.by_question(known)
+    )
 
 
 # A round of training.
 
 
-def fine_tune(ctx: Context, number: int, solutions: list[Solution], dev: Sequence[Problem]) -> dict:
+def fine_tune(
+    ctx: Context, number: int, solutions: StoredRecords[Solution], dev: Sequence[Problem]
+) -> dict:
     """Trains the base on `solutions` and measures it; leaves `student/round-NUMBER/hf`."""
     name = f"student/round-{number}"
     section = ctx.config.student.sft
-    base = models.load_base(ctx)
-    prompts = ctx.prompts(base)
-    examples = []
-    for solution in solutions:
-        target, _ = prompts.solution(solution["steps"])
-        examples.append(language_example(prompts.question(solution["question"]), target))
-    batches, too_long = training.make_batches(ctx, examples, section, base.config)
-    trained = training.fit(ctx, name, base, batches, losses.language_loss, section)
+    base = models.base_start(ctx)
+    prompts = ctx.prompts(base.model)
+    examples = (solution_example(prompts, solution) for solution in solutions)
+    batches, too_long = training.make_batches(ctx, examples, section, base.model.config)
     folder = ctx.folder("student", f"round-{number}")
-    hf_export.save_policy(folder / "hf", trained.model, ctx.config.model.dtype)
-    training.drop_checkpoints(ctx, name)
+    export = functools.partial(hf_export.save_policy, dtype=ctx.config.model.dtype)
+    loss = losses.language_loss
+    trained = training.fit(ctx, name, base, batches, loss, section, export, folder / "hf")
 
     policy = models.load_policy(ctx, "student", f"round-{number}", "hf")
-    drafts = generation.greedy(ctx, f"student/dev-{number}", policy, dev)
+    drafts = list(generation.greedy(ctx, f"student/dev-{number}", policy, dev))
     accuracy = generation.accuracy(drafts)
     ctx.say(
         f"student: round {number} has {accuracy:.3f} greedy accuracy on {len(drafts)} "
-        f"dev questions ({len(examples)} solutions)"
+        f"dev questions ({len(solutions)} solutions)"
     )
-    processes.on_main(storage.write_jsonl, folder / "data.jsonl", solutions)
     show_drafts(ctx, name, drafts, trained.updates)
     return {
         "round": number,
         "acc": accuracy,
         "n": len(drafts),
-        "examples": len(examples),
+        "examples": len(solutions),
         "too_long": too_long,
         "truncated": generation.truncated(drafts),
         "fill": batches.plan.fill,
         **trained.metrics,
     }
+
+
+def solution_example(prompts: Prompts, solution: Solution) -> Example:
+    """A solution as a training example: loss on its steps."""
+    target, _ = prompts.solution(solution["steps"])
+    return language_example(prompts.question(solution["question"]), target)
 
 
 def show_drafts(ctx: Context, name: str, drafts: list[Sample], update: int, count: int = 8) -> None:

@@ -1,17 +1,31 @@
-"""From a stage's examples to a trained model: batches, the loop with its folders, clean-up."""
+"""From a stage's examples to a trained and exported model, once: a kill trains nothing again.
 
-from collections.abc import Callable
+NAME/checkpoints     while it trains
+NAME/trained.json    its figures, once it has trained
+TARGET/              its export; whole, and with the figures, the training is done
+the stage's record   and only after it the checkpoints go (`drop_checkpoints`)
+"""
 
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from etils import epath
 from flax import nnx
 
+from glore_jax import storage
 from glore_jax.config import AnyConfig
 from glore_jax.models.config import LlamaConfig
-from glore_jax.models.model import Model
-from glore_jax.parallel import processes
+from glore_jax.models.model import Model, Start
+from glore_jax.parallel import coordinator, processes
+from glore_jax.stages import models
 from glore_jax.stages.context import Context
 from glore_jax.training import loop
-from glore_jax.training.batches import Batches, BatchSource, Example
+from glore_jax.training.batches import Batches, BatchSource, Plan
+from glore_jax.training.examples import Example, PackedExamples
 from glore_jax.training.losses import LossFunction
+
+MOSTLY_EMPTY = 0.5  # share of row positions with a token, below which a person is told
 
 
 def row_length_of(section: AnyConfig, config: LlamaConfig) -> int:
@@ -28,39 +42,89 @@ def row_multiple_of(ctx: Context, section: AnyConfig) -> int:
 
 
 def make_batches(
-    ctx: Context, examples: list[Example], section: AnyConfig, config: LlamaConfig
+    ctx: Context, examples: Iterable[Example], section: AnyConfig, config: LlamaConfig
 ) -> tuple[Batches, int]:
-    """(batches, number of examples left out because they are longer than a row)."""
+    """(batches, number of examples left out because they are longer than a row).
+
+    The examples are packed on this machine's disk as they come.
+    """
     row_length = row_length_of(section, config)
-    fitting = [e for e in examples if len(e.tokens) <= row_length]
+    packed = PackedExamples(examples, longest=row_length)
     batches = Batches(
-        fitting,
+        packed,
         batch_size=section.batch_size,
         row_length=row_length,
         epochs=section.epochs,
         seed=ctx.config.seed,
         row_multiple=row_multiple_of(ctx, section),
     )
-    return batches, len(examples) - len(fitting)
+    return batches, packed.left_out
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What is told of a training.
+
+    Attributes:
+      updates: of the whole run.
+      metrics: means over the last tenth of the updates.
+    """
+
+    updates: int
+    metrics: dict[str, float]
 
 
 def fit(
     ctx: Context,
     name: str,
-    model: Model,
+    start: Start,
     batches: BatchSource,
     loss_fn: LossFunction,
     section: AnyConfig,
+    export: Callable[[epath.Path, Model], None],
+    target: epath.Path,
     on_update: Callable[[int, nnx.State], None] | None = None,
-) -> loop.Trained:
-    """Trains with checkpoints under the folder `name` and a TensorBoard run of its own.
+) -> Outcome:
+    """Trains and exports, unless that is done.
 
-    `on_update`: see `loop.train`. The checkpoints stay until `drop_checkpoints`.
+    Args:
+      name: of the run, as in "orm/plain": its folder of the work directory, and of TensorBoard.
+      start, batches, loss_fn, section: see `loop.train`.
+      export: writes the folder `target` as a whole or not at all, as `hf_export.save_policy` does.
+      on_update: see `loop.train`.
     """
+    figures = ctx.folder(*name.split("/"), "trained.json")
+
+    def done() -> Any:
+        whole = figures.exists() and models.is_exported(target)
+        return storage.read_json(figures) if whole else None
+
+    found = coordinator.from_main(f"{name} looked up", done)
+    if found is None:
+        warn_of_padding(ctx, name, batches.plan, row_multiple_of(ctx, section))
+        trained = _train(ctx, name, start, batches, loss_fn, section, on_update)
+        found = {"updates": trained.updates, "metrics": trained.metrics}
+        # First: the export is the last thing that a training leaves.
+        processes.on_main(storage.write_json, figures, found)
+        export(target, trained.model)
+        processes.barrier(f"{name} exported")
+    return Outcome(**found)
+
+
+def _train(
+    ctx: Context,
+    name: str,
+    start: Start,
+    batches: BatchSource,
+    loss_fn: LossFunction,
+    section: AnyConfig,
+    on_update: Callable[[int, nnx.State], None] | None,
+) -> loop.Trained:
+    """Trains, with checkpoints under the folder `name` and a TensorBoard run of its own."""
     writer = ctx.writer(name, section)
     try:
         return loop.train(
-            model,
+            start,
             batches,
             loss_fn,
             section,
@@ -75,7 +139,31 @@ def fit(
 
 
 def drop_checkpoints(ctx: Context, name: str) -> None:
-    """Removes the checkpoints of a finished run, once its result is exported."""
-    processes.barrier(f"{name} exported")
+    """Removes the checkpoints of a finished run, once what it led to is recorded."""
+    processes.barrier(f"{name} recorded")
     folder = ctx.folder(*name.split("/"), "checkpoints")
     processes.on_main(folder.rmtree, missing_ok=True)
+
+
+def warn_of_padding(ctx: Context, name: str, plan: Plan, multiple: int) -> None:
+    """Says so if most of what is computed is padding."""
+    if advice := padding_advice(plan, multiple):
+        ctx.say(f"{name}: {advice}")
+
+
+def padding_advice(plan: Plan, multiple: int) -> str:
+    """What to change if the batches run mostly empty; empty if they do not.
+
+    multiple: what the rows of a batch are a multiple of (`row_multiple_of`).
+    """
+    if plan.fill >= MOSTLY_EMPTY:
+        return ""
+    padding = f"{1 - plan.fill:.0%} of a batch is padding"
+    shape = f"batch_size={plan.batch_size} makes {plan.rows} rows of {plan.row_length} tokens"
+    if plan.rows > multiple:  # long examples, of which no two share a row
+        return f"{padding}: {shape}; take another row_length"
+    enough = int(plan.batch_size / plan.fill)
+    return (
+        f"{padding}: {shape}, the fewest for mesh.data x mesh.fsdp x microbatches = {multiple}; "
+        f"take a batch_size up to {enough}, a shorter row_length, or fewer of those"
+    )

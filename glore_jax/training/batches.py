@@ -13,62 +13,23 @@ function of (examples, seed, n): the position of a restart is the number of the 
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, no_type_check, runtime_checkable
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32
 
+from glore_jax import storage
 from glore_jax.errors import UserError
+from glore_jax.training.examples import Example, PackedExamples
 
 Array = Any  # of a batch: NumPy's where it is made, JAX's on the devices
 
-# For each batch its rows, for each row the indices of its examples.
+# For each row of a batch the indices of its examples.
 Layout = list[list[int]]
 
-
-@no_type_check  # it checks itself, in every run
-@dataclasses.dataclass(frozen=True)
-class Example:
-    """One training sequence of n tokens.
-
-    Attributes:
-      tokens: ids.
-      weights: of the prediction of token i (language model), or of the label at i (reward model).
-      labels: in 0..1, for reward models; else None.
-      prefix: how many tokens at the start see each other both ways (prefix attention).
-      source: how many tokens stand before the solution (reward models).
-    """
-
-    tokens: Int32[np.ndarray, " n"]
-    weights: Float32[np.ndarray, " n"]
-    labels: Float32[np.ndarray, " n"] | None = None
-    prefix: int = 0
-    source: int = 0
-
-    def __post_init__(self) -> None:
-        lengths = {len(x) for x in (self.tokens, self.weights, self.labels) if x is not None}
-        if len(lengths) > 1:
-            raise ValueError("tokens, weights and labels of an example differ in length")
-        # Fractions would be cut off in silence.
-        if self.labels is not None and self.labels.dtype != np.float32:
-            raise ValueError(f"labels must be float32, not {self.labels.dtype}")
-
-
-def language_example(
-    source: list[int], target: list[int], prefix: bool = False, source_weight: float = 0.0
-) -> Example:
-    """Predict `target` after `source`; a token of the source counts `source_weight`.
-
-    `prefix`: the tokens of the source see each other both ways.
-    """
-    weights = [source_weight] * len(source) + [1.0] * len(target)
-    return Example(
-        np.asarray(source + target, np.int32),
-        np.asarray(weights, np.float32),
-        prefix=len(source) if prefix else 0,
-    )
+_BATCHES_AT_ONCE = 256  # that are laid out side by side
 
 
 # JAX makes batches around placeholders of its own: tests do not check the fields.
@@ -139,6 +100,10 @@ class BatchSource(Protocol):
 
     def __getitem__(self, update: int) -> Batch: ...
 
+    def fingerprint(self) -> str:
+        """Stands for all batches: two sources that have the same give the same batches."""
+        ...
+
 
 class Batches:
     """`batches[n]` is the batch of update n.
@@ -147,7 +112,7 @@ class Batches:
     or nothing carries weight.
 
     Args:
-      examples: all with labels, or all without.
+      examples: all with labels, or all without; packed on the local disk if they are not yet.
       batch_size: examples of a batch.
       row_length: tokens of a row.
       epochs: how often every example is seen.
@@ -157,7 +122,7 @@ class Batches:
 
     def __init__(
         self,
-        examples: list[Example],
+        examples: Iterable[Example] | PackedExamples,
         *,
         batch_size: int,
         row_length: int,
@@ -165,19 +130,19 @@ class Batches:
         seed: int,
         row_multiple: int = 1,
     ):
-        _check(examples, row_length)
-        batch_size = min(batch_size, len(examples))
-        updates_per_epoch = math.ceil(len(examples) / batch_size)
-        self.examples = examples
-        self.row_length = row_length
-        self.lengths = np.array([len(e.tokens) for e in examples])
-        self._layouts: dict[int, list[Layout]] = {}  # of each epoch that was looked at
+        self.examples = PackedExamples.of(examples)
+        _check(self.examples, row_length)
+        count = len(self.examples)
+        batch_size = min(batch_size, count)
+        updates_per_epoch = math.ceil(count / batch_size)
+        self._order: tuple[int, Int[np.ndarray, " examples"]] | None = None
 
         # The rows are known once every batch is laid out, which the rest of the plan says how.
         self.plan = Plan(epochs, batch_size, 0, row_length, updates_per_epoch, 0.0, seed)
-        fullest = max(len(layout) for epoch in range(epochs) for layout in self._layouts_of(epoch))
+        fullest = max(self._fullest(epoch) for epoch in range(epochs))
         rows = math.ceil(fullest / row_multiple) * row_multiple
-        fill = float(self.lengths.sum()) / (updates_per_epoch * rows * row_length)
+        tokens = float(self.examples.lengths.sum(dtype=np.int64))
+        fill = tokens / (updates_per_epoch * rows * row_length)
         self.plan = dataclasses.replace(self.plan, rows=rows, fill=fill)
 
     def __len__(self) -> int:
@@ -187,41 +152,74 @@ class Batches:
         if not 0 <= update < len(self):
             raise IndexError(update)
         epoch, place = divmod(update, self.plan.updates_per_epoch)
-        layout = self._layouts_of(epoch)[place]
-        return assemble(self.examples, layout, self.plan.rows, self.row_length)
+        start = place * self.plan.batch_size
+        chosen = self._order_of(epoch)[start : start + self.plan.batch_size]
+        layout = _pack(chosen, self.examples.lengths, self.plan.row_length)
+        shape = self.plan.rows, self.plan.row_length
+        return assemble(self.examples, layout, *shape, prefixed=self.examples.prefixed)
 
-    def _layouts_of(self, epoch: int) -> list[Layout]:
-        """The layout of each batch of an epoch."""
-        if epoch not in self._layouts:
-            size = self.plan.batch_size
+    def fingerprint(self) -> str:
+        """See `BatchSource`: of the examples in their order, and the plan."""
+        return storage.fingerprint([self.examples.fingerprint(), dataclasses.asdict(self.plan)])
+
+    def _order_of(self, epoch: int) -> Int[np.ndarray, " examples"]:
+        """The examples in the order of an epoch; batch b has those from b * batch_size on."""
+        # One epoch is held: updates come one after the other.
+        held = self._order
+        if held is None or held[0] != epoch:
             shuffle = np.random.Generator(np.random.Philox([self.plan.seed, epoch]))
-            order = shuffle.permutation(len(self.examples))
-            chunks = [order[i : i + size] for i in range(0, len(order), size)]
-            self._layouts[epoch] = [_pack(chunk, self.lengths, self.row_length) for chunk in chunks]
-        return self._layouts[epoch]
+            held = epoch, shuffle.permutation(len(self.examples))
+            self._order = held
+        return held[1]
+
+    def _fullest(self, epoch: int) -> int:
+        """The rows that the fullest batch of an epoch takes."""
+        size = self.plan.batch_size
+        lengths = self.examples.lengths[self._order_of(epoch)]
+        whole = len(lengths) // size * size
+        groups = [*_some(lengths[:whole].reshape(-1, size))]
+        if whole < len(lengths):  # the last batch is a smaller one
+            groups.append(lengths[None, whole:])
+        return max(int(_first_fit(g, self.plan.row_length).max()) + 1 for g in groups)
 
 
-def _check(examples: Sequence[Example], row_length: int) -> None:
-    if not examples:
+def _some(rows: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), _BATCHES_AT_ONCE):
+        yield rows[start : start + _BATCHES_AT_ONCE]
+
+
+def _check(examples: PackedExamples, row_length: int) -> None:
+    if not len(examples):
         raise UserError("no training examples: the stage before produced none")
-    longest = max(len(e.tokens) for e in examples)
+    longest = int(examples.lengths.max())
     if longest > row_length:
         raise UserError(
             f"an example has {longest} tokens, more than row_length {row_length}: "
             "raise it in this stage's config"
         )
-    if not any(e.weights.any() for e in examples):
+    if not examples.weighted:
         raise UserError("no example carries any weight: every label or target is masked")
 
 
-def assemble(examples: Sequence[Example], layout: Layout, rows: int, row_length: int) -> Batch:
-    """The arrays of one batch [rows, row_length]; `layout[r]` lists the examples of row r."""
+def assemble(
+    examples: Sequence[Example] | PackedExamples,
+    layout: Layout,
+    rows: int,
+    row_length: int,
+    prefixed: bool | None = None,
+) -> Batch:
+    """The arrays of one batch [rows, row_length]; `layout[r]` lists the examples of row r.
+
+    prefixed: whether the batch has the array `prefix`; None: if one of `examples` has a prefix.
+    """
     shape = (rows, row_length)
     with_labels = examples[0].labels is not None
     tokens, targets, positions, segments = (np.zeros(shape, np.int32) for _ in range(4))
     weights = np.zeros(shape, np.float32)
     # Also where only examples of other batches have a prefix: one program serves all batches.
-    prefix = np.zeros(shape, bool) if any(e.prefix for e in examples) else None
+    if prefixed is None:
+        prefixed = any(e.prefix for e in examples)
+    prefix = np.zeros(shape, bool) if prefixed else None
     labels = np.zeros(shape, np.float32) if with_labels else None
     solution = np.zeros(shape, np.int32) if with_labels else None
 
@@ -250,7 +248,7 @@ def assemble(examples: Sequence[Example], layout: Layout, rows: int, row_length:
 
 def pack_into(examples: Sequence[Example], rows: int, row_length: int) -> Layout:
     """As many of `examples` as fit into `rows` rows, first fit; the rest is left out."""
-    lengths = np.array([len(e.tokens) for e in examples])
+    lengths = np.array([len(e.tokens) for e in examples], np.int32)
     return _pack(np.arange(len(examples)), lengths, row_length)[:rows]
 
 
@@ -258,15 +256,35 @@ def _pack(
     indices: Int[np.ndarray, " chosen"], lengths: Int[np.ndarray, " examples"], row_length: int
 ) -> Layout:
     """First fit, longest first: each example goes into the first row that has room for it."""
-    rows: Layout = []
-    room: list[int] = []  # of each row
-    for i in sorted(indices, key=lambda i: -lengths[i]):
-        for r, space in enumerate(room):
-            if lengths[i] <= space:
-                rows[r].append(int(i))
-                room[r] -= int(lengths[i])
-                break
-        else:
-            rows.append([int(i)])
-            room.append(row_length - int(lengths[i]))
-    return rows
+    longest_first = indices[_longest_first(lengths[indices])]
+    rows = _first_fit(lengths[None, longest_first], row_length)[0]
+    layout: Layout = [[] for _ in range(int(rows.max(initial=-1)) + 1)]
+    for row, index in zip(rows.tolist(), longest_first.tolist(), strict=True):
+        layout[row].append(index)
+    return layout
+
+
+def _longest_first(lengths: Int[np.ndarray, "... size"]) -> Int[np.ndarray, "... size"]:
+    """The places of each batch by falling length, equal ones in their order."""
+    return np.argsort(-lengths, axis=-1, kind="stable")
+
+
+def _first_fit(
+    lengths: Int[np.ndarray, "batches size"], row_length: int
+) -> Int[np.ndarray, "batches size"]:
+    """The row of each example, packed in the order of falling length, in that order.
+
+    All batches are packed side by side: their longest examples, then the second longest, ...
+    """
+    falling = np.take_along_axis(lengths, _longest_first(lengths), axis=-1)
+    # First fit leaves at most one row half empty.
+    most = 2 * int(falling.sum(axis=-1, dtype=np.int64).max(initial=0)) // row_length + 1
+    batches = np.arange(len(falling))
+    room = np.full((len(falling), min(most, falling.shape[-1])), row_length, np.int64)
+    placed = np.zeros(falling.shape, np.int64)
+    for place in range(falling.shape[-1]):
+        length = falling[:, place]
+        row = (room >= length[:, None]).argmax(axis=-1)
+        room[batches, row] -= length
+        placed[:, place] = row
+    return placed

@@ -1,5 +1,6 @@
 """The training loop of every model: deterministic batches, one compiled update, checkpoints.
 
+fitting.py ─► compiled update
 batches.py ─► prefetch.py ─► update.py ─► log.py          metrics, one update late
                                       └─► saving.py       whether to save or to stop
                                             └─► checkpoints.py
@@ -7,21 +8,26 @@ batches.py ─► prefetch.py ─► update.py ─► log.py          metrics, o
 
 import contextlib
 import dataclasses
+import functools
+import sys
 from collections.abc import Callable
 
-import jax
 import numpy as np
 from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from glore_jax import storage
 from glore_jax.config import AnyConfig
-from glore_jax.models.model import Model
+from glore_jax.errors import UserError
+from glore_jax.models.model import Model, Start
+from glore_jax.parallel import coordinator, processes
 from glore_jax.parallel import mesh as meshes
-from glore_jax.parallel import processes
-from glore_jax.training.batches import Batch, BatchSource
+from glore_jax.training import fitting
+from glore_jax.training.batches import BatchSource
 from glore_jax.training.checkpoints import Checkpoints
+from glore_jax.training.fitting import Fitted
 from glore_jax.training.log import MetricsLog
 from glore_jax.training.losses import LossFunction
 from glore_jax.training.metrics import Writer, training_flops
@@ -29,8 +35,8 @@ from glore_jax.training.prefetch import prefetch
 from glore_jax.training.profiling import profiler
 from glore_jax.training.saving import Action, SaveClock, SavePolicy
 from glore_jax.training.signals import deferred_signals
-from glore_jax.training.state import Tail, TrainState, abstract_tree, from_tree, to_tree
-from glore_jax.training.update import Setup, setup
+from glore_jax.training.state import Tail, TrainState, from_tree, to_tree
+from glore_jax.training.update import Setup
 
 
 @dataclasses.dataclass
@@ -49,7 +55,7 @@ class Trained:
 
 
 def train(
-    model: Model,
+    start: Start,
     batches: BatchSource,
     loss_fn: LossFunction,
     config: AnyConfig,
@@ -62,23 +68,28 @@ def train(
 ) -> Trained:
     """Trains on all `batches`; goes on from the newest checkpoint under `folder`.
 
-    The checkpoints stay: the caller drops them once it has exported the result, so that a kill in
-    between loses little. SIGTERM and Ctrl-C save before they end the process; with several
-    processes, one of them that is signalled makes all save and end (`saving.py`).
+    If there is one, it is read into the shapes of the run, and `start` is not loaded: to go on
+    takes no more memory than to train. The checkpoints stay: the caller drops them once the result
+    is safe. SIGTERM and Ctrl-C save before they end the process; with several processes, one of
+    them that is signalled makes all save and end (`saving.py`).
 
     Args:
-      model: float32, over `mesh`, all devices of all processes. Its parameters are donated.
+      start: what is trained: float32, over `mesh`, all devices of all processes.
       batches, loss_fn: a batch for each update; one of `losses.py`.
       config: a training section, such as `config.student.sft`.
       folder, name, writer: of checkpoints; before the progress bar; of TensorBoard events.
       on_update: called with (updates done, parameters) after each but the last.
 
-    Raises FloatingPointError naming the update if the loss is not finite, and KeyboardInterrupt
-    if the run was told to end, and has saved.
+    Raises:
+      UserError: the processes have different batches, or the run does not fit the devices.
+      FloatingPointError: the loss is not finite; it names the update.
+      KeyboardInterrupt: the run was told to end, and has saved.
     """
-    run = setup(model, loss_fn, config, len(batches), mesh)
+    _check_same(batches, name)
+    fitted = _fit(start, batches, loss_fn, config, mesh, storage.path(folder), name)
+    run_update = fitting.Updates(fitted)
     checkpoints = Checkpoints(folder)
-    first, state, tail = _restore(checkpoints, run, model.params, batches[0])
+    first, state, tail = _first_state(checkpoints, fitted, start)
     fed = prefetch(lambda n: meshes.shard_batch(batches[n], mesh), range(first, len(batches)))
     with (
         deferred_signals() as signalled,  # before the bar: who sees that may send one
@@ -86,11 +97,11 @@ def train(
         profiler(config.profile_steps, writer) as trace,
         contextlib.closing(fed),
     ):
-        log = _metrics_log(run, model, batches, writer, tail, bar)
+        log = _metrics_log(fitted.setup, start.model, batches, writer, tail, bar)
         policy = SavePolicy(len(batches), signalled, SaveClock(config.save_seconds))
         for update, batch in enumerate(fed, first):
             trace(update)
-            state, metrics = run.update(state, batch)
+            state, metrics = run_update(state, batch)
             log.add(update, metrics)
             bar.update()
             done = update + 1
@@ -106,20 +117,53 @@ def train(
                 raise KeyboardInterrupt
     log.read()
     checkpoints.close()
-    return Trained(model.with_params(state.params), len(batches), tail.means())
+    return Trained(start.model.with_params(state.params), len(batches), tail.means())
 
 
-def _restore(
-    checkpoints: Checkpoints, run: Setup, params: nnx.State, batch: Batch
+def _check_same(batches: BatchSource, name: str) -> None:
+    """UserError in every process unless all have the same batches."""
+    try:
+        coordinator.check_same(f"the training set of {name}", batches.fingerprint())
+    except UserError as error:
+        processes.raise_together(error)
+
+
+def _fit(
+    start: Start,
+    batches: BatchSource,
+    loss_fn: LossFunction,
+    config: AnyConfig,
+    mesh: Mesh,
+    folder: epath.Path,
+    name: str,
+) -> Fitted:
+    """The run, compiled; the state is not there yet, so what is free is what it may take."""
+    limit = fitting.room(mesh)
+    batch = fitting.largest_batch(batches, mesh)
+    compile_from = functools.partial(
+        fitting.fit, start.model, loss_fn, config, len(batches), mesh, batch, limit
+    )
+    if start.model.remat != fitting.AUTO:
+        return compile_from()
+    memory = fitting.Memory(folder.parent / "remat.json", mesh, batch)
+    fitted = compile_from(coordinator.from_main(f"{name} remat", memory.recall))
+    processes.on_main(memory.keep, fitted.remat)
+    processes.on_main(tqdm.write, f"{name}: {fitting.describe(fitted, limit)}", sys.stdout)
+    return fitted
+
+
+def _first_state(
+    checkpoints: Checkpoints, fitted: Fitted, start: Start
 ) -> tuple[int, TrainState, Tail]:
-    """(updates done, state, tail) of the newest checkpoint, or of the beginning."""
-    state = run.init(params)
-    _, metrics = jax.eval_shape(run.update, state, batch)
-    tail = Tail.of(metrics)
-    done, tree = checkpoints.restore(abstract_tree(state, tail))
-    if tree is not None:
-        state, tail = from_tree(tree)
-    return done, state, tail
+    """(updates done, state, tail) of the newest checkpoint, or of the beginning.
+
+    Nobody else holds the parameters, so that the first update, which donates them, frees them.
+    """
+    tail = Tail.of(fitted.metrics)
+    done, tree = checkpoints.restore(to_tree(fitted.setup.state, tail))
+    if tree is None:
+        return 0, fitted.setup.init(start.load()), tail
+    return done, *from_tree(tree)
 
 
 def _metrics_log(
@@ -129,12 +173,12 @@ def _metrics_log(
     # All rates at once: a small computation between two updates would wait for the device to
     # finish the first.
     rates = np.asarray(run.schedule(np.arange(len(batches))))
-    positions = plan.rows * plan.row_length  # padding is computed too
+    tokens = plan.rows * plan.row_length * plan.fill  # padding is no work done
     return MetricsLog(
         writer,
         rates,
-        flops=training_flops(model.num_params, model.config, positions, plan.row_length),
-        tokens=positions * plan.fill,
+        flops=training_flops(model.num_params, model.config, tokens, plan.row_length),
+        tokens=tokens,
         tail=tail,
         show=bar.set_postfix_str,
     )

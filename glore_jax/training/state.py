@@ -69,7 +69,10 @@ class Tail:
 
 
 def to_tree(state: TrainState, tail: Tail) -> dict[str, Any]:
-    """What a checkpoint holds of a run, as it lies on disk."""
+    """What a checkpoint holds of a run, as it lies on disk.
+
+    Of a state of `ShapeDtypeStruct`s: what the checkpoint has to hold.
+    """
     return {
         "params": state.params,
         "opt_state": state.opt_state,
@@ -80,11 +83,3 @@ def to_tree(state: TrainState, tail: Tail) -> dict[str, Any]:
 def from_tree(tree: dict[str, Any]) -> tuple[TrainState, Tail]:
     """The other way round."""
     return TrainState(tree["params"], tree["opt_state"]), Tail(**tree["tail"])
-
-
-def abstract_tree(state: TrainState, tail: Tail) -> dict[str, Any]:
-    """`to_tree` with shapes, dtypes and shardings in place of the arrays on the devices."""
-    shapes = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
-    )
-    return to_tree(shapes, tail)

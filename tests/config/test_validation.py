@@ -58,7 +58,7 @@ def test_shipped_configs_are_valid_and_stay_as_they_are(config):
         ("rollout.schedule", "forward", "choose one of backward, full, bisect"),
         ("refiner.attention", "both", "choose one of causal, prefix"),
         ("sorm.train.optimizer", "sgd", "choose one of adamw, muon"),
-        ("model.remat", "some", "choose one of none, full, dots"),
+        ("model.remat", "some", "choose one of auto, none, dots, attention, full"),
         ("model.kernel", "flash", "choose one of auto, xla, splash, cudnn"),
         # Computed in, but never exported in: each training would end in vain.
         ("model.dtype", "float16", "choose one of bfloat16, float32"),

@@ -1,10 +1,20 @@
 """Balance by prefix length."""
 
+import all_at_once
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glore_jax.labels.balance import balance, balance_counts, label_rates
+from glore_jax.labels import balance as balancing
+from glore_jax.labels.balance import StepLabelTable, balance_counts, label_rates, ranks_of
+
+
+def balance(records, seed):
+    """The weights of the labels of each record."""
+    kept = balancing.balance(StepLabelTable.of(records), ranks_of(records, seed))
+    ends = np.cumsum([len(record["labels"]) for record in records])
+    return [piece.astype(float).tolist() for piece in np.split(kept, ends)[:-1]]
 
 
 @st.composite
@@ -24,7 +34,9 @@ def labelled(draw):
 def test_balance(records, seed, shuffler):
     weights = balance(records, seed)
     assert [len(w) for w in weights] == [len(r["labels"]) for r in records]
-    counts, rates = balance_counts(records, weights), label_rates(records)
+    assert weights == all_at_once.balance(records, seed)
+    kept = np.array([w > 0 for row in weights for w in row], bool)
+    counts, rates = balance_counts(StepLabelTable.of(records), kept), label_rates(records)
     longest = max((len(r["labels"]) for r in records), default=0)
     lengths = list(range(1, longest + 1))
     assert [c["length"] for c in counts] == [r["length"] for r in rates] == lengths

@@ -3,14 +3,27 @@
 import collections
 import random
 
+import all_at_once
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glore_jax.errors import UserError
+from glore_jax.labels import outcome
 from glore_jax.labels.identity import identity_rank
-from glore_jax.labels.outcome import GREEDY, distinct_samples, drawn_first, orm_records
+from glore_jax.labels.outcome import GREEDY, drawn_first
+
+
+def orm_records(samples, *args):
+    return list(outcome.orm_records(all_at_once.groups(samples), *args))
+
+
+def distinct_samples(samples, repeats=False):
+    return {
+        group[0]["question_id"]: outcome.distinct_samples(group, repeats)
+        for group in all_at_once.groups(samples)
+    }
 
 
 def sample(question, index, text, correct):
@@ -85,6 +98,13 @@ def test_distinct_samples(samples, greedy, repeats, shuffler):
         for row in in_order:
             first.setdefault(tuple(row["steps"]), row)
         assert group == (in_order if repeats else list(first.values()))
+
+
+@given(sample_sets(), st.booleans(), st.sampled_from([0, 2, 3]), st.booleans(), st.randoms())
+def test_question_by_question_is_as_all_at_once(samples, balanced, cap, repeats, shuffler):
+    shuffler.shuffle(samples)
+    arguments = samples, balanced, cap, 1, repeats
+    assert orm_records(*arguments) == all_at_once.orm_records(*arguments)
 
 
 @given(st.sets(st.integers(0, 20), min_size=1), st.integers(0, 20), st.integers(0, 3))

@@ -2,11 +2,13 @@
 
 import collections
 
+import all_at_once
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glore_jax.labels.pairs import global_pairs, local_pairs
+from glore_jax import grouping
+from glore_jax.labels import pairs as making
 
 
 def grade(steps, gold):
@@ -23,6 +25,15 @@ def sample(question, index, text, correct):
         steps=steps,
         correct=correct,
     )
+
+
+def global_pairs(samples, *args):
+    return list(making.global_pairs(all_at_once.groups(samples), *args))
+
+
+def local_pairs(records, samples, *args):
+    groups = grouping.joined(all_at_once.groups(records), all_at_once.groups(samples))
+    return list(making.local_pairs(groups, *args))
 
 
 @st.composite
@@ -137,6 +148,14 @@ def test_local_pairs(data, per_question, seed, failed, shuffler):
     shuffler.shuffle(a)
     shuffler.shuffle(b)
     assert local_pairs(b, a, per_question, seed, failed, grade) == pairs
+
+
+@given(labelled_sets(), st.sampled_from([0, 1, 3]), st.booleans())
+def test_question_by_question_is_as_all_at_once(data, per_question, failed):
+    samples, records = data
+    found = global_pairs(samples, per_question, 2, grade)
+    found += local_pairs(records, samples, per_question, 2, failed, grade)
+    assert found == all_at_once.make_pairs(records, samples, per_question, 2, failed, grade)
 
 
 GOOD = dict(

@@ -2,7 +2,6 @@
 
 import functools
 import pathlib
-import types
 
 import jax
 import jax.numpy as jnp
@@ -151,34 +150,3 @@ def folder(tmp_path, tiny, fresh):
     """The folder of a policy, as it is exported."""
     hf_export.save_policy(tmp_path / "model", fresh(tiny()), "float32")
     return tmp_path / "model"
-
-
-@pytest.fixture
-def bucket(tmp_path, monkeypatch):
-    """gs:// through fsspec, here over the local folder `bucket.path`.
-
-    `bucket.written` are the names of the files that were opened to be written, in order.
-    """
-    fsspec = pytest.importorskip("fsspec")
-    local = pytest.importorskip("fsspec.implementations.local")
-    store = types.SimpleNamespace(path=tmp_path / "bucket", written=[])
-    store.path.mkdir()
-
-    class FakeStore(local.LocalFileSystem):
-        protocol = ("gs", "gcs")
-        cachable = False
-
-        @classmethod
-        def _strip_protocol(cls, path, **_):
-            path = str(path)
-            if not path.startswith("gs://"):
-                return path
-            return str(store.path / path.removeprefix("gs://"))
-
-        def _open(self, path, mode="rb", **options):
-            if "w" in mode:
-                store.written.append(path.rsplit("/", 1)[-1])
-            return super()._open(path, mode, **options)
-
-    monkeypatch.setattr(fsspec, "filesystem", lambda name, **_: FakeStore())
-    return store

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from hf_folders import TOKENS, assert_same, held, rewrite
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from glore_jax.errors import UserError
 from glore_jax.models import hf_export, hf_import, hf_names, llama, reward
@@ -45,7 +45,7 @@ def test_layers_over_devices(tmp_path, tiny, fresh):
     """Nothing in the reader assumes that a device holds every layer."""
     model = fresh(tiny(num_layers=4))
     hf_export.save_policy(tmp_path, model, "float32")
-    mesh = jax.make_mesh((4,), ("x",), devices=jax.devices()[:4])
+    mesh = Mesh(np.asarray(jax.devices()[:4]), "x", axis_types=(AxisType.Auto,))
     over, whole = NamedSharding(mesh, PartitionSpec("x")), NamedSharding(mesh, PartitionSpec())
     shardings = jax.tree.map(lambda x: over if x.shape[0] == 4 else whole, model.params)
     _, shapes = llama.abstract(model.config)
@@ -167,7 +167,7 @@ def test_more_layers_than_the_config_says(folder, tiny):
 
 
 def test_wrong_shape(folder, tiny):
-    refused(folder, tiny(vocab_size=97), "lm_head.weight", "[96, 32]", "[97, 32]")
+    refused(folder, tiny(vocab_size=97), "model.embed_tokens.weight", "[96, 32]", "[97, 32]")
 
 
 def test_transposed_kernel(folder, tiny):

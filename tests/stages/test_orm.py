@@ -31,6 +31,7 @@ def trained(ctx, monkeypatch):
     asked = {}
 
     def train_reward(ctx, name, items, section, target):
+        items = list(items)
         asked[name] = (items, section, target)
         return {"solutions": len(items)}
 

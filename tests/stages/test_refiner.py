@@ -9,7 +9,7 @@ from tiny_llama import Characters
 
 from glore_jax import parquet
 from glore_jax.errors import UserError
-from glore_jax.models.model import Model
+from glore_jax.models.model import Model, Start
 from glore_jax.records import LabelledDraft, Sample
 from glore_jax.stages import models, refiner, training
 from glore_jax.tasks.prompts import Prompts
@@ -64,20 +64,19 @@ def test_both_kinds_of_pairs_are_made(data):
 @pytest.mark.parametrize("attention", ["causal", "prefix"])
 def test_the_loss_lies_on_the_target_only(data, monkeypatch, attention):
     data.config.refiner.attention, data.config.refiner.turn = attention, 1.0
-    base = Model(None, None, None, Characters())
+    base = Start(Model(None, None, None, Characters()), None)
     seen = {}
 
     def make_batches(ctx, examples, section, config):
-        seen["examples"] = examples
+        seen["examples"] = list(examples)
         return SimpleNamespace(plan=SimpleNamespace(fill=0.5)), 0
 
-    def fit(ctx, name, model, batches, loss, section):
-        return SimpleNamespace(model=model, updates=3, metrics={"loss": 1.0})
+    def fit(*args):
+        return training.Outcome(3, {"loss": 1.0})
 
-    monkeypatch.setattr(models, "load_base", lambda ctx: base)
+    monkeypatch.setattr(models, "base_start", lambda ctx: base)
     monkeypatch.setattr(training, "make_batches", make_batches)
     monkeypatch.setattr(training, "fit", fit)
-    monkeypatch.setattr(refiner.hf_export, "save_policy", lambda *args: None)
     counts = refiner.run(data)
     assert counts["pairs"] == {"global": 1, "local": 1} and counts["steps"] == 3
     pairs = parquet.read_records(data.folder("refiner", "pairs"))

@@ -1,6 +1,12 @@
 """Which samples get step labels."""
 
-from glore_jax.stages.rollout import choose_drafts, of_solved
+from types import SimpleNamespace
+
+import all_at_once
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glore_jax.stages.rollout import drafts_of
 
 
 def sample(question, sample_id, correct, steps=None):
@@ -15,30 +21,59 @@ SAMPLES = [
 ]
 
 
+def drafts(samples, seed=0, per_question=4, solved_only=True):
+    rollout = SimpleNamespace(solved_only=solved_only, drafts_per_question=per_question)
+    config = SimpleNamespace(rollout=rollout, seed=seed)
+    chosen, unsolved = drafts_of(all_at_once.groups(samples), config)
+    return list(chosen), unsolved
+
+
 def test_questions_that_no_sample_solves_are_left_out():
-    assert {s["question_id"] for s in of_solved(SAMPLES)} == {"mixed", "always"}
-    assert (
-        sum(s["question_id"] == "mixed" for s in of_solved(SAMPLES)) == 6
-    )  # their wrong samples stay
+    chosen, unsolved = drafts(SAMPLES, per_question=9)
+    assert {s["question_id"] for s in chosen} == {"mixed", "always"} and unsolved == 1
+    # Wrong samples of solved ones stay.
+    assert sum(s["question_id"] == "mixed" for s in chosen) == 6
+    assert drafts(SAMPLES, solved_only=False)[1] == 0
 
 
 def test_a_worked_solution_does_not_count_as_solving():
     worked = sample("never", 9, True) | {"policy": "worked"}
-    assert "never" not in {s["question_id"] for s in of_solved([*SAMPLES, worked])}
+    assert "never" not in {s["question_id"] for s in drafts([*SAMPLES, worked])[0]}
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda q, i, right, text, policy: sample(q, i, right, text) | {"policy": policy},
+            st.sampled_from("ab"),
+            st.integers(0, 9),
+            st.booleans(),
+            st.sampled_from([[], ["a"], ["b"], ["c"]]),
+            st.sampled_from(["greedy", "worked", "student"]),
+        ),
+        max_size=12,
+        unique_by=lambda s: (s["question_id"], s["sample_id"]),
+    ),
+    st.integers(1, 4),
+    st.booleans(),
+)
+def test_question_by_question_is_as_all_at_once(samples, per_question, solved_only):
+    found = drafts(samples, 3, per_question, solved_only)
+    assert found == all_at_once.drafts_of(samples, per_question, 3, solved_only)
 
 
 def test_drafts_are_right_and_wrong_in_turn_and_no_two_the_same():
     again = [sample("mixed", 9, False, ["step 0", "#### 1"]), sample("mixed", 10, False, [])]
-    drafts = choose_drafts(SAMPLES + again, 4, seed=0)
-    mixed = [d for d in drafts if d["question_id"] == "mixed"]
+    chosen, _ = drafts(SAMPLES + again, solved_only=False)
+    mixed = [d for d in chosen if d["question_id"] == "mixed"]
     assert [d["correct"] for d in mixed] == [False, True, False, True]
-    assert len({tuple(d["steps"]) for d in drafts}) >= 4 and all(d["steps"] for d in drafts)
+    assert len({tuple(d["steps"]) for d in chosen}) >= 4 and all(d["steps"] for d in chosen)
     assert {d["sample_id"] for d in mixed if d["correct"]} == {1, 4}
-    assert sum(d["question_id"] == "never" for d in drafts) == 3  # fewer than asked for
+    assert sum(d["question_id"] == "never" for d in chosen) == 3  # fewer than asked for
     greedy = sample("mixed", 6, False) | {"policy": "greedy"}
     same = sample("mixed", 6, True, ["step 4", "#### 1"]) | {"policy": "greedy"}  # sampled as well
     for one in (greedy, same):
         for seed in range(5):
-            taken = choose_drafts([*SAMPLES, one], 2, seed)
+            taken, _ = drafts([*SAMPLES, one], seed, 2)
             assert one in taken and len([d for d in taken if d["question_id"] == "mixed"]) == 2
-    assert choose_drafts(SAMPLES, 4, seed=0) == choose_drafts(SAMPLES[::-1], 4, seed=0)
+    assert drafts(SAMPLES) == drafts(SAMPLES[::-1])

@@ -28,6 +28,7 @@ def train(ctx, monkeypatch):
     asked = []
 
     def train_reward(ctx, name, items, section, target):
+        items = list(items)
         assert (name, section, target) == ("sorm/train", ctx.config.sorm, "sorm/hf")
         asked.append(items)
         return {"solutions": len(items)}

@@ -2,11 +2,16 @@
 
 from types import SimpleNamespace
 
+import all_at_once
 import pytest
+import some_records
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_llama import Characters
 
 from glore_jax.errors import UserError
-from glore_jax.stages import generation, models, student
+from glore_jax.records import Sample, StoredRecords
+from glore_jax.stages import generation, models, solutions, student
 from glore_jax.tasks.base import Problem
 
 
@@ -30,21 +35,19 @@ ROWS = [
 ]
 
 
+def distinct(per_question=0, known=(), rows=ROWS):
+    groups = all_at_once.groups(rows), all_at_once.groups(known)
+    return list(solutions.distinct_right(groups[0], per_question, groups[1]))
+
+
 def found(per_question=0, known=()):
-    return [
-        (d["question_id"], d["steps"])
-        for d in student.distinct_right(ROWS, per_question, list(known))
-    ]
+    return [(d["question_id"], d["steps"]) for d in distinct(per_question, known)]
 
 
 def test_right_solutions_count_once():
     one, two, joined = ["one", "#### 5"], ["two", "#### 5"], ["one #### 5"]
     assert found() == [("a", one), ("a", two), ("a", joined), ("b", one)]
-    assert student.distinct_right(ROWS, 1, [])[0] == {
-        "question_id": "a",
-        "question": "a?",
-        "steps": one,
-    }
+    assert distinct(1)[0] == {"question_id": "a", "question": "a?", "steps": one}
 
 
 def test_known_solutions_are_not_found_again():
@@ -59,6 +62,25 @@ def test_at_most_so_many_of_a_question():
     assert [q for q, _ in found(per_question=2)] == ["a", "a", "b"]
     # Only new ones are counted.
     assert found(1, known=[row("a", 9, ["one", "#### 5"])])[0] == ("a", ["two", "#### 5"])
+
+
+some_rows = st.lists(
+    st.builds(
+        row,
+        st.sampled_from("abc"),
+        st.integers(0, 99),
+        st.sampled_from([["x"], ["y"], ["z"]]),
+        st.booleans(),
+    ),
+    max_size=20,
+    unique_by=lambda r: r["sample_id"],
+)
+
+
+@given(some_rows, some_rows, st.integers(0, 2))
+def test_question_by_question_is_as_all_at_once(rows, known, per_question):
+    expected = all_at_once.distinct_right(rows, per_question, known)
+    assert distinct(per_question, known, rows) == expected
 
 
 @pytest.fixture
@@ -79,19 +101,17 @@ def iterate(ctx, monkeypatch):
             sizes.append(len(data))
             return {"round": r, "acc": accuracies[r]}
 
-        def load_policy(ctx, *parts, training):
-            exported.append(parts)
-            return SimpleNamespace(config=None, params=None, tokenizer=None)
+        def publish(ctx, stage, name, dtype):
+            exported.append(name)
 
         def explore(ctx, r, data, train):
             return [{"question_id": "b", "question": "b?", "steps": [str(r)]}]
 
         monkeypatch.setattr(student, "fine_tune", fine_tune)
         monkeypatch.setattr(student, "explore", explore)
-        monkeypatch.setattr(models, "load_policy", load_policy)
-        monkeypatch.setattr(student.hf_export, "save_policy", lambda *args: None)
+        monkeypatch.setattr(models, "publish", publish)
         result = student.run(ctx)
-        return result, trained, exported[0][1], sizes
+        return result, trained, exported[0], sizes
 
     return go
 
@@ -138,10 +158,13 @@ def shot(ctx, monkeypatch):
             trunk=Characters().decode(trunk_of(problems[0])),
             begin=trunk_of(problems[0])[0],
         )
-        return shot.says
+        folder = ctx.folder(*name.split("/"))
+        some_records.write(folder, 0, Sample, shot.says)
+        return StoredRecords.of(folder, Sample, [len(shot.says)])
 
     monkeypatch.setattr(models, "load_base", lambda ctx: base)
     monkeypatch.setattr(generation, "sample", sample)
+    ctx.stage = "student"
     ctx.config.task.prompt = "question: {question}\nanswer:\n"
     ctx.config.student.shot.question, ctx.config.student.shot.solution = "1+1?", "1+1=2\n#### 2\n"
     return shot
@@ -149,7 +172,7 @@ def shot(ctx, monkeypatch):
 
 def test_one_worked_example_stands_before_the_question(shot):
     shot.says = [row("a", 0, ["2+3=5", "#### 5"]), row("a", 1, ["#### 6"], correct=False)]
-    rows = student.one_shot(shot.ctx, shot.problems)
+    rows = list(student.one_shot(shot.ctx, shot.problems))
     assert rows == [{"question_id": "a", "question": "a?", "steps": ["2+3=5", "#### 5"]}]
     expected = "question: 1+1?\nanswer:\n1+1=2\n#### 2\n\nquestion: 2+3?\nanswer:\n"
     assert (shot.asked["begin"], shot.asked["trunk"]) == (Characters.bos_id, expected)
@@ -176,7 +199,7 @@ def test_a_base_that_solves_nothing(shot):
 
 def test_worked_solutions_are_taken_where_there_are_some(shot):
     problems = [Problem("a", "a?", "5", ("one", "#### 5")), Problem("b", "b?", "6")]
-    assert student.first_solutions(shot.ctx, problems) == [
+    assert list(student.first_solutions(shot.ctx, problems)) == [
         {"question_id": "a", "question": "a?", "steps": ["one", "#### 5"]}
     ]
 

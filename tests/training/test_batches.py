@@ -14,11 +14,10 @@ from glore_jax.training.batches import (
     Batch,
     Batches,
     BatchSource,
-    Example,
     assemble,
-    language_example,
     pack_into,
 )
+from glore_jax.training.examples import Example, language_example
 
 ROW = 16
 properties = hypothesis.settings(deadline=None, max_examples=40)
@@ -204,15 +203,54 @@ def test_nothing_to_train_on(examples, message):
         Batches(examples, batch_size=2, row_length=ROW, epochs=1, seed=0)
 
 
-def test_examples_are_checked():
-    tokens = np.arange(3, dtype=np.int32)
-    ones = np.ones(3, np.float32)
-    with pytest.raises(ValueError, match="differ in length"):
-        Example(tokens, ones[:2])
-    with pytest.raises(ValueError, match="differ in length"):
-        Example(tokens, ones, ones[:2])
-    with pytest.raises(ValueError, match="labels must be float32, not int64"):
-        Example(tokens, ones, np.ones(3, np.int64))
+def pack_plainly(indices, lengths):
+    """First fit, longest first, one example after the other."""
+    rows = []
+    for i in sorted(indices, key=lambda i: -lengths[i]):
+        for row in rows:
+            if sum(lengths[j] for j in row) + lengths[i] <= ROW:
+                row.append(i)
+                break
+        else:
+            rows.append([i])
+    return rows
+
+
+@properties
+@hypothesis.given(
+    st.lists(st.integers(1, ROW), min_size=1, max_size=90), st.integers(1, 9), st.integers(0, 3)
+)
+def test_batches_are_those_of_plain_lists(lengths, batch_size, seed):
+    """Layouts of many batches side by side, examples from the disk: the arrays of lists of both."""
+    for examples in (
+        policy_examples([n + 1 if n < 2 else n for n in lengths]),
+        reward_examples(lengths),
+    ):
+        sizes = [len(e.tokens) for e in examples]
+        found = Batches(examples, batch_size=batch_size, row_length=ROW, epochs=2, seed=seed)
+        size = min(batch_size, len(examples))
+        layouts = []
+        for epoch in range(2):
+            order = np.random.Generator(np.random.Philox([seed, epoch])).permutation(len(examples))
+            chunks = [order[i : i + size].tolist() for i in range(0, len(order), size)]
+            layouts += [pack_plainly(chunk, sizes) for chunk in chunks]
+        assert found.plan.rows == max(map(len, layouts)) and len(found) == len(layouts)
+        for update, layout in enumerate(layouts):
+            expected = arrays(assemble(examples, layout, found.plan.rows, ROW))
+            batch = arrays(found[update])
+            assert batch.keys() == expected.keys()
+            for name, array in batch.items():
+                assert array.dtype == expected[name].dtype
+                np.testing.assert_array_equal(array, expected[name])
+
+
+def test_a_fingerprint_stands_for_every_batch():
+    def of(lengths, **changes):
+        options = dict(batch_size=4, row_length=ROW, epochs=1, seed=0) | changes
+        return Batches(policy_examples(lengths), **options).fingerprint()
+
+    same, other = of([3, 4, 5]), [of([3, 5, 4]), of([3, 4]), of([3, 4, 5], seed=1)]
+    assert of([3, 4, 5]) == same and len({same, *other}) == 4
 
 
 def test_a_batch_is_a_tree_of_the_arrays_it_has():

@@ -7,11 +7,13 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import several
 from jax.sharding import NamedSharding, PartitionSpec
 
-from glore_jax.errors import UserError
+from glore_jax import storage
+from glore_jax.errors import TransientError, UserError
 from glore_jax.parallel import processes
 from glore_jax.parallel.mesh import make_mesh
 from glore_jax.training.checkpoints import Checkpoints
@@ -75,16 +77,82 @@ def test_newest_checkpoint(two_saves):
     assert restore(two_saves) == (6, 6.0, 6)
 
 
-@pytest.mark.parametrize("tear", [truncate, empty, lose_arrays, lose_all_but_the_folder])
-def test_torn_checkpoint(two_saves, tear):
+@pytest.fixture
+def quiet():
     logging.disable(logging.WARNING)
-    try:
-        tear(two_saves / "6")
-        assert restore(two_saves) == (3, 3.0, 3)
-        tear(two_saves / "3")
-        assert restore(two_saves) == (0, None, None)
-    finally:
-        logging.disable(logging.NOTSET)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("tear", [truncate, empty, lose_arrays, lose_all_but_the_folder])
+def test_torn_checkpoint(two_saves, tear, quiet):
+    """It gives way to the one before, and nothing of it is deleted."""
+    tear(two_saves / "6")
+    left = sorted(p.name for p in (two_saves / "6").rglob("*"))
+    assert restore(two_saves) == (3, 3.0, 3)
+    tear(two_saves / "3")
+    assert restore(two_saves) == (0, None, None)
+    aside = two_saves.parent / "unreadable"
+    assert sorted(p.name for p in aside.iterdir()) == ["3", "3.json", "6", "6.json"]
+    assert sorted(p.name for p in (aside / "6").rglob("*")) == left
+    assert storage.read_json(aside / "6.json")["reason"]
+
+
+def test_another_torn_checkpoint_of_the_same_number(two_saves, quiet):
+    """Or the same one, of which a move that was killed left some in an object store."""
+    aside = two_saves.parent / "unreadable"
+    for _ in range(2):
+        truncate(two_saves / "6")
+        assert restore(two_saves)[0] == 3
+        checkpoints = Checkpoints(two_saves)
+        checkpoints.save(6, state(6))
+        checkpoints.close()
+    names = sorted(p.name for p in aside.iterdir())
+    assert names == ["6", "6-2", "6-2.json", "6.json"]
+
+
+def test_a_checkpoint_of_another_run_stops_with_a_line(two_saves):
+    """Other shapes, another optimizer: it is whole, so nothing is set aside."""
+    trees = {
+        r"params\.w is float32\[64, 8\] there and float32\[64, 9\] here": {
+            "params": {"w": jnp.zeros((64, 9))},
+            "opt_state": (jnp.int32(0),),
+        },
+        r"opt_state\.1 is nothing there and float32\[8\] here": {
+            "params": {"w": jnp.zeros((64, 8))},
+            "opt_state": (jnp.int32(0), jnp.zeros(8)),
+        },
+        r"opt_state\.0 is int32\[\] there and float32\[\] here": {
+            "params": {"w": jnp.zeros((64, 8))},
+            "opt_state": (jnp.float32(0),),
+        },
+    }
+    for line, tree in trees.items():
+        with pytest.raises(UserError, match=f"/6 is of another training: {line}. Go on with"):
+            Checkpoints(two_saves).restore(abstract(tree))
+    assert restore(two_saves) == (6, 6.0, 6)
+
+
+def test_another_layout_of_orbax_is_not_torn(two_saves):
+    (two_saves / "6" / "default").rename(two_saves / "6" / "state")
+    with pytest.raises(UserError, match="it holds state, where this Orbax writes default"):
+        restore(two_saves)
+    assert (two_saves / "6" / "state").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "Input/output error"), ValueError("UNAVAILABLE: 503"), TimeoutError()]
+)
+@pytest.mark.parametrize("method", ["metadata", "restore"])
+def test_a_disk_that_does_not_answer_is_tried_again_later(two_saves, monkeypatch, error, method):
+    def fail(*args, **options):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.StandardCheckpointHandler, method, fail)
+        with pytest.raises(TransientError, match="cannot read the checkpoint .*/6: .*goes on"):
+            restore(two_saves)
+    assert restore(two_saves) == (6, 6.0, 6)
 
 
 _READER = """
@@ -98,7 +166,7 @@ restore = ocp.StandardCheckpointHandler.restore
 
 def refuse(handler, directory, args):
     if processes.index() == 1 and directory.parent.name == "6":
-        raise OSError(5, "Input/output error")
+        raise ValueError("the array is torn")
     return restore(handler, directory, args=args)
 
 ocp.StandardCheckpointHandler.restore = refuse
@@ -127,8 +195,9 @@ def test_one_process_that_cannot_read_makes_both_go_back(two_saves):
         ends = several.ended(run)
     found = [(code, out.splitlines()[-1]) for code, out, _ in ends]
     assert found == [(0, "3 (32, 8) 3.0")] * 2, ends
-    assert "cannot be read (by another process)" in ends[0][2]
-    assert "Input/output error" in ends[1][2]
+    assert "cannot be read (another process cannot read it)" in ends[0][2]
+    assert "the array is torn" in ends[1][2]
+    assert (two_saves.parent / "unreadable" / "6").exists()
     assert restore(two_saves) == (6, 3.0, 3)
 
 
@@ -205,12 +274,12 @@ def test_restored_onto_another_mesh(tmp_path, shape):
         np.testing.assert_array_equal(value, saved[name])
 
 
-def test_only_so_many_are_kept(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "run", keep=1)
+def test_two_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "run")
     for updates in (1, 2, 3):
         checkpoints.save(updates, state(updates))
     checkpoints.close()
-    assert [p.name for p in (tmp_path / "run").iterdir()] == ["3"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["2", "3"]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from tiny_run import Events, counting
 
 from glore_jax.config import training
 from glore_jax.errors import UserError
+from glore_jax.models.model import Start
 from glore_jax.parallel import mesh as meshes
-from glore_jax.training import loop, losses, update
+from glore_jax.training import fitting, loop, losses
 from glore_jax.training.batches import Batches
 
 
@@ -23,15 +24,15 @@ from glore_jax.training.batches import Batches
 def compile_once():
     """All runs here have the same model, loss and schedule: the same update."""
     made = []
-    make = update.make_update
+    fit = fitting.fit
 
-    def make_once(*args):
+    def fit_once(*args):
         if not made:
-            made.append(make(*args))
+            made.append(fit(*args))
         return made[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(update, "make_update", make_once)
+        patch.setattr(fitting, "fit", fit_once)
         yield
 
 
@@ -50,10 +51,11 @@ def train(folder, batches=None, writer=None, **options):
     start = model(seed=1)
     mesh = meshes.make_mesh(1, 1, 1, jax.devices()[:1])
     small = jax.tree.map(lambda x: x * 0.2, start.params)
-    params = jax.device_put(small, meshes.param_shardings(start.params, mesh))
+    shardings = meshes.param_shardings(start.params, mesh)
+    described = start.with_params(meshes.placed(small, shardings))
     config = options.pop("config", section())
     return loop.train(
-        start.with_params(params),
+        Start(described, lambda: jax.device_put(small, shardings)),
         batches or make_batches(),
         losses.language_loss,
         config,
@@ -143,7 +145,7 @@ def test_killed_run_goes_on_bit_for_bit(tmp_path, uninterrupted):
 def test_nan_names_its_update_and_is_not_saved(tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(loop.Checkpoints, "save", lambda self, done, tree: saved.append(done))
-    examples = make_batches().examples
+    examples = list(make_batches().examples)
     bad = dataclasses.replace(examples[3], weights=np.full(8, np.nan, np.float32))
     batches = make_batches([*examples[:3], bad, *examples[4:]])
     first = next(n for n in range(len(batches)) if np.isnan(batches[n].weights).any())

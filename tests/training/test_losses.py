@@ -12,7 +12,7 @@ from tiny_llama import CONFIG, forward, fresh
 
 from glore_jax.models import llama, reward
 from glore_jax.training import batches, losses
-from glore_jax.training.batches import Example, language_example
+from glore_jax.training.examples import Example, language_example
 
 ROW = 24
 LOSS = {

@@ -10,7 +10,8 @@ from glore_jax.models import llama
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.training import losses, update
-from glore_jax.training.batches import assemble, language_example
+from glore_jax.training.batches import assemble
+from glore_jax.training.examples import language_example
 from glore_jax.training.state import TrainState
 
 

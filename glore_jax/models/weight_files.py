@@ -1,0 +1,180 @@
+"""Safetensors files read in pieces: the header first, then just the rows that are wanted.
+
+    8 bytes        length of the header, little-endian
+    the header     JSON: of each tensor its dtype, shape and place behind the header
+    the tensors    one after the other
+
+From a bucket a piece is a ranged request, and many are under way at once; from a disk it goes
+straight into place. The library's own reader needs the whole file on the disk of every host.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Iterator
+
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from glore_jax import storage
+from glore_jax.errors import UserError
+
+_DTYPES = {
+    "F32": np.dtype("float32"),
+    "F16": np.dtype("float16"),
+    "BF16": np.dtype(jnp.bfloat16),
+}
+HEADER_BYTES = 1 << 17  # as much as most headers take: then one request reads it
+_RANGE_BYTES = 1 << 23  # of one request for content
+_THREADS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A tensor in a file.
+
+    Attributes:
+      file: the file.
+      name: of the tensor.
+      dtype: as safetensors calls it, perhaps none that we read.
+      shape: of the tensor.
+      start: its first byte in the file.
+    """
+
+    file: epath.Path
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def numpy_dtype(self) -> np.dtype:
+        """The dtype of its numbers."""
+        return _DTYPES[self.dtype]
+
+    @property
+    def row_bytes(self) -> int:
+        """Of one row, along the first axis."""
+        return math.prod(self.shape[1:]) * self.numpy_dtype.itemsize
+
+    @property
+    def bytes(self) -> int:
+        """Of the whole tensor."""
+        return math.prod(self.shape) * self.numpy_dtype.itemsize
+
+    def check_dtype(self) -> None:
+        """UserError unless it is one that we read."""
+        if self.dtype not in _DTYPES:
+            known = ", ".join(_DTYPES)
+            raise UserError(
+                f"{self.file}: tensor {self.name} is {self.dtype}; only {known} are supported"
+            )
+
+
+def read_header(file: epath.Path) -> dict[str, Stored]:
+    """Tensor name -> where it lies, for all tensors of `file`.
+
+    UserError if it is missing, truncated or damaged.
+    """
+    head = storage.read_range(file, 0, HEADER_BYTES)
+    end = 8 + int.from_bytes(head[:8], "little")
+    if len(head) == HEADER_BYTES < end:
+        head += storage.read_range(file, len(head), end)
+    if len(head) < max(end, 8):
+        raise _damaged(file, "it ends inside its header")
+    try:
+        header = json.loads(head[8:end])
+        header.pop("__metadata__", None)
+        found = {name: _stored(file, name, entry, end) for name, entry in header.items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _damaged(file, "its header is none") from error
+    return found
+
+
+def _stored(file: epath.Path, name: str, entry: dict, behind: int) -> Stored:
+    """The tensor of a header's entry; `behind`: the first byte behind the header."""
+    start, stop = entry["data_offsets"]
+    stored = Stored(file, name, str(entry["dtype"]), tuple(entry["shape"]), behind + start)
+    if start < 0 or (stored.dtype in _DTYPES and stored.bytes != stop - start):
+        raise ValueError(name)
+    return stored
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows `first` to `after` of a tensor."""
+
+    stored: Stored
+    first: int
+    after: int
+
+    @property
+    def bytes(self) -> int:
+        """How many they are."""
+        return (self.after - self.first) * self.stored.row_bytes
+
+
+def read(wanted: Iterable[list[Rows]], room: int) -> Iterator[list[np.ndarray]]:
+    """For each list of `wanted`, in order, its rows as arrays [after - first, ...].
+
+    Reads ahead as long as what is read and not yet asked for stays below `room` bytes; one list at
+    least.
+
+    UserError if a file is shorter than its header says; TransientError as `storage` raises it.
+    """
+    coming = collections.deque(wanted)
+    ahead: collections.deque[tuple[int, list[_Reading]]] = collections.deque()
+    with _pool() as pool:
+        while coming or ahead:
+            held = sum(size for size, _ in ahead)
+            while coming and (not ahead or held + _size(coming[0]) <= room):
+                rows = coming.popleft()
+                ahead.append((_size(rows), [_Reading(pool, some) for some in rows]))
+                held += _size(rows)
+            yield [reading.result() for reading in ahead.popleft()[1]]
+
+
+def _size(rows: list[Rows]) -> int:
+    return sum(some.bytes for some in rows)
+
+
+class _pool(concurrent.futures.ThreadPoolExecutor):
+    """Threads that, left by an error, do not first read all that was asked of them."""
+
+    def __init__(self) -> None:
+        super().__init__(_THREADS, "weights")
+
+    def __exit__(self, *error: object) -> None:
+        self.shutdown(cancel_futures=True)
+
+
+class _Reading:
+    """Rows on their way, in pieces of `_RANGE_BYTES`."""
+
+    def __init__(self, pool: concurrent.futures.Executor, rows: Rows):
+        self._rows = rows
+        self._buffer = np.empty(rows.bytes, np.uint8)
+        start = rows.stored.start + rows.first * rows.stored.row_bytes
+        self._pieces = [
+            pool.submit(self._fill, start + done, self._buffer[done : done + _RANGE_BYTES])
+            for done in range(0, rows.bytes, _RANGE_BYTES)
+        ]
+
+    def _fill(self, start: int, part: np.ndarray) -> None:
+        stored = self._rows.stored
+        if storage.read_into(stored.file, start, part.data) < len(part):
+            raise _damaged(stored.file, f"it ends inside {stored.name}")
+
+    def result(self) -> np.ndarray:
+        for piece in self._pieces:
+            piece.result()
+        stored = self._rows.stored
+        values = self._buffer.view(stored.numpy_dtype)
+        return values.reshape(self._rows.after - self._rows.first, *stored.shape[1:])
+
+
+def _damaged(file: epath.Path, why: str) -> UserError:
+    return UserError(f"{file}: truncated or damaged safetensors file ({why}); download it again")

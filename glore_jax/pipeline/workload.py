@@ -1,0 +1,238 @@
+"""How much work a config asks for, stage by stage: texts and tokens, before anything is run.
+
+What the data will decide is assumed, and the plan says so: solutions are as long as the task's own,
+half of what the student writes is right, no two samples are alike, and expert iteration runs all
+its rounds. So counts of what is learned from samples are upper ones.
+
+    train     tokens that a model learns from, all epochs
+    write     tokens that forks draw, and the tokens of their trunks
+    score     tokens that a reward model reads
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from ml_collections import ConfigDict
+
+TRAIN = "train"
+WRITE = "write"
+SCORE = "score"
+
+_RIGHT = 0.5  # of the student's solutions
+_STEPS = 4.0  # of a solution, where the task brings none
+_LENGTH_OF_MOST = 0.4  # of `max_new` that is written, where the task brings no solution
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """Means of a task, in tokens of the run's tokenizer.
+
+    Attributes:
+      question: in its template.
+      solution: with its end-of-sequence.
+      steps: lines of a solution, the answer line included.
+      known: whether the task has solutions; else the last two are assumed.
+    """
+
+    question: float
+    solution: float
+    steps: float
+    known: bool
+
+    @classmethod
+    def of(
+        cls, questions: Sequence[int], solutions: Sequence[int], steps: Sequence[int], most: int
+    ) -> Lengths:
+        """Means of some questions and of the solutions that they have.
+
+        `most`: tokens that a solution may take, which says something where there is none.
+        """
+        if solutions:
+            return cls(fmean(questions), fmean(solutions), fmean(steps), known=True)
+        return cls(fmean(questions), _LENGTH_OF_MOST * most, _STEPS, known=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """One piece of work of a stage.
+
+    Attributes:
+      stage: that does it.
+      what: in a word or two, for a person.
+      kind: `TRAIN`, `WRITE` or `SCORE`.
+      texts: examples of an epoch, forks, or solutions.
+      tokens: learned (all epochs), drawn, or read.
+      trunk_tokens: read before they are drawn.
+      section: of the config, for a training.
+    """
+
+    stage: str
+    what: str
+    kind: str
+    texts: float
+    tokens: float
+    trunk_tokens: float = 0.0
+    section: str = ""
+
+
+def workload(
+    config: ConfigDict, stages: Sequence[str], counts: Mapping[str, int], lengths: Lengths
+) -> list[Work]:
+    """The work of `stages`, in their order.
+
+    Args:
+      config: the whole one.
+      stages: names; one that does no work on the devices gives none.
+      counts: split -> its questions: "train", "dev" and those of `evaluate.splits`.
+      lengths: of the task.
+    """
+    asked = _Asked(config, counts, lengths)
+    makers = {
+        "student": asked.student,
+        "sample": asked.sample,
+        "rollout": asked.rollout,
+        "orm": asked.orm,
+        "sorm": asked.sorm,
+        "refiner": asked.refiner,
+        "evaluate": asked.evaluate,
+    }
+    return [work for stage in stages if stage in makers for work in makers[stage]()]
+
+
+class _Asked:
+    """The work of each stage of a config. Numbers of texts are means, so they are floats."""
+
+    def __init__(self, config: ConfigDict, counts: Mapping[str, int], lengths: Lengths):
+        self.config = config
+        self.counts = counts
+        self.lengths = lengths
+
+    def first(self, field: int) -> int:
+        """Of the training questions the first `field`; 0: all."""
+        return min(field or self.counts["train"], self.counts["train"])
+
+    @property
+    def example(self) -> float:
+        """Tokens of a question with a solution."""
+        return self.lengths.question + self.lengths.solution
+
+    def training(self, stage: str, what: str, section: str, examples: float, tokens: float) -> Work:
+        """`tokens`: of an example."""
+        epochs = _under(self.config, section).epochs
+        return Work(stage, what, TRAIN, examples, epochs * examples * tokens, section=section)
+
+    def solutions(self, stage: str, what: str, questions: float, k: int) -> Work:
+        """k solutions of each of `questions`."""
+        forks = questions * k
+        drawn = forks * self.lengths.solution
+        return Work(stage, what, WRITE, forks, drawn, questions * self.lengths.question)
+
+    def student(self) -> list[Work]:
+        config = self.config.student
+        iteration = config.ei
+        asked = self.first(iteration.questions)
+        most = min(iteration.k, iteration.per_question or iteration.k)
+        found = asked * most * _RIGHT  # in a round
+        works = []
+        known = float(self.first(config.worked))
+        if not self.lengths.known:
+            works.append(self.solutions("student", "one-shot samples", asked, iteration.k))
+            known = found
+        for number in range(iteration.rounds + 1):
+            if number:
+                works.append(self.solutions("student", f"samples {number}", asked, iteration.k))
+                known += found
+            works.append(
+                self.training("student", f"round {number}", "student.sft", known, self.example)
+            )
+            works.append(self.solutions("student", f"dev {number}", self.counts["dev"], 1))
+        return works
+
+    def sample(self) -> list[Work]:
+        config = self.config.sample
+        questions = self.first(config.questions)
+        works = [self.solutions("sample", "samples", questions, config.k)]
+        if config.include_greedy:
+            works.append(self.solutions("sample", "greedy drafts", questions, 1))
+        return works
+
+    def rollout(self) -> list[Work]:
+        config = self.config.rollout
+        questions = min(self.first(config.questions), self.first(self.config.sample.questions))
+        drafts = questions * min(config.drafts_per_question, self.config.sample.k)
+        return [self.labelling("rollout", "step labels", drafts, config.k)]
+
+    def labelling(self, stage: str, what: str, drafts: float, k: int) -> Work:
+        """Rollouts of the prefixes of drafts, each half a solution long.
+
+        Backwards, a right draft needs none, and a wrong one those behind its first error: half.
+        """
+        prefixes = max(1.0, self.lengths.steps - 1)
+        if self.config.rollout.schedule != "full":
+            prefixes *= (1 - _RIGHT) / 2
+        forks = drafts * prefixes * k
+        drawn = forks * self.lengths.solution / 2
+        return Work(stage, what, WRITE, forks, drawn, drafts * self.example)
+
+    def orm(self) -> list[Work]:
+        questions = self.first(self.config.sample.questions)
+        k = self.config.sample.k
+        each = min(k, self.config.orm.per_question or k)
+        section = "orm.train"
+        works = [self.training("orm", "plain", section, questions * each, self.example)]
+        if self.config.orm.balanced:
+            both = questions * each * 2 * min(_RIGHT, 1 - _RIGHT)
+            works.append(self.training("orm", "balanced", section, both, self.example))
+        return works
+
+    def sorm(self) -> list[Work]:
+        (labels,) = self.rollout()
+        drafts = labels.trunk_tokens / self.example
+        return [self.training("sorm", "train", "sorm.train", drafts, self.example)]
+
+    def refiner(self) -> list[Work]:
+        (labels,) = self.rollout()
+        wrong_drafts = labels.trunk_tokens / self.example * (1 - _RIGHT)
+        questions = self.first(self.config.sample.questions)
+        wrong_samples = questions * self.config.sample.k * (1 - _RIGHT)
+        most = self.config.refiner.per_question * questions or wrong_samples
+        pairs = min(wrong_samples, most) + min(wrong_drafts, most)
+        tokens = self.example + self.lengths.solution
+        return [self.training("refiner", "train", "refiner.train", pairs, tokens)]
+
+    def evaluate(self) -> list[Work]:
+        return [
+            work for split in self.config.evaluate.splits for work in self.evaluate_split(split)
+        ]
+
+    def evaluate_split(self, split: str) -> list[Work]:
+        config = self.config.evaluate
+        questions = self.counts[split]
+        works = [self.solutions("evaluate", f"{split} drafts", questions, 1)]
+        scored = questions
+        if split in config.sample_splits:
+            works.append(self.solutions("evaluate", f"{split} samples", questions, config.k))
+            works.append(self.labelling("evaluate", f"{split} labels", questions, config.label_k))
+            scored += questions * config.k
+        models = 3 if self.config.orm.balanced else 2
+        works.append(self.scores(f"{split} scores", scored * models))
+        works.append(self.refinements(f"{split} refinements", 3 * questions))
+        works.append(self.scores(f"{split} reranking", 3 * questions))
+        return works
+
+    def scores(self, what: str, solutions: float) -> Work:
+        return Work("evaluate", what, SCORE, solutions, solutions * self.example)
+
+    def refinements(self, what: str, texts: float) -> Work:
+        drawn = texts * self.lengths.solution
+        return Work("evaluate", what, WRITE, texts, drawn, texts * self.example)
+
+
+def _under(config: ConfigDict, dotted: str) -> ConfigDict:
+    """The section of that name."""
+    for name in dotted.split("."):
+        config = config[name]
+    return config
