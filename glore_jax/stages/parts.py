@@ -171,7 +171,7 @@ class Claims(Generic[Item, Record]):
     def _begin(self, wanted: Layout) -> dict[str, Any]:
         """Process 0: the pieces of the layout, those of the first start, and what is missing."""
         file = self._layout_file()
-        if not file.exists():
+        if not storage.exists(file):
             storage.write_json(file, {"pieces": wanted.pieces})
             return {"pieces": wanted.pieces, "missing": list(range(len(wanted.parts)))}
         pieces = storage.read_json(file).get("pieces", wanted.pieces)
@@ -273,7 +273,7 @@ def expected(ctx: Context, name: str) -> list[int] | None:
     if name in ctx.rows:
         return ctx.rows[name]
     manifest = ctx.folder(name.split("/")[0], "manifest.json")
-    if not ctx.stage and not manifest.exists():
+    if not ctx.stage and not storage.exists(manifest):
         return None
     return storage.read_json(manifest).get("records", {}).get(name)
 
