@@ -78,11 +78,12 @@ def read_texts(file: str) -> list[Text]:
 def solutions(name: str, texts: Sequence[Text], questions: int, k: int, max_new: int) -> Work:
     """k solutions of each question."""
 
-    def trunk(question: int) -> Trunk:
-        rng = random.Random(f"{name} {question}")
-        return lambda: [[min(max_new, rng.choice(texts).tokens) for _ in range(k)]]
+    def trunk(question: int, samples: range) -> Trunk:
+        rng = random.Random(f"{name} {question} {samples.start}")
+        return lambda: [[min(max_new, rng.choice(texts).tokens) for _ in samples]]
 
-    return Work(name, [trunk(i) for i in range(questions)], k)
+    items = parts.by_samples(k)
+    return Work(name, [trunk(i, samples) for i in range(questions) for samples in items], k)
 
 
 def labels(name: str, texts: Sequence[Text], drafts: int, k: int, max_new: int) -> Work:

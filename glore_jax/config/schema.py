@@ -56,8 +56,8 @@ _ENGINE = section(
     ),
     part_questions=Field(
         0,
-        "Questions of a part of records, the unit of a restart and of what a process takes on; "
-        "0: by the number of questions.",
+        "Questions, drafts, or up to 32 samples each of a question, in a part of records: the unit "
+        "of a restart and of what a process takes on; 0: by how many there are.",
         at_least=0,
         effect=Effect.PARTS,
     ),

@@ -21,6 +21,7 @@ from glore_jax.sampling.budget import AUTO, Capacity
 from glore_jax.sampling.cpu.lanes import Lanes, lanes_of
 from glore_jax.sampling.engine import Completion, Engine, Fork, Job, Stats
 from glore_jax.sampling.tokens import Sampling
+from glore_jax.stages import parts
 from glore_jax.stages.context import Context
 from glore_jax.stages.parts import Claims, Item
 from glore_jax.tasks.base import Problem
@@ -206,12 +207,12 @@ def _effort(before: Stats, now: Stats) -> dict[str, float]:
 
 
 def _progress_bar(claims: Claims) -> tqdm:
-    questions = sum(len(claims.layout.parts[part]) for part in claims.missing)
+    jobs = sum(len(claims.layout.parts[part]) for part in claims.missing)
     return tqdm(
         # What the others do is not known, only what all have to do.
-        total=questions if processes.is_single() else None,
+        total=jobs if processes.is_single() else None,
         desc=claims.name,
-        unit="question",
+        unit="job",
         mininterval=2.0,
         dynamic_ncols=True,
     )
@@ -240,19 +241,23 @@ def sample(
     prompts = ctx.prompts(model)
     trunk_of = trunk_of or (lambda problem: prompts.question(problem.question))
     longest = longest_of(problems, trunk_of)
+    items = [(problem, samples) for problem in problems for samples in parts.by_samples(k)]
+    per_trunk = len(parts.by_samples(k)[0])
     engine = make_engine(
-        ctx, model, longest, len(problems), sampling.max_new, k, seed=seed_of(ctx, name)
+        ctx, model, longest, len(items), sampling.max_new, per_trunk, seed=seed_of(ctx, name)
     )
 
-    def make_job(problem: Problem) -> Job:
+    def make_job(item: tuple[Problem, range]) -> Job:
+        problem, samples = item
         trunk = trunk_of(problem)
-        return Job(problem.id, trunk, [Fork(len(trunk), sample=i) for i in range(k)])
+        return Job(problem.id, trunk, [Fork(len(trunk), sample=i) for i in samples])
 
-    def to_rows(problem: Problem, job: Job) -> list[Sample]:
+    def to_rows(item: tuple[Problem, range], job: Job) -> list[Sample]:
+        problem, _ = item
         forks = sorted(job.completions, key=lambda fork: fork.sample)
         return [_graded(ctx, name, problem, fork, job.completions[fork]) for fork in forks]
 
-    return generate(ctx, name, Sample, problems, engine, sampling, make_job, to_rows)
+    return generate(ctx, name, Sample, items, engine, sampling, make_job, to_rows)
 
 
 def longest_of(items: Sequence[Item], trunk_of: Callable[[Item], Sequence[int]]) -> int:

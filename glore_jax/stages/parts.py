@@ -38,10 +38,21 @@ _END = 8  # one in so many items lies at the end
 _SMALLER = 4  # the parts there are so much smaller
 _LEAST, _MOST = 4, 256  # items of a part
 
+_SAMPLES = 32  # of a question in one item
+
 _READERS = 16  # parts that process 0 looks at side by side
 
 
 # How work is cut.
+
+
+def by_samples(k: int) -> list[range]:
+    """The samples 0 to k - 1 of a question as items of their own, where k is large.
+
+    A question's 96 samples in one go would keep a few slots of one process busy long after all
+    others have ended.
+    """
+    return [range(start, min(start + _SAMPLES, k)) for start in range(0, k, _SAMPLES)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +171,7 @@ class Claims(Generic[Item, Record]):
     def _begin(self, wanted: Layout) -> dict[str, Any]:
         """Process 0: the pieces of the layout, those of the first start, and what is missing."""
         file = self._layout_file()
-        if not file.exists():
+        if not storage.exists(file):
             storage.write_json(file, {"pieces": wanted.pieces})
             return {"pieces": wanted.pieces, "missing": list(range(len(wanted.parts)))}
         pieces = storage.read_json(file).get("pieces", wanted.pieces)
@@ -262,7 +273,7 @@ def expected(ctx: Context, name: str) -> list[int] | None:
     if name in ctx.rows:
         return ctx.rows[name]
     manifest = ctx.folder(name.split("/")[0], "manifest.json")
-    if not ctx.stage and not manifest.exists():
+    if not ctx.stage and not storage.exists(manifest):
         return None
     return storage.read_json(manifest).get("records", {}).get(name)
 

@@ -131,6 +131,16 @@ def test_a_sample_is_graded_where_it_is_made(ctx, monkeypatch):
     assert generation.truncated(rows) == 2 and generation.accuracy(rows) == pytest.approx(1 / 3)
 
 
+def test_many_samples_of_a_question_are_several_jobs_and_stand_in_their_order(ctx, monkeypatch):
+    engine = Scripted(lambda job, fork: f"#### {fork.sample}")
+    monkeypatch.setattr(generation, "make_engine", lambda *args, **options: engine)
+    problems = [Problem("a", "2+3?", "5"), Problem("b", "3+3?", "6")]
+    rows = generation.sample(ctx, "sample/records", MODEL, problems, Sampling(), 70)
+    found = [(row["question_id"], row["sample_id"], row["answer"]) for row in rows]
+    assert found == [(question, i, str(i)) for question in "ab" for i in range(70)]
+    assert sorted(engine.ran) == ["a"] * 3 + ["b"] * 3
+
+
 def test_each_set_of_samples_has_randomness_of_its_own(ctx):
     seeds = [
         generation.seed_of(ctx, name)
