@@ -8,7 +8,6 @@ there. The same command then goes on. Printed are the seconds from the start of 
 the end of each phase, of the slowest process, at the first start (cold) and at the second (warm),
 and how many compiled programs were found and how many were missing.
 
-
 All processes share the cores of this machine, where a worker of a slice has its own: the CPU
 seconds of a process say more than the clock.
 """
