@@ -176,4 +176,4 @@ def score(planned: Planned) -> Program:
 
 def _forward_flops(model: Model, rows: int, width: int) -> float:
     """Matrix FLOPs of a forward pass, a third of a training step."""
-    return metrics.training_flops(model.num_params, model.config, rows * width, width) / 3
+    return metrics.training_flops(model.num_params, model.config, float(rows * width), width) / 3

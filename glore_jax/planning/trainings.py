@@ -89,7 +89,9 @@ def step(planned: Planned, of: Training) -> Program:
         arguments=(setup.state, batch),
         donated=(0,),
         weights=model.params,
-        model_flops=metrics.training_flops(model.num_params, planned.shape, rows * length, length),
+        model_flops=metrics.training_flops(
+            model.num_params, planned.shape, float(rows * length), length
+        ),
         mesh=ctx.mesh,
         layout=f"{rows} rows of {length} tokens, remat={remat}",
     )

@@ -95,3 +95,12 @@ def test_groups_and_heads_are_divided(layout):
     assert set(jax.tree.leaves(specs.trunks)) == {trunk}
     assert set(jax.tree.leaves(specs.suffix)) == {block}
     assert jax.tree.structure(specs) == jax.tree.structure(store)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_prefill_may_fill_all_shelves_of_a_group(layout):
+    k, v = draw(2, TRUNK, 2, 4), draw(2, TRUNK, 2, 4, seed=1)
+    store = empty(layout).put_trunks(as_given(layout, (k, v)), jnp.array([0, 0]), jnp.array([1, 0]))
+    trunk_k, trunk_v = (x.reshape(x.shape[-4:]) for x in jax.tree.leaves(store.trunks))
+    np.testing.assert_array_equal(trunk_k[0], np.concatenate(k[::-1]).transpose(1, 2, 0))
+    np.testing.assert_array_equal(trunk_v[0], np.concatenate(v[::-1]).transpose(1, 0, 2))
