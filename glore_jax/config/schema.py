@@ -32,10 +32,10 @@ _ENGINE = section(
     siblings=Field(8, "Most forks of a group.", at_least=1, effect=Effect.SPEED),
     shelves=Field(2, "Trunks that a group holds at a time.", at_least=1, effect=Effect.SPEED),
     cache_bytes=Field(
-        0,
-        "Bytes of keys and values that a device may hold, from which the numbers above are "
-        "derived; 0: room for the numbers above.",
-        at_least=0,
+        "auto",
+        "Bytes of keys and values that a device may hold, which decide how many groups there are; "
+        "`auto`: what it has left beside the model. Where it does not say how much memory it has "
+        "(a CPU), and for 0: room for the numbers above.",
         effect=Effect.SPEED,
     ),
     round_steps=Field(
@@ -78,7 +78,7 @@ _MODEL = section(
         paper=NOT_STATED,
     ),
     remat=Field(
-        "full",
+        "auto",
         "What the backward pass computes again for want of memory: `none`; `dots`, all but the "
         "weight products; `attention`, all but the outputs of attention; `full`, all; `auto`: the "
         "first of these that fits the devices.",

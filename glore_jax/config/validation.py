@@ -206,6 +206,14 @@ def _mesh(config: ConfigDict) -> None:
         raise UserError(f"config.{free[0]} and {free[1]} are -1: only one may be what is left")
 
 
+def _cache_bytes(config: ConfigDict) -> None:
+    asked = config.engine.cache_bytes
+    if asked != "auto" and not asked.isdecimal():
+        raise UserError(
+            f"config.engine.cache_bytes is {asked!r}: give a number of bytes, 0, or auto"
+        )
+
+
 def _evaluated_splits(config: ConfigDict) -> None:
     known = SPLITS[config.task.name]
     for field in ("splits", "sample_splits"):
@@ -272,6 +280,7 @@ _RULES: tuple[Callable[[ConfigDict], None], ...] = (
     _worked_example,
     _largest_amount,
     _mesh,
+    _cache_bytes,
     _learning_rates,
     _evaluated_splits,
     _balanced_orm,

@@ -114,8 +114,13 @@ class Attention(nnx.Module):
         layer_cache: Any,
     ) -> tuple[Float[Array, "B T D"], Any]:
         batch, length, _ = x.shape
-        q = project(x, self.q).reshape(batch, length, self.heads, self.head_dim)
-        k = project(x, self.k).reshape(batch, length, self.kv_heads, self.head_dim)
+        q, k = project(x, self.q), project(x, self.k)
+        if length == 1:
+            # A decoded token. XLA:TPU would have the result lie as suits the rotation, and to that
+            # end keep turned copies of both kernels, of all layers, beside the weights.
+            q, k = jax.lax.optimization_barrier((q, k))
+        q = q.reshape(batch, length, self.heads, self.head_dim)
+        k = k.reshape(batch, length, self.kv_heads, self.head_dim)
         v = project(x, self.v).reshape(batch, length, self.kv_heads, self.head_dim)
         q = rope.rotate(q, cos, sin)
         k = rope.rotate(k, cos, sin)

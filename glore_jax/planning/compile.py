@@ -10,6 +10,7 @@ A program that does not fit is an answer, not an error: the exit code is 0, and 
 in the command.
 """
 
+import copy
 import dataclasses
 import sys
 from collections.abc import Callable
@@ -25,9 +26,11 @@ from glore_jax.errors import UserError
 from glore_jax.models import hf_import, shapes
 from glore_jax.models.config import LlamaConfig
 from glore_jax.parallel.chips import GIB
-from glore_jax.planning import measure, programs, slices
+from glore_jax.planning import measure, planned, programs, slices
 from glore_jax.planning.measure import Figures, Refusal
+from glore_jax.sampling.budget import NoRoom
 from glore_jax.stages import models
+from glore_jax.training import fitting
 
 FLAGS = flags.FLAGS
 
@@ -37,12 +40,11 @@ _HINT_TRAINING = (
     " a smaller batch_size or a larger mesh.data x mesh.fsdp"
 )
 _HINT_HOST = (
-    "a smaller --config.engine.groups or a larger --config.engine.tensor;"
-    " a chip with more memory if the weights alone do not fit"
+    "a larger --config.engine.tensor, --config.engine.cache_bytes=auto, or a chip with more memory"
 )
 
 HEADER = (
-    f"{'program':<9} {'fits':<5}{'args':>7}{'temp':>7}{'peak':>7} GiB{'TFLOPs':>10}{'of model':>9}"
+    f"{'program':<19} {'fits':<5}{'args':>7}{'temp':>7}{'peak':>7} GiB{'TFLOPs':>10}{'of model':>9}"
     f"{'GiB moved':>11}{'of least':>9}{'at best ms':>11}  collectives (times, GiB)"
 )
 
@@ -69,14 +71,14 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "topology", None, "a slice by the shape of its chips: v5e:4x4, v4:2x2x4, v5p:2x2x4, v6e:4x4"
     )
-    flags.DEFINE_list("program", ["all"], f"{', '.join(programs.NAMES)}; default: all")
+    flags.DEFINE_list("program", ["all"], "names as docs/pods.md has them; default: all")
     flags.DEFINE_string(
         "model",
         None,
         "llama2_7b, llama2_13b, llama3_8b or llama3_70b; default: what config.model.base is",
     )
     flags.DEFINE_integer(
-        "tokens", programs.TOKENS, "tokens of a question with its solution", lower_bound=1
+        "tokens", planned.TOKENS, "tokens of a question with its solution", lower_bound=1
     )
     flags.DEFINE_string("json", None, "write the figures to this file too")
 
@@ -86,7 +88,7 @@ def compile_all(
     topology: str,
     names: list[str],
     model: str | None,
-    tokens: int = programs.TOKENS,
+    tokens: int = planned.TOKENS,
     say: Callable[[str], object] = print,
 ) -> Answer:
     """Compiles the programs `names` ("all": every one) for a slice.
@@ -94,7 +96,7 @@ def compile_all(
     `model`, `tokens`: as the flags of those names. `say` gets a line for each program as it is
     done. UserError for an unknown name, slice or model.
     """
-    names = _known(names)
+    names = _known(names, config)
     chip = slices.chip_of(topology)
     shape, title = shape_of(config, model)
     # What is wrong with the name or the installation shows before anything is compiled.
@@ -105,9 +107,9 @@ def compile_all(
     )
     say(HEADER)
     found = {}
+    known: measure.Known = {}
     for name in names:
-        program = programs.build(name, config, shape, topology, tokens)
-        answer = measure.measure(program, chip)
+        answer = _measured(name, config, shape, topology, tokens, known)
         found[name] = answer
         say(row(name, answer))
         if isinstance(answer, Refusal):
@@ -115,13 +117,40 @@ def compile_all(
     return Answer(topology, title, found)
 
 
-def _known(names: list[str]) -> list[str]:
-    """`names` with "all" written out. UserError for one that is no program."""
+def _measured(
+    name: str,
+    config: ConfigDict,
+    shape: LlamaConfig,
+    topology: str,
+    tokens: int,
+    known: measure.Known,
+) -> Figures | Refusal:
+    """What one program takes; with `remat=auto` by the first policy that fits, as in a run."""
+    chip = slices.chip_of(topology)
+    asked = config.model.remat
+    updates = programs.is_training(name) and "/" not in name
+    ladder = fitting.LADDER if updates and asked == fitting.AUTO else (asked,)
+    for remat in ladder:
+        tried = copy.deepcopy(config)
+        tried.model.remat = remat
+        try:
+            program = programs.build(name, tried, shape, topology, tokens)
+        except NoRoom as error:
+            return Refusal({}, "no engine", [], 0, says=str(error))
+        answer = measure.measure(program, chip, known)
+        if isinstance(answer, Figures) and answer.total_bytes <= chip.memory:
+            break
+    return answer
+
+
+def _known(names: list[str], config: ConfigDict) -> list[str]:
+    """`names` with "all" written out. UserError for one that is no program of `config`."""
+    every = programs.names(config)
     if "all" in names:
-        return list(programs.NAMES)
+        return every
     for name in names:
-        if name not in programs.NAMES:
-            choices = ", ".join(programs.NAMES)
+        if name not in every:
+            choices = ", ".join(every)
             raise UserError(f"--program={name!r} is not known: choose from {choices}, all")
     return names
 
@@ -150,12 +179,13 @@ def row(name: str, found: Figures | Refusal) -> str:
     """The line of one program under `HEADER`, and lines below it for what is wrong."""
     if isinstance(found, Refusal):
         size = f"{found.needed_bytes / GIB:.2f} GiB needed" if found.needed_bytes else ""
-        return f"{name:<9} {'NO':<5}{size}"
+        return f"{name:<19} {'NO':<5}{size}"
     sizes = (found.argument_bytes, found.temp_bytes, found.peak_bytes)
     least = f"{found.bytes_ratio:.2f}" if found.bytes_ratio else ""
     bound = found.longest
-    line = f"{name:<9} {'yes':<5}{''.join(f'{size / GIB:7.2f}' for size in sizes)}    "
-    line += f"{found.flops / 1e12:10.3f}{found.flops_ratio:9.2f}"
+    line = f"{name:<19} {'yes':<5}{''.join(f'{size / GIB:7.2f}' for size in sizes)}    "
+    ratio = f"{found.flops_ratio:.2f}" if found.flops_ratio else ""
+    line += f"{found.flops / 1e12:10.3f}{ratio:>9}"
     line += f"{found.bytes_accessed / GIB:11.2f}{least:>9}"
     line += f"{1000 * found.seconds[bound]:8.1f} {bound[:2]}  {_transfers(found)}"
     if found.unsharded:
@@ -174,7 +204,7 @@ def _transfers(found: Figures) -> str:
 
 def advice(name: str, found: Refusal) -> str:
     """What the compiler says of a program that does not fit, and what to try."""
-    hint = _HINT_TRAINING if name in programs.TRAINING else _HINT_HOST
+    hint = _HINT_TRAINING if programs.is_training(name) else _HINT_HOST
     return f"  {found.says[:200]}\n  try {hint}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import re
 from typing import Any
@@ -31,10 +32,11 @@ class Program:
       weights: the parameters among the arguments.
       model_flops: matrix FLOPs that the mathematics asks for, over all chips.
       layout: rows and lengths, for a person.
-      least_bytes: what a chip has to read at least, parameters and cache; 0 where other traffic
-        outweighs it.
+      least_bytes: what a chip has to read at least, parameters and the keys and values that are
+        seen; 0 where other traffic outweighs it.
       turns: of the loop that ends by its data, if there is one. All figures are then those of one
         turn, its share of what lies outside the loop included.
+      compiled: the function, if it had to be compiled to know that it is the one.
     """
 
     function: jax.stages.Wrapped
@@ -46,6 +48,7 @@ class Program:
     layout: str
     least_bytes: int = 0
     turns: int = 1
+    compiled: jax.stages.Compiled | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Figures(Described):
       total_bytes: arguments, results that reuse none of them, temporaries, code.
       peak_bytes: most that is alive at once.
       unaliased_bytes: donated but not reused; 0 is right.
-      flops: of matrix products; flops_ratio: to the model's.
+      flops: of matrix products; flops_ratio: to the model's, if it asks for any.
       bytes_accessed: of HBM; bytes_ratio: to the least, if that is known.
       collectives: transfers by kind, counted as in `Cost`.
       open_loops: loops that end by their data.
@@ -95,7 +98,7 @@ class Figures(Described):
     peak_bytes: int
     unaliased_bytes: int
     flops: float
-    flops_ratio: float
+    flops_ratio: float | None
     bytes_accessed: float
     bytes_ratio: float | None
     collectives: dict[str, Transfers]
@@ -129,14 +132,28 @@ class Refusal(Described):
         return found
 
 
-def measure(program: Program, chip: chips.Chip) -> Figures | Refusal:
+Known = dict[str, "Figures | Refusal"]  # by the digest of what the compiler was given
+
+
+def measure(program: Program, chip: chips.Chip, known: Known | None = None) -> Figures | Refusal:
     """Compiles `program` and reads off what it takes of a `chip`, or why it does not fit.
+
+    What is in `known`, of the same slice, is not compiled again; what is found goes into it.
 
     Any other error of the compiler is raised as it is.
     """
+    lowered = program.function.trace(*program.arguments).lower()
+    digest = hashlib.sha256(lowered.as_text().encode()).hexdigest()
+    known = {} if known is None else known
+    if digest not in known:
+        known[digest] = _compile(program, lowered, chip)
+    return dataclasses.replace(known[digest], **vars(describe(program)))
+
+
+def _compile(program: Program, lowered: jax.stages.Lowered, chip: chips.Chip) -> Figures | Refusal:
     about = describe(program)
     try:
-        compiled = program.function.trace(*program.arguments).lower().compile()
+        compiled = program.compiled or lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error) and "Oom" not in str(error):
             raise
@@ -198,9 +215,9 @@ def figures(
         peak_bytes=memory.peak_memory_in_bytes,
         unaliased_bytes=max(0, donated - memory.alias_size_in_bytes),
         flops=cost.flops,
-        flops_ratio=cost.flops * program.mesh.size / program.model_flops,
+        flops_ratio=_ratio(cost.flops * program.mesh.size, program.model_flops),
         bytes_accessed=cost.bytes,
-        bytes_ratio=cost.bytes / program.least_bytes if program.least_bytes else None,
+        bytes_ratio=_ratio(cost.bytes, program.least_bytes),
         collectives=collectives,
         open_loops=cost.open_loops,
         seconds={
@@ -209,6 +226,11 @@ def figures(
             "links": link_bytes(collectives) / chip.links,
         },
     )
+
+
+def _ratio(found: float, least: float) -> float | None:
+    """`found` / `least`; None where nothing is asked for."""
+    return found / least if least else None
 
 
 def link_bytes(collectives: dict[str, Transfers]) -> float:

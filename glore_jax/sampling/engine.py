@@ -24,6 +24,7 @@ device's (programs), `store.py` the keys and values, `clock.py` the counting of 
 
 import collections
 import concurrent.futures
+import copy
 import dataclasses
 import functools
 import time
@@ -32,7 +33,7 @@ from typing import Any, cast
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from glore_jax.errors import UserError
 from glore_jax.models.llama import Llama
@@ -142,23 +143,42 @@ class Engine:
         """The model with its weights as they lie beside a store of this layout."""
         return self.layout.policy(self.model)
 
+    def twins(self, count: int) -> list["Engine"]:
+        """More engines of the same kind. All share the weights, as they lie beside a store."""
+        _ = self.policy  # made once, before it is shared
+        engines = [copy.copy(self) for _ in range(count)]
+        for engine in engines:
+            engine.stats = Stats()
+        return engines
+
     def state_shapes(self) -> State:
         """The state with a `ShapeDtypeStruct` with its sharding for every array."""
-        shapes = jax.eval_shape(self._empty_state)
+        shapes = jax.eval_shape(self._make_state)
         return meshes.placed(shapes, shapes.shardings(self.mesh))
 
     def fresh_state(self) -> State:
         """The state without a trunk or a live slot, on the devices."""
-        shardings = jax.eval_shape(self._empty_state).shardings(self.mesh)
-        return jax.jit(self._empty_state, out_shardings=shardings)()
+        shardings = jax.eval_shape(self._make_state).shardings(self.mesh)
+        return jax.jit(self._make_state, out_shardings=shardings)()
 
-    def _empty_state(self) -> State:
-        return State.empty(self.layout, self.model.config, self.capacity, self._module.dtype)
+    @property
+    def _make_state(self) -> Callable[[], State]:
+        """Makes an empty state.
+
+        No method: JAX keeps what it compiles for a while, and with a method the weights.
+        """
+        dtype = self._module.dtype
+        return functools.partial(State.empty, self.layout, self.model.config, self.capacity, dtype)
+
+    @property
+    def prefill_sharding(self) -> NamedSharding:
+        """Of trunks that are read: devices that divide the groups divide them too."""
+        return NamedSharding(self.mesh, meshes.BATCH)
 
     def prefill_arguments(
         self, state: State, trunks: Any, lengths: Any, groups: Any, shelves: Any
     ) -> tuple:
-        """What `decode.prefill` is called with."""
+        """What `decode.prefill` is called with; the trunks are placed by `prefill_sharding`."""
         policy = self.policy
         batch = (trunks, lengths, groups, shelves)
         return policy.graphdef, policy.params, state, *batch, self.bidirectional
@@ -273,9 +293,11 @@ class _Run:
     def prefill(self) -> None:
         """Reads the trunks of new jobs into the store."""
         for batch in self.scheduler.prefill_batches():
-            arguments = self.engine.prefill_arguments(
-                self.state, batch.trunks, batch.lengths, batch.groups, batch.shelves
+            placed = jax.device_put(
+                (batch.trunks, batch.lengths, batch.groups, batch.shelves),
+                self.engine.prefill_sharding,
             )
+            arguments = self.engine.prefill_arguments(self.state, *placed)
             self.state = decode.prefill(*arguments)
             self.stats.prefill_tokens += int(batch.lengths.sum())
 

@@ -82,17 +82,22 @@ class Trunks:
         of padding, which is dropped.
         """
         k, v = keys_values
-        rows, heads, width, _ = self.k.shape
-        shelf = k.shape[1]
-
-        # The columns T of a group are its shelves side by side: T = shelves x W.
-        k_on_shelves = self.k.reshape(rows, heads, width, -1, shelf)
-        v_on_shelves = self.v.reshape(rows, heads, -1, shelf, width)
+        width = k.shape[1]
         new_k = k.transpose(0, 2, 3, 1)
         new_v = v.transpose(0, 2, 1, 3)
-        k_on_shelves = k_on_shelves.at[groups, :, :, shelves].set(new_k, mode="drop")
-        v_on_shelves = v_on_shelves.at[groups, :, shelves].set(new_v, mode="drop")
-        return Trunks(k_on_shelves.reshape(self.k.shape), v_on_shelves.reshape(self.v.shape))
+        stored_k, stored_v = self.k, self.v
+        # One trunk after the other, and of each the columns of its whole group: an update of
+        # several shelves at once makes XLA turn all of `k` before it and back behind it.
+        for row in range(k.shape[0]):
+            group = groups[row]
+            first = shelves[row] * width  # a group's columns are its shelves side by side
+            group_k = stored_k.at[group].get(mode="clip")
+            group_v = stored_v.at[group].get(mode="clip")
+            group_k = jax.lax.dynamic_update_slice_in_dim(group_k, new_k[row], first, axis=2)
+            group_v = jax.lax.dynamic_update_slice_in_dim(group_v, new_v[row], first, axis=1)
+            stored_k = stored_k.at[group].set(group_k, mode="drop")
+            stored_v = stored_v.at[group].set(group_v, mode="drop")
+        return Trunks(stored_k, stored_v)
 
 
 @pytree.state

@@ -6,7 +6,7 @@ Which parts there are, and who makes them, is in `parts`.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -14,8 +14,10 @@ from tqdm import tqdm
 from glore_jax.config import AnyConfig
 from glore_jax.models.model import Model
 from glore_jax.parallel import processes
-from glore_jax.records import Record, Sample
+from glore_jax.parallel.chips import GIB
+from glore_jax.records import Record, Sample, StoredRecords
 from glore_jax.sampling import budget, keys
+from glore_jax.sampling.budget import AUTO, Capacity
 from glore_jax.sampling.cpu.lanes import Lanes, lanes_of
 from glore_jax.sampling.engine import Completion, Engine, Fork, Job, Stats
 from glore_jax.sampling.tokens import Sampling
@@ -36,8 +38,11 @@ def make_engine(
 ) -> Engine | Lanes:
     """An engine for `count` trunks, or on a CPU several that share the groups.
 
+    It takes the memory that `engine.cache_bytes` gives it, by default what the devices have left.
+    What it writes does not depend on its sizes, so each process may choose its own.
+
     Args:
-      ctx: its `engine` section says how much is decoded at a time, and in how much memory.
+      ctx: its `engine` section says how much memory there is, or how much is decoded at a time.
       model: the policy.
       longest: tokens of the longest trunk that it will see.
       count: how many trunks it will see, at most.
@@ -46,29 +51,48 @@ def make_engine(
       lanes: engines side by side; 0 is what the config says.
       options: of `Engine`.
 
-    UserError if `engine.cache_bytes` is too small for a single fork.
+    UserError if there is no room for a single fork.
     """
     config = ctx.config.engine
     mesh = ctx.local_mesh
-    capacity = _wanted_capacity(config, model, longest, max_new, per_trunk).on(mesh)
-    if config.cache_bytes:
-        dtype = ctx.config.model.dtype
-        capacity = budget.derive(
-            config.cache_bytes, capacity, model.config, dtype, most_groups=count
-        )
+    wanted = _wanted_capacity(config, model, longest, max_new, per_trunk).on(mesh)
+    found = _fitting_capacity(ctx, model, wanted, count)
+    capacity = found or wanted
     side_by_side = min(lanes or lanes_of(config.lanes, mesh), capacity.groups)
-    # Together the lanes hold no more than the budget, or if there is none, no less than was asked.
-    rounded_up = 0 if config.cache_bytes else side_by_side - 1
+    # Together the lanes hold no more than fits, or if that is not known, no less than was asked.
+    rounded_up = 0 if found else side_by_side - 1
     groups = (capacity.groups + rounded_up) // side_by_side
     options = {"seed": ctx.config.seed, "round_steps": config.round_steps, "mesh": mesh} | options
-    each = dataclasses.replace(capacity, groups=groups)
-    engines = [Engine(model, each, **options) for _ in range(side_by_side)]
-    return engines[0] if side_by_side == 1 else Lanes(engines)
+    engine = Engine(model, dataclasses.replace(capacity, groups=groups), **options)
+    return engine if side_by_side == 1 else Lanes([engine, *engine.twins(side_by_side - 1)])
 
 
-def _wanted_capacity(
-    config, model: Model, longest: int, max_new: int, per_trunk: int
-) -> budget.Capacity:
+def _fitting_capacity(ctx: Context, model: Model, wanted: Capacity, count: int) -> Capacity | None:
+    """`wanted` with as many groups as there is room for; None if nothing says how much that is.
+
+    `count`: of the trunks of all processes. A process has its share of them, and no more groups
+    than that fills the shelves of.
+    """
+    asked = ctx.config.engine.cache_bytes
+    dtype = ctx.config.model.dtype
+    most = max(1, -(-count // (processes.count() * wanted.shelves)))
+    if asked != AUTO:
+        budgeted = int(asked)
+        return budget.derive(budgeted, wanted, model.config, dtype, most) if budgeted else None
+    room = budget.room(model, ctx.local_mesh)
+    if room is None:
+        return None
+    found = budget.fill(room, wanted, model.config, dtype, most)
+    held = found.cache_bytes(model.config, dtype)
+    ctx.say(
+        f"engine: {found.groups * found.slots} forks at a time of "
+        f"{found.groups * found.shelves} trunks; keys and values take {held / GIB:.2f} of the "
+        f"{room / GIB:.2f} GiB that a device has left"
+    )
+    return found
+
+
+def _wanted_capacity(config, model: Model, longest: int, max_new: int, per_trunk: int) -> Capacity:
     """Sizes as the `engine` section asks for them, whatever they take.
 
     A group has as many slots as a trunk has forks, up to `siblings`; with fewer, there are more
@@ -77,7 +101,7 @@ def _wanted_capacity(
     slots = min(per_trunk, config.siblings)
     # Few shapes, so few programs, but only what the context holds.
     rounded = min(-(-longest // 32) * 32, model.config.max_positions - max_new)
-    return budget.Capacity(
+    return Capacity(
         groups=max(1, config.groups * config.siblings // slots),
         slots=slots,
         shelves=config.shelves if per_trunk > 1 else 1,
@@ -95,7 +119,7 @@ def generate(
     sampling: Sampling,
     make_job: Callable[[Item], Job],
     to_rows: Callable[[Item, Any], list[Record]],
-) -> list[Record]:
+) -> StoredRecords[Record]:
     """Runs one job an item and keeps its records, of type `kind`, in parts under the folder `name`.
 
     make_job(item) -> its job, made once its turn comes; to_rows(item, that job, ended) -> its
@@ -208,7 +232,7 @@ def sample(
     sampling: Sampling,
     k: int,
     trunk_of: Callable[[Problem], list[int]] | None = None,
-) -> list[Sample]:
+) -> StoredRecords[Sample]:
     """k samples a problem (greedy: temperature 0, k 1), kept under the folder `name`.
 
     trunk_of(problem) -> tokens that its samples continue; the question if it is left out.
@@ -260,7 +284,9 @@ def _graded(
     }
 
 
-def greedy(ctx: Context, name: str, model: Model, problems: Sequence[Problem]) -> list[Sample]:
+def greedy(
+    ctx: Context, name: str, model: Model, problems: Sequence[Problem]
+) -> StoredRecords[Sample]:
     """One greedy draft a problem."""
     sampling = Sampling(0.0, max_new=ctx.config.sample.max_new)
     return sample(ctx, name, model, problems, sampling, 1)
@@ -286,11 +312,11 @@ def first(items: Sequence[Item], count: int) -> Sequence[Item]:
     return items[:count] if count else items
 
 
-def accuracy(samples: Sequence[Sample]) -> float:
+def accuracy(samples: Sequence[Sample] | StoredRecords[Sample]) -> float:
     """Share of right solutions."""
     return sum(row["correct"] for row in samples) / len(samples)
 
 
-def truncated(samples: Sequence[Sample]) -> int:
+def truncated(samples: Iterable[Sample]) -> int:
     """Solutions that ran out of length: counted and reported, never dropped."""
     return sum(not row["ended"] for row in samples)

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from glore_jax import storage
 from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
-from glore_jax.models import hf_export, hf_import, kernels, llama, vocab
+from glore_jax.models import hf_export, hf_import, kernels, layout, llama, vocab
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.model import Model, Start
 from glore_jax.models.tokenizer import Tokenizer
@@ -86,12 +86,12 @@ def policy_start(ctx: Context, *parts: str, training: bool = True) -> Start:
 
 def load_base(ctx: Context) -> Model:
     """The base to generate with."""
-    return base_start(ctx, training=False).loaded()
+    return layout.for_decoding(base_start(ctx, training=False).loaded())
 
 
 def load_policy(ctx: Context, *parts: str) -> Model:
     """A policy to generate with, which a stage exported to the folder `parts`."""
-    return policy_start(ctx, *parts, training=False).loaded()
+    return layout.for_decoding(policy_start(ctx, *parts, training=False).loaded())
 
 
 def load_reward(ctx: Context, *parts: str) -> Model:

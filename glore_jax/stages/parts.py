@@ -26,7 +26,7 @@ from etils import epath
 from glore_jax import parquet, records, storage
 from glore_jax.errors import UserError
 from glore_jax.parallel import coordinator, processes
-from glore_jax.records import Record
+from glore_jax.records import Record, StoredRecords
 from glore_jax.stages.context import Context
 
 Item = TypeVar("Item")
@@ -193,13 +193,13 @@ class Claims(Generic[Item, Record]):
         """
         records.write_part(self.folder, part, rows, self.kind, notes=work)
 
-    def finish(self) -> list[Record]:
+    def finish(self) -> StoredRecords[Record]:
         """Waits until all parts are whole; returns all records, in the order of the items."""
         processes.barrier(self.name)
         whole = coordinator.from_main(f"rows of {self.name}", self._describe)
         self.ctx.keep_rows(self.name, whole["rows"])
         self.ctx.work[self.name] = whole["work"]
-        return records.read(self.folder, self.kind, whole["rows"])
+        return StoredRecords.of(self.folder, self.kind, whole["rows"])
 
     def _describe(self) -> dict[str, Any]:
         """Process 0: rows of each part, and the work done for all of them."""
@@ -232,7 +232,7 @@ def in_parts(
     claims = Claims(ctx, name, kind, items, least=least)
     for part, some in claims:
         claims.write(part, make(some))
-    return claims.finish()
+    return list(claims.finish())
 
 
 def write(ctx: Context, name: str, kind: type[Record], rows: Sequence[Record]) -> None:

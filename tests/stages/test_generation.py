@@ -31,9 +31,11 @@ def generate(ctx, engine, on_job=lambda item: None):
         ended = job.completions.items()
         return [Line(item=item, sample=fork.sample, text=done.text) for fork, done in ended]
 
-    return generation.generate(
+    found = generation.generate(
         ctx, "sample/records", Line, ITEMS, engine, Sampling(), make_job, to_rows
     )
+    assert len(found) == len(EXPECTED)
+    return list(found)
 
 
 def says(job, fork):

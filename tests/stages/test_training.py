@@ -1,6 +1,7 @@
 """From examples to batches of a stage, and to a model that is trained and exported once."""
 
 import functools
+import pathlib
 
 import jax
 import pytest
@@ -149,7 +150,7 @@ def test_a_kill_after_training_trains_nothing_again(tiny, monkeypatch, moment):
     figures = stage(tiny)
     assert len(trained) == trains_again  # then from its last checkpoint, which is still there
     assert figures["loss"] == first.metrics["loss"]
-    assert not list(tiny.workdir.rglob("checkpoints"))
+    assert not list(pathlib.Path(tiny.workdir).rglob("checkpoints"))
     assert stage(tiny) == figures and len(trained) == trains_again
 
 
