@@ -4,15 +4,9 @@
 
 The miniature run's processes start in a fresh work directory, each with a cache of compiled
 programs of its own as every worker of a slice has it, and are killed with -9 once a checkpoint lies
-<<<<<<< HEAD
 there. The same command then goes on. Printed are the seconds from the start of the processes to
 the end of each phase, of the slowest process, at the first start (cold) and at the second (warm),
 and how many compiled programs were found and how many were missing.
-=======
-there. The same command then goes on. Printed are the seconds from the start of the processes to the
-end of each phase, of the slowest process, at the first start (cold) and at the second (warm), and
-how many compiled programs were found and how many were missing.
->>>>>>> 5c4e0e15e1046e5158e7fbf31077453f331284e0
 
 All processes share the cores of this machine, where a worker of a slice has its own: the CPU
 seconds of a process say more than the clock.

@@ -160,7 +160,7 @@ from glore_jax.parallel import processes
 processes.initialize(sys.argv[2], 2, int(sys.argv[3]), timeout=60)
 import tiny_run
 from glore_jax.errors import UserError
-from glore_jax.training.batches import language_example
+from glore_jax.training.examples import language_example
 tiny_run.counting = lambda: [
     language_example([5], [6 + (i == 9) * int(sys.argv[3])] * 7) for i in range(16)
 ]
