@@ -116,7 +116,7 @@ def test_a_sample_is_graded_where_it_is_made(ctx, monkeypatch):
     engine = Scripted(lambda job, fork: texts[fork.sample])
     monkeypatch.setattr(generation, "make_engine", lambda *args, **options: engine)
     problems = [Problem("a", "2+3?", "5"), Problem("b", "3+3?", "6")]
-    rows = generation.sample(ctx, "sample/records", MODEL, problems, Sampling(), 3)
+    rows = list(generation.sample(ctx, "sample/records", MODEL, problems, Sampling(), 3))
     fields = ("question_id", "sample_id", "answer", "correct", "ended")
     assert [tuple(row[field] for field in fields) for row in rows] == [
         ("a", 0, "5", True, True),
@@ -184,7 +184,7 @@ def test_an_engine_takes_what_the_devices_have_left(ctx, monkeypatch):
 def test_a_budget_and_numbers_that_are_given(ctx, monkeypatch):
     policy = Model(None, {}, CONFIG, Characters())
     monkeypatch.setattr(budget, "memory_limit", lambda device: 2**40)
-    ctx.config.engine.cache_bytes = "0"
+    ctx.config.engine.update(groups=8, cache_bytes="0")  # one group a device
     given = generation.make_engine(ctx, policy, 40, 1000, 30, per_trunk=8).capacity
     assert given.groups == ctx.config.engine.groups
     one = dataclasses.replace(given, groups=8).cache_bytes(CONFIG, ctx.config.model.dtype)
