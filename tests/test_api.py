@@ -66,7 +66,7 @@ def test_a_text_does_not_depend_on_the_other_prompts(policy, prompts):
     assert draw([a, b], seed=1)[a] != first[a]
 
 
-def test_another_prompt_of_its_kind_compiles_nothing(policy, prompts, greedy):
+def test_another_prompt_of_its_kind_compiles_nothing(policy):
     compiled = []
 
     def listen(event, *_, **__):
@@ -74,12 +74,16 @@ def test_another_prompt_of_its_kind_compiles_nothing(policy, prompts, greedy):
             compiled.append(event)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
-    longest, second, shortest = prompts
-    policy.generate([longest, second], samples=2, temperature=0.0, max_new=12)
+
+    def generate(*texts, max_new=12):
+        assert all(len(policy.tokenizer.encode(text)) < 63 for text in texts)
+        policy.generate(texts, samples=2, temperature=0.0, max_new=max_new)
+
+    generate("Mia has 3 pens.\n", "Ben has 22 pies.\n")
     del compiled[:]
-    policy.generate([shortest[10:], second + second[:20]], samples=2, temperature=0.0, max_new=12)
+    generate("Mia has 3 pens. Rosa has 4 pies more than Mia has pens.\n", "Ben\n")
     assert not compiled
-    policy.generate([longest, second], samples=2, temperature=0.0, max_new=13)
+    generate("Mia has 3 pens.\n", "Ben has 22 pies.\n", max_new=13)
     assert compiled  # what is counted is what is meant
 
 

@@ -1,15 +1,19 @@
 """One question through a finished run: what a person sees is what the evaluation stored for it."""
 
 import dataclasses
+import gc
 import re
 import shutil
 import subprocess
 import sys
 
 import finished_run
+import jax
 import pytest
 
 from glore_jax import parquet, solve, storage
+from glore_jax.parallel import program_cache
+from glore_jax.stages import models
 
 
 @dataclasses.dataclass
@@ -163,6 +167,30 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_p
     assert capsys.readouterr() == ("", f"glore: error: {message}\n")
 
 
+def test_one_model_at_a_time(finished, monkeypatch):
+    held = []
+
+    def loading(load):
+        def loaded(*arguments, **options):
+            held.append(sum(array.nbytes for array in jax.live_arrays()) - before)
+            return load(*arguments, **options)
+
+        return loaded
+
+    gc.collect()
+    before = sum(array.nbytes for array in jax.live_arrays())
+    for name in ("load_policy", "load_reward"):
+        monkeypatch.setattr(models, name, loading(getattr(models, name)))
+    monkeypatch.setattr(program_cache, "enable", lambda: None)  # of this process for good
+    gc.disable()  # at whatever moment it would come
+    try:
+        solve.solve(finished, "Ben has 2 pies and 3 pens.")
+    finally:
+        gc.enable()
+    size = (finished / "student" / "hf" / "model.safetensors").stat().st_size
+    assert len(held) == 4 and max(held) < size / 10, held
+
+
 def test_a_mistake_is_told_before_jax_is_imported():
     code = "import sys; from glore_jax import solve; solve.main([]); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
@@ -173,6 +201,7 @@ def test_an_unfinished_run_is_named(finished, tmp_path, missing, capsys):
     shutil.copy(finished / "config.json", tmp_path)
     for stage in {"student", "orm", "sorm", "refiner"} - {missing}:
         (tmp_path / stage / "hf").mkdir(parents=True)
+        (tmp_path / stage / "hf" / "config.json").touch()
     assert solve.main([f"--workdir={tmp_path}", "--question=2+3?"]) == 2
     message = f"{tmp_path} has no finished {missing}: run glore_jax.main on it first"
     assert capsys.readouterr() == ("", f"glore: error: {message}\n")

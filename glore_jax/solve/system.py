@@ -3,8 +3,13 @@
     student: draft -> SORM: which step is wrong -> refiner: global and local refinement
                                                 -> ORM: which of the three is best
 
-One model at a time lies on the devices: each function loads its own, and lets it go with its end.
+One model at a time lies on the devices: each function loads its own, and `_alone` sees that it is
+gone with its end.
 """
+
+import gc
+from collections.abc import Callable
+from typing import Any
 
 from etils import epath
 from ml_collections import ConfigDict
@@ -27,11 +32,11 @@ def answer(workdir: epath.PathLike, question: str) -> Solved:
     """As `solve.solve`."""
     ctx = open_run(workdir)
     program_cache.enable()
-    draft = write_draft(ctx, question)
-    step_scores = score_steps(ctx, question, draft)
+    draft = _alone(write_draft, ctx, question)
+    step_scores = _alone(score_steps, ctx, question, draft)
     bad = first_error(step_scores, ctx.config.evaluate.mark)
-    texts = {"draft": draft} | refine(ctx, question, draft, bad)
-    scores = score_texts(ctx, question, texts)
+    texts = {"draft": draft} | _alone(refine, ctx, question, draft, bad)
+    scores = _alone(score_texts, ctx, question, texts)
     choice = max(scores, key=lambda name: scores[name])  # of equals the first
     return Solved(
         question=question,
@@ -42,6 +47,17 @@ def answer(workdir: epath.PathLike, question: str) -> Solved:
         choice=choice,
         answer=ctx.task.answer(texts[choice]),
     )
+
+
+def _alone(function: Callable, *arguments: Any) -> Any:
+    """The result of `function`, with whatever it held gone.
+
+    An engine and the programs that JAX compiled for it hold each other, weights and all, until
+    Python looks for such circles; by itself it does so at no time that matters to a device.
+    """
+    result = function(*arguments)
+    gc.collect()
+    return result
 
 
 def open_run(workdir: epath.PathLike) -> Context:

@@ -1,19 +1,23 @@
 """TensorBoard without TensorFlow, and how much work an update is."""
 
+from __future__ import annotations
+
 import functools
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tensorboardX
 from etils import epath
 
 from glore_jax import storage
 from glore_jax.models.config import LlamaConfig
 from glore_jax.parallel.chips import CHIPS
+
+if TYPE_CHECKING:
+    import tensorboardX
 
 # Published dense bf16 peaks, FLOP/s a device as JAX counts devices, by the start of its name.
 PEAK_FLOPS = {
@@ -34,18 +38,26 @@ class Writer:
     """TensorBoard events under `folder`; only process 0 writes.
 
     TensorBoard's steps are updates of the run named by the folder, from 0.
-
-    Attributes:
-      events: the writer of TensorBoard's files, None in the other processes.
     """
 
     def __init__(self, folder: epath.PathLike, hyperparameters: dict[str, Any] | None = None):
-        self.events: tensorboardX.SummaryWriter | None = None
-        if jax.process_index() == 0:
-            self.events = tensorboardX.SummaryWriter(str(storage.path(folder)))
-            if hyperparameters is not None:
-                fields = json.dumps(hyperparameters, indent=1, sort_keys=True)
-                self.text("hyperparameters", f"```json\n{fields}\n```", 0)
+        self._folder = storage.path(folder)
+        self._hyperparameters = hyperparameters
+
+    @functools.cached_property
+    def events(self) -> tensorboardX.SummaryWriter | None:
+        """The writer of TensorBoard's files, None in the other processes."""
+        if jax.process_index() != 0:
+            return None
+        # Not before the first event: its import takes seconds (PyTorch's, where that is installed),
+        # in which the devices compute the first update.
+        import tensorboardX
+
+        events = tensorboardX.SummaryWriter(str(self._folder))
+        if self._hyperparameters is not None:
+            fields = json.dumps(self._hyperparameters, indent=1, sort_keys=True)
+            events.add_text("hyperparameters", f"```json\n{fields}\n```", 0)
+        return events
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         if self.events:
@@ -57,7 +69,8 @@ class Writer:
             self.events.add_text(name, text, step)
 
     def close(self) -> None:
-        if self.events:
+        # Not opened to be closed: whoever was told to end has little time.
+        if self.__dict__.get("events"):
             self.events.close()
 
 
