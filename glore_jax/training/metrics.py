@@ -70,8 +70,9 @@ class Writer:
 
     def close(self) -> None:
         # Not opened to be closed: whoever was told to end has little time.
-        if self.__dict__.get("events"):
-            self.events.close()
+        events = self.__dict__.get("events")
+        if events:
+            events.close()
 
 
 def training_flops(num_params: int, config: LlamaConfig, tokens: float, row_length: int) -> float:
