@@ -38,14 +38,18 @@ from benchmarks import harness
 Run = Callable[[range], list[float]]  # takes the steps of a range; their losses
 
 
-def glore(base, batches, section: ConfigDict, mesh) -> Run:
+def glore(start, batches, section: ConfigDict, mesh) -> Run:
     """Takes the steps with this package's training update."""
     from glore_jax.parallel import mesh as meshes
-    from glore_jax.training import losses, update
+    from glore_jax.training import fitting, losses
     from glore_jax.training.prefetch import prefetch
 
-    setup = update.setup(base, losses.language_loss, section, len(batches), mesh)
-    state = setup.init(base.params)
+    batch = fitting.largest_batch(batches, mesh)
+    updates = len(batches)
+    limit = fitting.room(mesh)
+    fitted = fitting.fit(start.model, losses.language_loss, section, updates, mesh, batch, limit)
+    update = fitting.Updates(fitted)
+    state = fitted.setup.init(start.load())
 
     def run(steps: range) -> list[float]:
         nonlocal state  # the one before is donated
@@ -53,7 +57,7 @@ def glore(base, batches, section: ConfigDict, mesh) -> Run:
         fed = prefetch(lambda n: meshes.shard_batch(batches[n], mesh), steps)
         with contextlib.closing(fed):
             for batch in fed:
-                state, metrics = setup.update(state, batch)
+                state, metrics = update(state, batch)
                 found.append(metrics["loss"])
         return [float(loss) for loss in found]
 
@@ -273,7 +277,8 @@ def main() -> None:
     section = config.student.sft
     steps = (flags.rounds + 1) * flags.steps
     ctx = Context(config, "")
-    base = models.base_start(ctx).loaded()
+    start = models.base_start(ctx)
+    base = start.model
     examples = examples_for(ctx, base, flags, steps)
     batches, _ = training.make_batches(ctx, examples, section, base.config)
     if len(batches) < steps:
@@ -286,7 +291,7 @@ def main() -> None:
         folder = models.base_folder(config)
         vocab_size = base.config.vocab_size
         runs["pytorch"] = pytorch(folder, vocab_size, batches, section, rates, config.model.dtype)
-    runs["glore"] = glore(base, batches, section, ctx.mesh)
+    runs["glore"] = glore(start, batches, section, ctx.mesh)
     wall, cpu, loss = measure(runs, flags.rounds, flags.steps)
 
     plan = batches.plan

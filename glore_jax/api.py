@@ -30,6 +30,7 @@ from glore_jax.tasks.prompts import Prompts
 
 _SLOTS = 8  # most samples of a prompt that decode at a time
 _FORKS = 64  # most samples of all prompts that decode at a time
+_SHORTEST = 64  # tokens of a prompt for which there is room at least
 
 
 def load_policy(folder: epath.PathLike, dtype: str = "float32") -> "Policy":
@@ -118,14 +119,7 @@ class Policy:
             return []
         trunks = [self._tokens_of(prompt) for prompt in prompts]
         slots = min(samples, _SLOTS)
-        capacity = Capacity(
-            groups=max(1, min(len(trunks), _FORKS // slots)),
-            slots=slots,
-            shelves=1,
-            max_trunk=max(map(len, trunks)),
-            max_new=max_new,
-        )
-        engine = Engine(self.model, capacity, seed=seed)
+        engine = Engine(self.model, self._capacity(trunks, slots, max_new), seed=seed)
         jobs = []
         for prompt, trunk in zip(prompts, trunks, strict=True):
             forks = [Fork(len(trunk), sample=i) for i in range(samples)]
@@ -133,6 +127,19 @@ class Policy:
         for _ in engine.run(jobs, Sampling(temperature, top_k, top_p, max_new, tuple(stop))):
             pass  # each job keeps what its forks wrote
         return [_texts_of(job) for job in jobs]
+
+    def _capacity(self, trunks: list[list[int]], slots: int, max_new: int) -> Capacity:
+        """Room for these trunks, in few sizes: each new one is another program to compile."""
+        longest = max(map(len, trunks))
+        room = min(_power_of_two(max(longest, _SHORTEST)), self.config.max_positions - max_new)
+        groups = min(_power_of_two(len(trunks)), _FORKS // slots)
+        return Capacity(
+            groups=groups,
+            slots=slots,
+            shelves=1,
+            max_trunk=max(longest, room),
+            max_new=max_new,
+        )
 
     def _tokens_of(self, prompt: str) -> list[int]:
         bos_id = self.tokenizer.bos_id
@@ -172,6 +179,11 @@ def _logits(graphdef: nnx.GraphDef[Any], params: nnx.State, tokens: jax.Array) -
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
     hidden, _ = model(tokens, positions, attention.causal(jnp.ones_like(tokens)))
     return model.logits(hidden)
+
+
+def _power_of_two(least: int) -> int:
+    """The smallest power of two that is at least `least`, a positive number."""
+    return 1 << (least - 1).bit_length()
 
 
 def _texts_of(job: Job) -> list[str]:

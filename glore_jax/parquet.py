@@ -116,8 +116,8 @@ def stream(
     Args:
       columns: names of the columns to read; None: all. They come in the order of the schema.
       rows: how many rows each part must have. The parts are then opened by name, and nothing
-        depends on a listing of the folder, which may be stale in a bucket. None: the parts that
-        are there, and files of other names are ignored.
+        depends on a listing of the folder. None: the parts that are there, and files of other
+        names are ignored.
 
     Raises:
       UserError: the folder is missing, holds no part, or a part is missing between others, is
@@ -134,8 +134,8 @@ def stream(
 
 
 def _listed_parts(root: epath.Path) -> list[epath.Path]:
-    named = storage.names(root)
-    found = {int(match[1]): root / name for name in named if (match := _PART.fullmatch(name))}
+    names = storage.names(root)
+    found = {int(match[1]): root / name for name in names if (match := _PART.fullmatch(name))}
     if not found:
         raise UserError(
             f"{root}: holds no part-*.parquet file; run the stage that writes them first"

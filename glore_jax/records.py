@@ -218,16 +218,18 @@ def in_parts(rows: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stored(Generic[Record]):
+class StoredRecords(Generic[Record]):
     """Records that lie in folders, in their order; read from there each time they are gone through.
 
     Attributes:
       kind: of the records.
       folders: (folder, rows of each of its parts), one behind the other.
+      fields: that the records have; None: all.
     """
 
     kind: type[Record]
     folders: tuple[tuple[epath.Path, tuple[int, ...]], ...]
+    fields: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, folder: epath.Path, kind: type[Record], rows: Sequence[int]) -> Self:
@@ -241,7 +243,11 @@ class Stored(Generic[Record]):
 
     def __iter__(self) -> Iterator[Record]:
         for folder, rows in self.folders:
-            yield from stream(folder, self.kind, rows=rows)
+            yield from stream(folder, self.kind, self.fields, rows)
+
+    def select(self, *fields: str) -> Self:
+        """The same records with these fields only: the others are not read."""
+        return dataclasses.replace(self, fields=fields)
 
     def columns(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The records as columns; see `stream_columns`."""

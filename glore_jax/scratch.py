@@ -6,16 +6,23 @@ A file here has no name: the system frees it when the process ends, however it e
     file = ScratchFile()
     at = file.append(data)          bytes in, where they begin out
     array = file.mapped(np.int32)   all of it as an array; its pages are read as they are touched
+
+    kept = Kept(items)              Python's own objects
+    kept[7]
 """
 
+import array
 import contextlib
+import pickle
 import tempfile
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
 from glore_jax.errors import UserError
+
+Item = TypeVar("Item")
 
 
 class ScratchFile:
@@ -49,12 +56,47 @@ class ScratchFile:
             self._file.flush()
             if not self.size:
                 return np.zeros(0, dtype)
-            array = np.memmap(self._file, dtype, mode="r")
+            everything = np.memmap(self._file, dtype, mode="r")
         self.close()
-        return array
+        return everything
 
     def close(self) -> None:
         self._file.close()
+
+
+class Kept(Sequence[Item]):
+    """Items that lie on the disk; `self[i]` reads one.
+
+    Args:
+      items: as they come; plain values, which Python can pickle.
+      key: of an item, an integer: they are put in its ascending order, equal ones as they came.
+    """
+
+    def __init__(self, items: Iterable[Item], key: Callable[[Item], int] | None = None):
+        file = ScratchFile()
+        starts = array.array("q", [0])
+        keys = array.array("q")
+        for item in items:
+            file.append(pickle.dumps(item))
+            starts.append(file.size)
+            keys.append(key(item) if key else 0)
+        self._starts = np.array(starts, np.int64)
+        self._order = np.argsort(np.array(keys, np.int64), kind="stable")
+        self._bytes = file.mapped(np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        place = self._order[index]
+        start, end = self._starts[place : place + 2]
+        return pickle.loads(self._bytes[start:end].tobytes())
 
 
 @contextlib.contextmanager

@@ -36,8 +36,11 @@ _TENSORSTORE = re.compile(r"(NOT_FOUND|PERMISSION_DENIED|UNAUTHENTICATED): |.*os
 
 
 def path(p: epath.PathLike) -> epath.Path:
-    """`p` as an `epath.Path`, with a leading `~` expanded."""
-    if is_remote(p):
+    """`p` as an `epath.Path`, with a leading `~` expanded.
+
+    UserError if it is a gs:// path and the client for those is not installed.
+    """
+    if os.fspath(p).startswith("gs://"):
         _register_client()
     return epath.Path(p).expanduser()
 
@@ -52,10 +55,12 @@ def _register_client() -> None:
     """Makes `gcs.Client` open gs:// for the whole process, whoever asks."""
     import fsspec
 
-    for protocol in ("gs", "gcs"):
-        fsspec.register_implementation(
-            protocol, "glore_jax.gcs.Client", clobber=True, errtxt="gs:// needs the package gcsfs"
-        )
+    try:
+        from glore_jax import gcs
+    except ImportError as error:
+        raise UserError(f"gs:// needs the package gcsfs ({error}): pip install gcsfs") from error
+    for protocol in gcs.Client.protocol:
+        fsspec.register_implementation(protocol, gcs.Client, clobber=True)
 
 
 def _client(p: epath.Path) -> Any:

@@ -10,6 +10,8 @@
 grace=3
 # Restarts on one slice without an hour of running between them.
 patience=3
+# After exit code 4, looks before the run is started again: one, then twice as many each time.
+longest_pause=64
 
 # Looks every $poll seconds and acts on one word, the slice's state or, if that is READY, `judge`'s:
 #
@@ -17,10 +19,11 @@ patience=3
 #   LOST, GONE                    a new slice, the same run
 #   missing, interrupted, failed  bad news: when it has held for more than $grace looks, `failed`
 #                                 ends the watch, the others start the run again
+#   unanswered                    the same, as often as it takes, but after a pause that grows
 #   running, unreachable, ...     wait
 watch_run() {
   [[ ! $dry ]] || { rehearse && return; }
-  local now verdict last='' bad=0 restarts=0 since=$SECONDS
+  local now verdict last='' bad=0 limit restarts=0 pause=1 since=$SECONDS
   while true; do
     now=$(slice_state)
     ! unwanted || return 0 # asked after the look: whoever deletes says so before the slice goes
@@ -37,21 +40,27 @@ watch_run() {
       busy) fail "another run is on slice $name: \`status $name\` says which" ;;
       LOST | GONE)
         renew_slice || return
-        restarts=0 bad=0 last=''
+        restarts=0 pause=1 bad=0 last=''
         ;;
-      missing | interrupted | failed*) bad=$((bad + 1)) ;;
+      missing | interrupted | unanswered | failed*) bad=$((bad + 1)) ;;
       *) bad=0 ;;
     esac
     [[ $verdict == running ]] || since=$SECONDS
-    ((SECONDS - since < 3600)) || restarts=0
-    if ((bad > grace)); then
+    ((SECONDS - since < 3600)) || restarts=0 pause=1
+    limit=$grace
+    [[ $verdict != unanswered ]] || limit=$((grace + pause))
+    if ((bad > limit)); then
       bad=0
       if [[ $verdict == failed* ]]; then
         show_logs all || true
         say "error: $run_id ended with exit code ${verdict#failed }: its last lines are above; \`run $name\` when it is mended"
         return "${verdict#failed }"
       fi
-      ((restarts++ < patience)) || fail "$run_id was started again $patience times on slice $name and did not stay up: \`logs $name\`"
+      if [[ $verdict == unanswered ]]; then
+        pause=$((pause < longest_pause ? 2 * pause : pause))
+      else
+        ((restarts++ < patience)) || fail "$run_id was started again $patience times on slice $name and did not stay up: \`logs $name\`"
+      fi
       on_again
     fi
     sleep "$poll"
@@ -66,9 +75,9 @@ unwanted() {
 }
 
 # One word from what the workers say. Anything but an answer of everyone is "unreachable", and
-# changes nothing. Exit codes 1 and 2 are a run's own fault; all others are what happens to a
-# process whose peers or machine have gone. The worse news of one worker counts for all: the order
-# matters.
+# changes nothing. Exit codes 1 and 2 are a run's own fault; 4 is a bucket or a disk that did not
+# answer; all others are what happens to a process whose peers or machine have gone. The worse news
+# of one worker counts for all: the order matters.
 judge() {
   local answers own
   answers=$(worker_states "$run_id") || { echo unreachable && return; }
@@ -79,7 +88,11 @@ judge() {
     *": busy"*) echo busy ;;
     *": stopped"*) echo stopped ;;
     *": bare"* | *": idle"* | *": lost"*) echo missing ;;
-    *": ended "[1-9]*) [[ $own ]] && echo "failed $own" || echo interrupted ;;
+    *": ended "[1-9]*)
+      [[ ! $own ]] || { echo "failed $own" && return; }
+      [[ $answers != *": ended 4 "* ]] || { echo unanswered && return; }
+      echo interrupted
+      ;;
     *": running"*) echo running ;;
     *) echo "done" ;;
   esac

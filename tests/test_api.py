@@ -1,5 +1,6 @@
 """What a notebook gets from the folders of a finished run."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,10 +19,7 @@ def policy(finished):
 
 @pytest.fixture(scope="module")
 def prompts(finished):
-    """Three questions of the test split, the longest one first.
-
-    Any two with it make an engine of one shape.
-    """
+    """Three questions of the test split, the longest one first."""
     rows = parquet.read_records(finished / "evaluate" / "test" / "drafts")
     return sorted((r["question"] + "\n" for r in rows[:3]), key=len, reverse=True)
 
@@ -66,6 +64,23 @@ def test_a_text_does_not_depend_on_the_other_prompts(policy, prompts):
     assert first[a] == second[a]
     assert len({*first[a], *first[b], *second[c]}) > 3  # two samples each
     assert draw([a, b], seed=1)[a] != first[a]
+
+
+def test_another_prompt_of_its_kind_compiles_nothing(policy, prompts, greedy):
+    compiled = []
+
+    def listen(event, *_, **__):
+        if "backend_compile" in event:
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    longest, second, shortest = prompts
+    policy.generate([longest, second], samples=2, temperature=0.0, max_new=12)
+    del compiled[:]
+    policy.generate([shortest[10:], second + second[:20]], samples=2, temperature=0.0, max_new=12)
+    assert not compiled
+    policy.generate([longest, second], samples=2, temperature=0.0, max_new=13)
+    assert compiled  # what is counted is what is meant
 
 
 def test_a_text_ends_before_a_stop_string(policy, prompts, greedy):

@@ -1,6 +1,5 @@
 """Files in a bucket: seen at once, one request each, whole or absent, whatever the network does."""
 
-import os
 import subprocess
 import sys
 
@@ -148,6 +147,41 @@ def test_a_large_upload_survives(bucket, door, monkeypatch):
     assert storage.read_bytes(f"{bucket.url}/large") == data and not door.jams
 
 
+CHECKPOINT = """
+import sys, jax, jax.numpy as jnp
+from glore_jax import command
+from glore_jax.errors import UserError
+from glore_jax.training.checkpoints import Checkpoints
+tree = {"x": jnp.arange(1000.0), "y": jnp.ones((3, 4))}
+try:
+    checkpoints = Checkpoints(sys.argv[1])
+    checkpoints.save(3, tree)
+    checkpoints.close()
+    updates, found = Checkpoints(sys.argv[1]).restore(jax.eval_shape(lambda: tree))
+    assert updates == 3 and jax.tree.all(jax.tree.map(jnp.array_equal, tree, found))
+except UserError as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+def checkpoint(bucket, **variables):
+    """(exit code, stderr) of saving and restoring a checkpoint through the door."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKPOINT, f"{bucket.url}/run/checkpoints"],
+        env=environment() | bucket.environment | variables,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done.returncode, done.stderr
+
+
+def test_a_checkpoint_survives_a_bad_network(bucket, door):
+    door.jams.extend(["503", "", "", "429", "", "", "", "drop", "", ""] * 2)
+    assert checkpoint(bucket)[0] == 0
+    assert not door.jams
+
+
 # What does not.
 
 
@@ -178,7 +212,13 @@ def test_what_is_forbidden_or_missing_is_a_mistake_of_the_user(bucket, door):
         assert not isinstance(error.value, TransientError) and "\n" not in str(error.value)
 
 
-def test_a_run_ends_with_its_own_exit_code(bucket, door, tmp_path):
+def test_a_checkpoint_that_may_not_be_written_is_a_mistake_of_the_user(bucket, door):
+    door.always = "403"
+    code, said = checkpoint(bucket)
+    assert code == 1 and said.splitlines()[-1].startswith("UserError: cannot write"), said
+
+
+def test_a_run_ends_with_its_own_exit_code(bucket, door):
     """4: the same command later; 2: a person has to do something."""
     command = [sys.executable, "-m", "glore_jax.main", "--config=configs/tiny.py:smoke"]
     patience = {"GLORE_STORAGE_PATIENCE": "1.5"}
@@ -196,4 +236,3 @@ def test_a_run_ends_with_its_own_exit_code(bucket, door, tmp_path):
         assert "Traceback" not in done.stderr
         codes[jam] = done.returncode
     assert codes == {"503": 4, "403": 2}
-    assert os.listdir(tmp_path) == []

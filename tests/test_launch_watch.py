@@ -106,6 +106,28 @@ def test_a_run_that_does_not_stay_up_is_given_up(laptop):
     assert len(started(laptop.cloud, 0)) == 4
 
 
+def test_a_bucket_that_does_not_answer_is_waited_for_longer_each_time(laptop):
+    begin(laptop)
+    laptop.cloud.finish(4, worker=0)
+    laptop.cloud.finish(3, worker=1)  # as it hears from worker 0
+    watch = laptop.start("watch", "pod")
+    # More often than a run that just does not stay up; then it is answered.
+    for starts in range(2, 6):
+        until(lambda: len(started(laptop.cloud, 0)) == starts)  # noqa: B023, called at once
+    looks = []
+    for call in laptop.cloud.calls:
+        words = " ".join(call) + " "
+        if "worker.sh start " in words:
+            looks.append(0)
+        elif looks and "describe" in words:
+            looks[-1] += 1
+    first, second, third, fourth = looks[:4]
+    assert fourth - third > third - second > second - first > 0, looks
+    laptop.ready(("stop", "pod"))
+    code, err = ended(watch)
+    assert code == 0 and "unanswered" in err
+
+
 def test_quota_may_come_back_but_a_refusal_ends_the_watch(laptop):
     begin(laptop, "--spot")
     laptop.cloud.preempt()

@@ -326,6 +326,29 @@ def test_step_is_computed_once(run):
     assert manifest(run, "student")["counts"] == {"pair": [1, 2], "3": 0.5}
 
 
+def test_rows_of_records_are_in_the_manifest_at_once_and_stay_over_restarts(run):
+    run.write(
+        student="""
+            from glore_jax import storage
+            if not ctx.folder("go").exists():
+                ctx.keep_rows("student/dev-0", [3, 2])
+                manifest = storage.read_json(ctx.folder("student", "manifest.json"))
+                assert manifest["records"] == {"student/dev-0": [3, 2]} and not manifest["done"]
+                raise RuntimeError
+            ctx.keep_rows("student/dev-1", [5])
+            return {}
+        """
+    )
+    with pytest.raises(RuntimeError):
+        run()
+    (run.workdir / "go").touch()
+    run()
+    rows = {"student/dev-0": [3, 2], "student/dev-1": [5]}
+    assert manifest(run, "student")["records"] == rows
+    run(student__sft__lr=0.5)  # stale, and made afresh
+    assert manifest(run, "student")["records"] == {"student/dev-1": [5]}
+
+
 # What was asked for.
 
 

@@ -20,6 +20,7 @@ from glore_jax.records import (
     Sample,
     Solution,
     StepScores,
+    StoredRecords,
     schema_of,
 )
 
@@ -161,6 +162,21 @@ def test_columns_in_the_order_asked_for(folder):
     assert found == [[("correct", row["correct"]), ("id", row["id"])] for row in ROWS]
     with pytest.raises(UserError, match="has no column 'gold': choose from id, steps, correct"):
         list(records.lines(str(folder), ["gold"]))
+
+
+def test_records_of_several_folders_follow_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "PART_ROWS", 2)
+    stored = []
+    for name, rows in (("a", ROWS), ("b", ROWS[:0]), ("c", ROWS[1:3])):
+        counts = records.write_all(tmp_path / name, rows, Row)
+        stored.append(StoredRecords.of(tmp_path / name, Row, counts))
+    assert [folder.folders[0][1] for folder in stored] == [(2, 2, 1), (0,), (2,)]
+    together = stored[0] + stored[1] + stored[2]
+    assert len(together) == 7 and list(together) == ROWS + ROWS[1:3]
+    assert list(together) == ROWS + ROWS[1:3]  # a second time
+    assert list(together.select("id")) == [{"id": row["id"]} for row in together]
+    correct = [right for batch in together.columns(("correct",)) for right in batch["correct"]]
+    assert [right.as_py() for right in correct] == [row["correct"] for row in ROWS + ROWS[1:3]]
 
 
 def test_records_stream_with_the_columns_asked_for(folder):

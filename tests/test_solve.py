@@ -3,6 +3,8 @@
 import dataclasses
 import re
 import shutil
+import subprocess
+import sys
 
 import finished_run
 import pytest
@@ -159,6 +161,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_p
     monkeypatch.chdir(tmp_path)
     assert solve.main(list(arguments)) == 2
     assert capsys.readouterr() == ("", f"glore: error: {message}\n")
+
+
+def test_a_mistake_is_told_before_jax_is_imported():
+    code = "import sys; from glore_jax import solve; solve.main([]); sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 @pytest.mark.parametrize("missing", ["student", "refiner"])

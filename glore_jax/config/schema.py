@@ -56,8 +56,8 @@ _ENGINE = section(
     ),
     part_questions=Field(
         0,
-        "Questions of a part of records, the unit of a restart and of what a process takes on; "
-        "0: by the number of questions.",
+        "Questions, drafts, or up to 32 samples each of a question, in a part of records: the unit "
+        "of a restart and of what a process takes on; 0: by how many there are.",
         at_least=0,
         effect=Effect.PARTS,
     ),
@@ -78,7 +78,7 @@ _MODEL = section(
         paper=NOT_STATED,
     ),
     remat=Field(
-        "full",
+        "auto",
         "What the backward pass computes again for want of memory: `none`; `dots`, all but the "
         "weight products; `attention`, all but the outputs of attention; `full`, all; `auto`: the "
         "first of these that fits the devices.",

@@ -6,7 +6,7 @@ vote.
 """
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,9 +44,9 @@ def majority_vote(answers: Sequence[str | None], canonical: Canonical = parse_nu
 
 
 def rerank_curves(
-    scores: Sequence[ArrayLike],
-    correct: Sequence[ArrayLike],
-    answers: Sequence[Sequence[str | None]],
+    scores: Iterable[ArrayLike],
+    correct: Iterable[ArrayLike],
+    answers: Iterable[Sequence[str | None]],
     ks: Sequence[int],
     resamples: int,
     seed: int,
@@ -60,7 +60,8 @@ def rerank_curves(
     first. An accuracy is a mean over questions.
 
     Args:
-      scores, correct, answers: for each question, one entry per sample, at least max(ks) of them.
+      scores, correct, answers: for each question, one entry per sample, at least max(ks) of them;
+        gone through once.
       ks: numbers of samples, each at least 1.
       resamples: at least 1.
       seed: of the draws.
@@ -79,7 +80,9 @@ def rerank_curves(
     rng = np.random.default_rng(seed)
     # Of each way, [len(ks), resamples]: how many questions came out right.
     totals = {way: np.zeros((len(ks), resamples)) for way in ("pass", "majority", "rerank")}
+    questions = 0
     for question in zip(scores, correct, answers, strict=True):
+        questions += 1
         score, right, ballot = _samples_of(*question, max(ks, default=0), canonical)
         n = score.size
         order = rng.permuted(np.tile(np.arange(n), (resamples, 1)), axis=1)  # [resamples, n]
@@ -89,9 +92,9 @@ def rerank_curves(
             totals["pass"][row] += right[drawn].any(axis=1)
             totals["rerank"][row] += _best_is_right(score[drawn], right[drawn])
             totals["majority"][row] += _majority_is_right(ballot[drawn], answer_right)
-    curves: dict = {"k": ks, "n": len(scores)}
+    curves: dict = {"k": ks, "n": questions}
     for way, total in totals.items():
-        curves[way] = _band(total, len(scores))
+        curves[way] = _band(total, questions)
     return curves
 
 

@@ -202,7 +202,7 @@ def _to_host(x: Array) -> np.ndarray:
 
 
 def _replace_folder(folder: epath.Path, write: Callable[[epath.Path], None]) -> None:
-    """Calls `write(target)` with an empty folder; on a disk, `folder` then becomes its content."""
+    """Calls `write(target)` with an empty folder, then makes `folder` be its content."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside the folder, so that it can be renamed: that works only within one disk.
     with tempfile.TemporaryDirectory(

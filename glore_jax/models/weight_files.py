@@ -27,7 +27,7 @@ _DTYPES = {
     "F16": np.dtype("float16"),
     "BF16": np.dtype(jnp.bfloat16),
 }
-_HEADER_BYTES = 1 << 17  # as much as most headers take: then one request reads it
+HEADER_BYTES = 1 << 17  # as much as most headers take: then one request reads it
 _RANGE_BYTES = 1 << 23  # of one request for content
 _THREADS = 16
 
@@ -79,9 +79,9 @@ def read_header(file: epath.Path) -> dict[str, Stored]:
 
     UserError if it is missing, truncated or damaged.
     """
-    head = storage.read_range(file, 0, _HEADER_BYTES)
+    head = storage.read_range(file, 0, HEADER_BYTES)
     end = 8 + int.from_bytes(head[:8], "little")
-    if len(head) == _HEADER_BYTES < end:
+    if len(head) == HEADER_BYTES < end:
         head += storage.read_range(file, len(head), end)
     if len(head) < max(end, 8):
         raise _damaged(file, "it ends inside its header")

@@ -19,7 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, SupportsInt
+from typing import Any, NoReturn, SupportsInt
 
 from glore_jax.errors import UserError
 from glore_jax.parallel.lifeline import Lifeline, free_port, rendezvous
@@ -191,6 +191,13 @@ def disconnect() -> None:
         import jax
 
         jax.distributed.shutdown()
+
+
+def raise_together(error: Exception) -> NoReturn:
+    """Raises an error that every process has come to: each ends with it, none with the loss of
+    another."""
+    disconnect()
+    raise error
 
 
 def wait_for_peer_loss() -> None:

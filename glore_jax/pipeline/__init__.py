@@ -13,11 +13,17 @@ fingerprint with which its files were made:
 
     plan.py       stages as the config wants them beside what lies on disk
     checks.py     what is refused before the first stage
+    forecast.py   the plan that is printed: tokens, time, memory, of what `workload.py` counts, at
+                  the rates that `calibration.py` measures
     versions.py   under which packages a run computes, and a half-done stage was begun
     execution.py  one stage: its manifest, its folder, its run
 
 Nothing here imports JAX before a stage has to run.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from etils import epath
 from ml_collections import ConfigDict
@@ -28,6 +34,9 @@ from glore_jax.parallel import processes
 from glore_jax.pipeline import checks, execution, versions
 from glore_jax.pipeline.plan import make_plan, selection
 from glore_jax.stages.context import Context
+
+if TYPE_CHECKING:  # importing it takes JAX
+    from glore_jax.stages.questions import Reader
 
 __all__ = ["run"]
 
@@ -67,7 +76,10 @@ def run(
         versions.check([plan[name] for name in todo], ctx.workdir, other_versions)
         execution.prepare_jax()
         checks.check_devices(config, todo)
-        questions = checks.check_questions(ctx, todo)
+        reader = checks.reader_for(ctx, todo)
+        questions = checks.check_questions(ctx, todo, reader)
+        if reader:
+            _announce(ctx, todo, reader)
         processes.barrier("ready")  # nobody moves a folder while another still reads in it
         execution.describe_run(ctx)
     for name in names:
@@ -82,3 +94,9 @@ def run(
         if "report" in names and storage.exists(summary):
             ctx.say(storage.read_text(summary).rstrip("\n"))
     return todo
+
+
+def _announce(ctx: Context, todo: list[str], reader: Reader) -> None:
+    from glore_jax.pipeline import forecast  # takes JAX
+
+    forecast.announce(ctx, todo, reader)

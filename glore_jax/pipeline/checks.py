@@ -19,7 +19,7 @@ from glore_jax.pipeline.plan import Stage, lookup, show
 from glore_jax.stages.context import Context
 
 if TYPE_CHECKING:  # importing it takes JAX
-    from glore_jax.stages.questions import Fitting
+    from glore_jax.stages.questions import Fitting, Reader
 
 
 def check_identity(config: ConfigDict, workdir: epath.Path) -> None:
@@ -92,20 +92,33 @@ def check_devices(config: ConfigDict, todo: list[str]) -> None:
             )
 
 
-def check_questions(ctx: Context, todo: list[str]) -> dict[str, dict[str, Fitting]]:
+def reader_for(ctx: Context, todo: list[str]) -> Reader | None:
+    """The reader of questions as the model of stages `todo` sees them; None if they have no model.
+
+    UserError if there is no base.
+    """
+    asks = any(stages.asked(name, ctx.config) for name in todo)
+    trains = any(stages.STAGES[name].trains for name in todo) and ctx.config.model.base
+    if "pretrain" in todo or not (asks or trains):  # `pretrain` makes the base
+        return None
+    from glore_jax.stages.questions import Reader
+
+    return Reader(ctx)
+
+
+def check_questions(
+    ctx: Context, todo: list[str], reader: Reader | None
+) -> dict[str, dict[str, Fitting]]:
     """Stage -> split that it asks -> its questions, without those too long for the model.
 
     Says in a line for each split what is left out, if anything is.
 
     Raises:
-      UserError: a split cannot be loaded, no question of it fits, or there is no base.
+      UserError: a split cannot be loaded, or no question of it fits.
     """
-    asks = {name: stages.asked(name, ctx.config) for name in todo}
-    if not any(asks.values()):
+    if reader is None:
         return {}
-    from glore_jax.stages.questions import Reader
-
-    reader = Reader(ctx)
+    asks = {name: stages.asked(name, ctx.config) for name in todo}
     found: dict[str, dict[str, Fitting]] = {}
     for name in todo:
         inside = ctx.inside(name, stages.STAGES[name].config)

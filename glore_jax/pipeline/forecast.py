@@ -23,19 +23,22 @@ import jax.numpy as jnp
 from glore_jax.errors import UserError
 from glore_jax.models import llama
 from glore_jax.models.config import LlamaConfig
+from glore_jax.parallel import coordinator
 from glore_jax.parallel import mesh as meshes
 from glore_jax.parallel.chips import GIB
 from glore_jax.pipeline import calibration
 from glore_jax.pipeline.calibration import Rates
-from glore_jax.pipeline.workload import SCORE, TRAIN, WRITE, Lengths, Work
+from glore_jax.pipeline.workload import SCORE, TRAIN, WRITE, Lengths, Work, workload
 from glore_jax.sampling import budget
 from glore_jax.stages import models
 from glore_jax.stages.context import Context
+from glore_jax.stages.questions import Reader
 
 # Of a run's time that is not matrix products at their best rate: attention, norms, softmax, empty
 # slots, padding, the host.
 OVERHEAD = 2.0
 _REMAT = {"full": 4 / 3, "attention": 4 / 3}  # the forward pass is computed again
+_PROBLEMS = 200  # whose lengths are measured
 _TRAINED_COPIES = 4  # of the parameters in float32: weights, two moments, gradients
 
 
@@ -52,6 +55,49 @@ class Line:
     work: Work
     seconds: float
     bytes: int
+
+
+def announce(ctx: Context, todo: Sequence[str], reader: Reader) -> None:
+    """Prints the plan of the stages `todo`. UserError if one of them cannot fit the devices.
+
+    Process 0 measures and decides for all.
+    """
+
+    def plan() -> dict[str, Any]:
+        lengths = _lengths(reader, ctx.config.sample.max_new)
+        counts = _Counts(reader)
+        works = workload(ctx.config, todo, counts, lengths)
+        found = lines(ctx, works, reader.config, lengths)
+        limit = limit_of_devices(jax.local_devices())
+        text = f"{assumptions(lengths, jax.devices())}\n{table(found, limit)}"
+        return {"text": text, "refusal": refusal(found, limit)}
+
+    made = coordinator.from_main("plan of the run", plan)
+    ctx.say(made["text"])
+    if made["refusal"]:
+        raise UserError(made["refusal"])
+
+
+class _Counts(dict[str, int]):
+    """Split -> its questions, counted when they are asked for."""
+
+    def __init__(self, reader: Reader):
+        self._reader = reader
+
+    def __missing__(self, split: str) -> int:
+        return len(self._reader.problems(split))
+
+
+def _lengths(reader: Reader, most: int) -> Lengths:
+    """Of the first training problems; `most`: tokens of a solution, at most."""
+    some = reader.problems("train")[:_PROBLEMS]
+    solved = [problem.solution for problem in some if problem.solution]
+    return Lengths.of(
+        [len(reader.prompts.question(problem.question)) for problem in some],
+        [len(reader.prompts.solution(steps)[0]) for steps in solved],
+        [len(steps) for steps in solved],
+        most,
+    )
 
 
 def lines(ctx: Context, works: Sequence[Work], config: LlamaConfig, lengths: Lengths) -> list[Line]:
@@ -90,15 +136,16 @@ def seconds(work: Work, params: int, rates: Rates, devices: int, remat: str) -> 
     return OVERHEAD * at_best / devices
 
 
-def check(lines: Sequence[Line], limit: int | None) -> None:
-    """UserError for the first line that needs more than the `limit` bytes of a device."""
+def refusal(lines: Sequence[Line], limit: int | None) -> str:
+    """What to say of the first line that needs more than the `limit` bytes of a device; or ""."""
     for line in lines:
         if limit is not None and line.bytes > limit:
             work = line.work
-            raise UserError(
+            return (
                 f"{work.stage} ({work.what}) takes at least {line.bytes / GIB:.1f} GiB a device, "
                 f"which has {limit / GIB:.1f}: {_CURES[work.kind]}"
             )
+    return ""
 
 
 _CURES = {

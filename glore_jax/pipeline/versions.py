@@ -112,5 +112,5 @@ def describe(workdir: epath.Path) -> dict[str, Any]:
 def _described(workdir: epath.Path) -> dict[str, Any]:
     """What config.json says; {} if there is none."""
     file = workdir / "config.json"
-    content = storage.read_json(file) if file.exists() else {}
+    content = storage.read_json(file) if storage.exists(file) else {}
     return content if isinstance(content, dict) else {}

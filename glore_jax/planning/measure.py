@@ -37,6 +37,7 @@ class Program:
       working_bytes: what a chip was reckoned to need beside its arguments; 0 if nothing was.
       turns: of the loop that ends by its data, if there is one. All figures are then those of one
         turn, its share of what lies outside the loop included.
+      compiled: the function, if it had to be compiled to know that it is the one.
     """
 
     function: jax.stages.Wrapped
@@ -49,6 +50,7 @@ class Program:
     least_bytes: int = 0
     working_bytes: int = 0
     turns: int = 1
+    compiled: jax.stages.Compiled | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -177,7 +179,7 @@ def _compile(program: Program, lowered: jax.stages.Lowered, chip: chips.Chip) ->
     """What the compiler says of a program."""
     about = describe(program)
     try:
-        compiled = lowered.compile()
+        compiled = program.compiled or lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error) and "Oom" not in str(error):
             raise

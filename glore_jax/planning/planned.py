@@ -30,6 +30,7 @@ class Planned:
       ctx: a run of `ctx.config`, its meshes on described devices.
       shape: the model's sizes, its vocabulary already padded.
       tokenizer: as much of one as shapes need.
+      memory: bytes of a chip.
       tokens: of a question with its solution: on average where rows of a training are counted, at
         most where texts are generated or scored. What a refiner reads or learns from is two of them
         long.
@@ -38,6 +39,7 @@ class Planned:
     ctx: Context
     shape: LlamaConfig
     tokenizer: Any
+    memory: int
     tokens: int
 
 
@@ -67,7 +69,7 @@ def plan(
     tokenizer = _Ids(shape)
     vocab_size = models.padded_vocab(config, tokenizer.vocab_size)
     padded = dataclasses.replace(shape, vocab_size=vocab_size)
-    return Planned(ctx, padded, tokenizer, tokens)
+    return Planned(ctx, padded, tokenizer, int(slices.chip_of(topology).memory), tokens)
 
 
 class _Quiet(Context):

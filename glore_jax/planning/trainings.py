@@ -8,20 +8,22 @@ NAME/resume     the state that a checkpoint is read into; no program, only its b
 import dataclasses
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
+from glore_jax.errors import UserError
 from glore_jax.models import llama, reward
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.planning.measure import Program
 from glore_jax.planning.planned import Planned, model_of
 from glore_jax.stages import training
-from glore_jax.training import batches, losses, metrics, update
+from glore_jax.training import batches, fitting, losses, metrics, update
+from glore_jax.training.batches import Batch
 from glore_jax.training.examples import Example
 from glore_jax.training.update import Setup
 
@@ -73,15 +75,17 @@ def _example(labels: np.ndarray | None = None, prefix: int = 0) -> Example:
 
 def step(planned: Planned, of: Training) -> Program:
     """An update, on rows that are full of examples."""
-    model, setup = _setup(planned, of)
     ctx = planned.ctx
+    model = model_of(planned, of.module, training=True, asked=of.asked)
     length = training.row_length_of(of.section, planned.shape)
     multiple = training.row_multiple_of(ctx, of.section)
     full = -(-of.section.batch_size * of.texts * planned.tokens // length)
     rows = -(-full // multiple) * multiple
     batch = _batch(ctx.mesh, of.example, rows, length)
+    setup, remat, compiled = _fitted(planned, of, model, batch)
     return Program(
-        function=cast(jax.stages.Wrapped, setup.update),
+        function=setup.update,
+        compiled=compiled,
         arguments=(setup.state, batch),
         donated=(0,),
         weights=model.params,
@@ -89,8 +93,25 @@ def step(planned: Planned, of: Training) -> Program:
             model.num_params, planned.shape, float(rows * length), length
         ),
         mesh=ctx.mesh,
-        layout=f"{rows} rows of {length} tokens, remat={ctx.config.model.remat}",
+        layout=f"{rows} rows of {length} tokens, remat={remat}",
     )
+
+
+def _fitted(
+    planned: Planned, of: Training, model: Model, batch: Batch
+) -> tuple[Setup, str, jax.stages.Compiled | None]:
+    """(the training as the loop sets it up, its `remat`, its update if it was compiled to choose).
+
+    Where no choice of `remat` fits, it is the one that takes least.
+    """
+    arguments = of.loss, of.section, UPDATES, planned.ctx.mesh
+    if model.remat == fitting.AUTO:
+        try:
+            found = fitting.fit(model, *arguments, batch, planned.memory)
+            return found.setup, found.remat, found.executable
+        except UserError:
+            model = model.with_remat(fitting.LADDER[-1])
+    return update.setup(model, *arguments), model.remat, None
 
 
 def start(planned: Planned, of: Training) -> Program:

@@ -153,16 +153,22 @@ class Engine:
 
     def state_shapes(self) -> State:
         """The state with a `ShapeDtypeStruct` with its sharding for every array."""
-        shapes = jax.eval_shape(self._empty_state)
+        shapes = jax.eval_shape(self._make_state)
         return meshes.placed(shapes, shapes.shardings(self.mesh))
 
     def fresh_state(self) -> State:
         """The state without a trunk or a live slot, on the devices."""
-        shardings = jax.eval_shape(self._empty_state).shardings(self.mesh)
-        return jax.jit(self._empty_state, out_shardings=shardings)()
+        shardings = jax.eval_shape(self._make_state).shardings(self.mesh)
+        return jax.jit(self._make_state, out_shardings=shardings)()
 
-    def _empty_state(self) -> State:
-        return State.empty(self.layout, self.model.config, self.capacity, self._module.dtype)
+    @property
+    def _make_state(self) -> Callable[[], State]:
+        """Makes an empty state.
+
+        No method: JAX keeps what it compiles for a while, and with a method the weights.
+        """
+        dtype = self._module.dtype
+        return functools.partial(State.empty, self.layout, self.model.config, self.capacity, dtype)
 
     @property
     def prefill_sharding(self) -> NamedSharding:

@@ -72,14 +72,14 @@ def write_solutions(
     """
     config = ctx.config.evaluate
     policy = models.load_policy(ctx, "student", "hf")
-    drafts = generation.greedy(ctx, f"evaluate/{split}/drafts", policy, problems)
+    drafts = list(generation.greedy(ctx, f"evaluate/{split}/drafts", policy, problems))
     if split not in config.sample_splits:
         return drafts, [], []
     sampling = Sampling(config.temperature, max_new=config.max_new)
     folder = f"evaluate/{split}/samples"
-    samples = generation.sample(ctx, folder, policy, problems, sampling, config.k)
+    samples = list(generation.sample(ctx, folder, policy, problems, sampling, config.k))
     folder = f"evaluate/{split}/step_labels"
-    labelled = labelling.label(ctx, folder, policy, drafts, config.label_k)
+    labelled = list(labelling.label(ctx, folder, policy, drafts, config.label_k))
     return drafts, samples, labelled
 
 

@@ -6,7 +6,7 @@ Which parts there are, and who makes them, is in `parts`.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -15,12 +15,13 @@ from glore_jax.config import AnyConfig
 from glore_jax.models.model import Model
 from glore_jax.parallel import processes
 from glore_jax.parallel.chips import GIB
-from glore_jax.records import Record, Sample
+from glore_jax.records import Record, Sample, StoredRecords
 from glore_jax.sampling import budget, keys
 from glore_jax.sampling.budget import AUTO, Capacity
 from glore_jax.sampling.cpu.lanes import Lanes, lanes_of
 from glore_jax.sampling.engine import Completion, Engine, Fork, Job, Stats
 from glore_jax.sampling.tokens import Sampling
+from glore_jax.stages import parts
 from glore_jax.stages.context import Context
 from glore_jax.stages.parts import Claims, Item
 from glore_jax.tasks.base import Problem
@@ -119,7 +120,7 @@ def generate(
     sampling: Sampling,
     make_job: Callable[[Item], Job],
     to_rows: Callable[[Item, Any], list[Record]],
-) -> list[Record]:
+) -> StoredRecords[Record]:
     """Runs one job an item and keeps its records, of type `kind`, in parts under the folder `name`.
 
     make_job(item) -> its job, made once its turn comes; to_rows(item, that job, ended) -> its
@@ -206,12 +207,12 @@ def _effort(before: Stats, now: Stats) -> dict[str, float]:
 
 
 def _progress_bar(claims: Claims) -> tqdm:
-    questions = sum(len(claims.layout.parts[part]) for part in claims.missing)
+    jobs = sum(len(claims.layout.parts[part]) for part in claims.missing)
     return tqdm(
         # What the others do is not known, only what all have to do.
-        total=questions if processes.is_single() else None,
+        total=jobs if processes.is_single() else None,
         desc=claims.name,
-        unit="question",
+        unit="job",
         mininterval=2.0,
         dynamic_ncols=True,
     )
@@ -232,7 +233,7 @@ def sample(
     sampling: Sampling,
     k: int,
     trunk_of: Callable[[Problem], list[int]] | None = None,
-) -> list[Sample]:
+) -> StoredRecords[Sample]:
     """k samples a problem (greedy: temperature 0, k 1), kept under the folder `name`.
 
     trunk_of(problem) -> tokens that its samples continue; the question if it is left out.
@@ -240,19 +241,23 @@ def sample(
     prompts = ctx.prompts(model)
     trunk_of = trunk_of or (lambda problem: prompts.question(problem.question))
     longest = longest_of(problems, trunk_of)
+    items = [(problem, samples) for problem in problems for samples in parts.by_samples(k)]
+    per_trunk = len(parts.by_samples(k)[0])
     engine = make_engine(
-        ctx, model, longest, len(problems), sampling.max_new, k, seed=seed_of(ctx, name)
+        ctx, model, longest, len(items), sampling.max_new, per_trunk, seed=seed_of(ctx, name)
     )
 
-    def make_job(problem: Problem) -> Job:
+    def make_job(item: tuple[Problem, range]) -> Job:
+        problem, samples = item
         trunk = trunk_of(problem)
-        return Job(problem.id, trunk, [Fork(len(trunk), sample=i) for i in range(k)])
+        return Job(problem.id, trunk, [Fork(len(trunk), sample=i) for i in samples])
 
-    def to_rows(problem: Problem, job: Job) -> list[Sample]:
+    def to_rows(item: tuple[Problem, range], job: Job) -> list[Sample]:
+        problem, _ = item
         forks = sorted(job.completions, key=lambda fork: fork.sample)
         return [_graded(ctx, name, problem, fork, job.completions[fork]) for fork in forks]
 
-    return generate(ctx, name, Sample, problems, engine, sampling, make_job, to_rows)
+    return generate(ctx, name, Sample, items, engine, sampling, make_job, to_rows)
 
 
 def longest_of(items: Sequence[Item], trunk_of: Callable[[Item], Sequence[int]]) -> int:
@@ -284,7 +289,9 @@ def _graded(
     }
 
 
-def greedy(ctx: Context, name: str, model: Model, problems: Sequence[Problem]) -> list[Sample]:
+def greedy(
+    ctx: Context, name: str, model: Model, problems: Sequence[Problem]
+) -> StoredRecords[Sample]:
     """One greedy draft a problem."""
     sampling = Sampling(0.0, max_new=ctx.config.sample.max_new)
     return sample(ctx, name, model, problems, sampling, 1)
@@ -310,11 +317,11 @@ def first(items: Sequence[Item], count: int) -> Sequence[Item]:
     return items[:count] if count else items
 
 
-def accuracy(samples: Sequence[Sample]) -> float:
+def accuracy(samples: Sequence[Sample] | StoredRecords[Sample]) -> float:
     """Share of right solutions."""
     return sum(row["correct"] for row in samples) / len(samples)
 
 
-def truncated(samples: Sequence[Sample]) -> int:
+def truncated(samples: Iterable[Sample]) -> int:
     """Solutions that ran out of length: counted and reported, never dropped."""
     return sum(not row["ended"] for row in samples)

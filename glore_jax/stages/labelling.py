@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from glore_jax.labels.stepwise import StepLabeller, verifies
 from glore_jax.models.model import Model
-from glore_jax.records import LabelledDraft, Sample, Trace
+from glore_jax.records import LabelledDraft, Sample, StoredRecords, Trace
 from glore_jax.sampling.cpu.lanes import Lanes
 from glore_jax.sampling.engine import Completion, Engine, Fork, Job
+from glore_jax.scratch import Kept
 from glore_jax.stages import generation
 from glore_jax.stages.context import Context
 from glore_jax.tasks.base import Problem, Task
@@ -112,14 +113,14 @@ def trunk_of(prompts: Prompts, draft: Sample) -> tuple[list[int], list[int]]:
     return question + solution, [len(question), *(len(question) + end for end in ends)]
 
 
-def longest_first(drafts: Iterable[Sample]) -> list[Sample]:
-    """The drafts that have a step, those of most steps first.
+def longest_first(drafts: Iterable[Sample]) -> Sequence[Sample]:
+    """The drafts that have a step, those of most steps first; they lie on this machine's disk.
 
     Prefixes of a draft are tried one after the other, so that one that began last would be alone
     at the end.
     """
-    with_steps = [draft for draft in drafts if draft["steps"]]
-    return sorted(with_steps, key=lambda draft: -len(draft["steps"]))
+    with_steps = (draft for draft in drafts if draft["steps"])
+    return Kept(with_steps, key=lambda draft: -len(draft["steps"]))
 
 
 def job_maker(ctx: Context, model: Model, k: int, schedule: str) -> Callable[[Sample], LabelJob]:
@@ -142,7 +143,7 @@ def make_engine(ctx: Context, model: Model, drafts: Sequence[Sample], k: int) ->
 
 def label(
     ctx: Context, name: str, model: Model, drafts: Iterable[Sample], k: int
-) -> list[LabelledDraft]:
+) -> StoredRecords[LabelledDraft]:
     """Step labels of `drafts` (those without any step are left out), k rollouts a prefix.
 
     Kept under the folder `name`.
@@ -203,7 +204,7 @@ def label_truth(
 
 
 def label_truth_both_ways(
-    task: Task, problems: Mapping[str, Problem], records: Sequence[LabelledDraft]
+    task: Task, problems: Mapping[str, Problem], records: Iterable[LabelledDraft]
 ) -> dict | None:
     """`label_truth` with `strict_acc`, its accuracy by the strict truth."""
     truth = label_truth(task, problems, records)
@@ -213,7 +214,7 @@ def label_truth_both_ways(
     return truth | {"strict_acc": strict["acc"]}
 
 
-def cost(records: Sequence[LabelledDraft], k: int) -> dict[str, int]:
+def cost(records: Iterable[LabelledDraft], k: int) -> dict[str, int]:
     """What labelling took.
 
     `rollouts` made; `rollouts_full`, what every prefix of every draft would take with k rollouts

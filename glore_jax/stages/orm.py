@@ -6,6 +6,7 @@ The balanced variant learns from as many right as wrong samples of each question
 """
 
 import functools
+from collections.abc import Iterator
 
 from glore_jax import grouping
 from glore_jax.labels.outcome import orm_records
@@ -15,6 +16,7 @@ from glore_jax.stages.context import Context
 from glore_jax.stages.rewards import LabelledSolution
 
 FOLDERS = {"plain": "orm/hf", "balanced": "orm/balanced_hf"}  # variant -> what it leaves
+COLUMNS = ("question_id", "sample_id", "question", "steps", "correct", "policy")
 
 
 def run(ctx: Context) -> dict:
@@ -28,17 +30,19 @@ def run(ctx: Context) -> dict:
 
 def train(ctx: Context, variant: str) -> dict:
     """Trains one variant; leaves its folder of `FOLDERS`."""
+    solutions = labelled_solutions(ctx, variant)
+    config = ctx.config.orm
+    return rewards.train_reward(ctx, f"orm/{variant}", solutions, config, FOLDERS[variant])
+
+
+def labelled_solutions(ctx: Context, variant: str) -> Iterator[LabelledSolution]:
+    """What a variant learns from, by question and sample."""
     config = ctx.config.orm
     rows = parts.expected(ctx, "sample/records")
-    columns = ("question_id", "sample_id", "question", "steps", "correct", "policy")
-    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, columns, rows)
-    labelled = orm_records(
+    samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, COLUMNS, rows)
+    chosen = orm_records(
         samples, variant == "balanced", config.per_question, ctx.config.seed, config.repeats
     )
-    solutions = (
-        LabelledSolution(
-            record["question"], record["steps"], record["labels"], [1.0] * len(record["labels"])
-        )
-        for record in labelled
-    )
-    return rewards.train_reward(ctx, f"orm/{variant}", solutions, config, FOLDERS[variant])
+    for record in chosen:
+        weights = [1.0] * len(record["labels"])
+        yield LabelledSolution(record["question"], record["steps"], record["labels"], weights)

@@ -26,7 +26,7 @@ from etils import epath
 from glore_jax import parquet, records, storage
 from glore_jax.errors import UserError
 from glore_jax.parallel import coordinator, processes
-from glore_jax.records import Record
+from glore_jax.records import Record, StoredRecords
 from glore_jax.stages.context import Context
 
 Item = TypeVar("Item")
@@ -38,10 +38,21 @@ _END = 8  # one in so many items lies at the end
 _SMALLER = 4  # the parts there are so much smaller
 _LEAST, _MOST = 4, 256  # items of a part
 
+_SAMPLES = 32  # of a question in one item
+
 _READERS = 16  # parts that process 0 looks at side by side
 
 
 # How work is cut.
+
+
+def by_samples(k: int) -> list[range]:
+    """The samples 0 to k - 1 of a question as items of their own, where k is large.
+
+    A question's 96 samples in one go would keep a few slots of one process busy long after all
+    others have ended.
+    """
+    return [range(start, min(start + _SAMPLES, k)) for start in range(0, k, _SAMPLES)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +171,7 @@ class Claims(Generic[Item, Record]):
     def _begin(self, wanted: Layout) -> dict[str, Any]:
         """Process 0: the pieces of the layout, those of the first start, and what is missing."""
         file = self._layout_file()
-        if not file.exists():
+        if not storage.exists(file):
             storage.write_json(file, {"pieces": wanted.pieces})
             return {"pieces": wanted.pieces, "missing": list(range(len(wanted.parts)))}
         pieces = storage.read_json(file).get("pieces", wanted.pieces)
@@ -193,13 +204,13 @@ class Claims(Generic[Item, Record]):
         """
         records.write_part(self.folder, part, rows, self.kind, notes=work)
 
-    def finish(self) -> list[Record]:
+    def finish(self) -> StoredRecords[Record]:
         """Waits until all parts are whole; returns all records, in the order of the items."""
         processes.barrier(self.name)
         whole = coordinator.from_main(f"rows of {self.name}", self._describe)
         self.ctx.keep_rows(self.name, whole["rows"])
         self.ctx.work[self.name] = whole["work"]
-        return records.read(self.folder, self.kind, whole["rows"])
+        return StoredRecords.of(self.folder, self.kind, whole["rows"])
 
     def _describe(self) -> dict[str, Any]:
         """Process 0: rows of each part, and the work done for all of them."""
@@ -232,7 +243,7 @@ def in_parts(
     claims = Claims(ctx, name, kind, items, least=least)
     for part, some in claims:
         claims.write(part, make(some))
-    return claims.finish()
+    return list(claims.finish())
 
 
 def write(ctx: Context, name: str, kind: type[Record], rows: Sequence[Record]) -> None:
@@ -262,7 +273,7 @@ def expected(ctx: Context, name: str) -> list[int] | None:
     if name in ctx.rows:
         return ctx.rows[name]
     manifest = ctx.folder(name.split("/")[0], "manifest.json")
-    if not ctx.stage and not manifest.exists():
+    if not ctx.stage and not storage.exists(manifest):
         return None
     return storage.read_json(manifest).get("records", {}).get(name)
 

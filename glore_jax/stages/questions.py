@@ -71,6 +71,10 @@ class Reader:
 
     The tokenizer is that of `student/hf` if there is one: the base may be gone by then. It differs
     only in `[BAD]`.
+
+    Attributes:
+      config: sizes of the model.
+      prompts: its token forms of questions and solutions.
     """
 
     def __init__(self, ctx: Context):
@@ -78,8 +82,8 @@ class Reader:
         whole = coordinator.from_main("student/hf exported", lambda: hf_import.is_export(exported))
         folder: epath.Path = exported if whole else models.base_folder(ctx.config)
         self._ctx = ctx
-        self._context = hf_import.read_config(folder).max_positions
-        self._tokenizer = Tokenizer.load(folder)
+        self.config = hf_import.read_config(folder)
+        self.prompts = Prompts(Tokenizer.load(folder), ctx.config.task.prompt)
         self._problems: dict[str, list[Problem]] = {}
         self._fitting: dict[tuple[str, int], Fitting] = {}
 
@@ -93,20 +97,24 @@ class Reader:
         """
         room = max(_value(ctx, field) for field in fields)
         if (split, room) not in self._fitting:
-            if split not in self._problems:
-                self._problems[split] = ctx.task.load(split)
-            prompts = Prompts(self._tokenizer, ctx.config.task.prompt)
-            found = fit(self._problems[split], prompts, self._context, room)
+            context = self.config.max_positions
+            found = fit(self.problems(split), self.prompts, context, room)
             if not found.problems:
                 names = " and ".join(f"config.{field}" for field in fields)
                 raise UserError(
                     f"no question of {split} leaves room for {room} new tokens in the model's "
-                    f"context of {self._context}: lower {names}"
+                    f"context of {context}: lower {names}"
                 )
             if found.left_out:
-                ctx.say(found.describe(split, room, self._context))
+                ctx.say(found.describe(split, room, context))
             self._fitting[split, room] = found
         return self._fitting[split, room]
+
+    def problems(self, split: str) -> list[Problem]:
+        """All of `split`. UserError if it cannot be loaded."""
+        if split not in self._problems:
+            self._problems[split] = self._ctx.task.load(split)
+        return self._problems[split]
 
 
 def _value(ctx: Context, field: str) -> int:

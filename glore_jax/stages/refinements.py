@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from glore_jax.config import AnyConfig
 from glore_jax.labels.metrics import first_error
 from glore_jax.models.model import Model
-from glore_jax.records import Refinement, Sample
+from glore_jax.records import Refinement, Sample, StoredRecords
 from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, models
@@ -94,7 +94,7 @@ def kept_prefix(config: AnyConfig, steps: list[str], bad: int) -> list[str]:
 
 def _write(
     ctx: Context, name: str, model: Model, drafts: Sequence[Sample], places: Sequence[Places]
-) -> list[Refinement]:
+) -> StoredRecords[Refinement]:
     """What the refiner writes, greedily, for every different place of every draft."""
     prompts = ctx.prompts(model)
     requests = _requests(drafts, places)

@@ -6,7 +6,7 @@ How a draft gets its labels is in `labelling`, which test drafts share.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from glore_jax import grouping
 from glore_jax.config import AnyConfig
@@ -14,8 +14,12 @@ from glore_jax.errors import UserError
 from glore_jax.labels.balance import label_rates
 from glore_jax.labels.outcome import WORKED, distinct_samples, drawn_first
 from glore_jax.records import Sample
+from glore_jax.scratch import Kept
 from glore_jax.stages import generation, labelling, models, parts
 from glore_jax.stages.context import Context
+
+# What the figures are counted from; the rollouts' texts are most of a record.
+COUNTED = ("question_id", "completions", "labels", "tries", "tokens")
 
 
 def run(ctx: Context) -> dict:
@@ -28,7 +32,7 @@ def run(ctx: Context) -> dict:
     asked = (group for group in samples if group[0]["question_id"] in problems)
     drafts, unsolved = drafts_of(asked, ctx.config)
 
-    labelled = labelling.label(ctx, "rollout/records", model, drafts, config.k)
+    labelled = labelling.label(ctx, "rollout/records", model, drafts, config.k).select(*COUNTED)
     if not labelled:
         raise UserError(
             "no draft has a step to label: the student writes nothing that reads as a solution"
@@ -52,19 +56,24 @@ def run(ctx: Context) -> dict:
     }
 
 
-def drafts_of(groups: Iterable[list[Sample]], config: AnyConfig) -> tuple[list[Sample], int]:
+def drafts_of(groups: Iterable[list[Sample]], config: AnyConfig) -> tuple[Sequence[Sample], int]:
     """(the drafts to be labelled, number of questions left out as never solved).
 
-    groups: the samples of each question. config: the whole one; seed and section rollout count.
+    groups: the samples of each question. config: the whole one; seed and section rollout count. The
+    drafts lie on this machine's disk.
     """
     c = config.rollout
-    drafts: list[Sample] = []
     unsolved = 0
-    for group in groups:
-        if c.solved_only and not is_solved(group):
-            unsolved += 1
-        else:
-            drafts += choose_drafts(group, c.drafts_per_question, config.seed)
+
+    def chosen() -> Iterator[Sample]:
+        nonlocal unsolved
+        for group in groups:
+            if c.solved_only and not is_solved(group):
+                unsolved += 1
+            else:
+                yield from choose_drafts(group, c.drafts_per_question, config.seed)
+
+    drafts = Kept(chosen())
     return drafts, unsolved
 
 

@@ -9,14 +9,17 @@ All reward models and the refiner learn from them:
 On disk the three follow each other as parts of one folder, `sample/records`.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 
+from glore_jax import records
 from glore_jax.errors import UserError
 from glore_jax.labels.outcome import GREEDY, WORKED
 from glore_jax.models.model import Model
 from glore_jax.records import Sample
 from glore_jax.stages import generation, models, parts
 from glore_jax.stages.context import Context
+from glore_jax.stages.tally import COLUMNS, Tally
 from glore_jax.tasks.base import Problem
 
 
@@ -25,49 +28,45 @@ def run(ctx: Context) -> dict:
     model = models.load_policy(ctx, "student", "hf")
     problems = generation.first(ctx.problems("train"), config.questions)
     sampling = generation.sampling_of(config)
-    rows = generation.sample(ctx, "sample/records", model, problems, sampling, config.k)
+    generation.sample(ctx, "sample/records", model, problems, sampling, config.k)
     if config.include_greedy:
-        rows += add_greedy(ctx, model, problems, config.k)
+        add_greedy(ctx, model, problems, config.k)
     if config.include_worked:
-        rows += add_worked(ctx, problems, config.k + 1)
+        add_worked(ctx, problems, config.k + 1)
 
-    right = sum(row["correct"] for row in rows)
-    if right in (0, len(rows)):
+    rows = parts.expected(ctx, "sample/records")
+    columns = records.stream_columns(ctx.folder("sample", "records"), Sample, COLUMNS, rows)
+    counts = Tally.of(columns)
+    if counts.right in (0, counts.samples):
         raise UserError(
-            f"{right} of {len(rows)} samples are right: reward models need both kinds "
+            f"{counts.right} of {counts.samples} samples are right: reward models need both kinds "
             "(task difficulty, sample.temperature)"
         )
-    solved = {row["question_id"] for row in rows if row["correct"]}
     ctx.say(
-        f"sample: {right / len(rows):.3f} of {len(rows)} right, "
-        f"{len(solved)} of {len(problems)} questions solved"
+        f"sample: {counts.accuracy:.3f} of {counts.samples} right, "
+        f"{counts.solved} of {len(problems)} questions solved"
     )
     return {
         "questions": len(problems),
-        "samples": len(rows),
-        "right": right,
-        "solved": len(solved),
-        "truncated": generation.truncated(rows),
-        "tokens": sum(row["tokens"] for row in rows),
+        **dataclasses.asdict(counts),
         "work": parts.work(ctx, "sample/records"),
     }
 
 
-def add_greedy(
-    ctx: Context, model: Model, problems: Sequence[Problem], sample_id: int
-) -> list[Sample]:
-    """The greedy draft of each problem as a further sample, in a part of their own."""
+def add_greedy(ctx: Context, model: Model, problems: Sequence[Problem], sample_id: int) -> None:
+    """The greedy draft of each problem as a further sample, in parts of their own."""
     drafts = generation.greedy(ctx, "sample/greedy", model, problems)
-    rows: list[Sample] = [{**draft, "sample_id": sample_id, "policy": GREEDY} for draft in drafts]
-    parts.append(ctx, "sample/records", Sample, rows)
-    return rows
+    _append(ctx, ({**d, "sample_id": sample_id, "policy": GREEDY} for d in drafts))
 
 
-def add_worked(ctx: Context, problems: Sequence[Problem], sample_id: int) -> list[Sample]:
-    """The task's own solutions as further (right) samples, in a part of their own."""
-    rows = [_worked(ctx, problem, sample_id) for problem in problems if problem.solution]
-    parts.append(ctx, "sample/records", Sample, rows)
-    return rows
+def add_worked(ctx: Context, problems: Sequence[Problem], sample_id: int) -> None:
+    """The task's own solutions as further (right) samples, in parts of their own."""
+    _append(ctx, (_worked(ctx, problem, sample_id) for problem in problems if problem.solution))
+
+
+def _append(ctx: Context, samples: Iterable[Sample]) -> None:
+    for part in records.in_parts(samples):
+        parts.append(ctx, "sample/records", Sample, part)
 
 
 def _worked(ctx: Context, problem: Problem, sample_id: int) -> Sample:

@@ -2,18 +2,30 @@
 what choosing among K samples gives (paper section 4.2, table 5 and figure 4)."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Self, TypeVar
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
 
 from glore_jax.labels import metrics, selection
 from glore_jax.records import Sample
 from glore_jax.report import figures
-from glore_jax.stages.draft_figures import Scores, last_scores
 from glore_jax.tasks.base import ANSWER_MARK, Task
 
-T = TypeVar("T")
+Steps = Sequence[float]  # a score for each step of a solution
+
+# What is looked at of a sample, beside its question.
+COLUMNS = {
+    "sample_id": pa.int64(),
+    "correct": pa.bool_(),
+    "ended": pa.bool_(),
+    "logprob": pa.float64(),
+    "answer": pa.string(),
+    "gold": pa.string(),
+}
+CHUNK = 4096  # records that are looked at at a time
 
 # Draws of K samples: for the curves, and for the best of three, a figure on its own.
 CURVE_RESAMPLES = 100
@@ -22,44 +34,71 @@ BEST_OF_3_RESAMPLES = 400
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """The samples of a split, by question and in the order of their ids.
+    """The samples of a split as columns, question by question in the order of the sample ids.
+
+    Questions come in the order in which their first samples were drawn.
 
     Attributes:
-      records: as they were drawn, in any order.
-      groups: for each question the indices of its samples in `records`.
-      scores: by scorer, one score for each of `records`.
+      edges: int64 [questions + 1]: question q has the samples from edges[q] up to edges[q + 1].
+      order: int64 [samples]: the place of each sample among the records as they were drawn.
+      right: bool [samples].
+      answers, golds: texts [samples]; a sample may have no answer.
+      scores: by scorer, float64 [samples].
+      truncated: how many ran out of length.
     """
 
-    records: Sequence[Sample]
-    groups: list[list[int]]
-    scores: dict[str, list[float]]
+    edges: np.ndarray
+    order: np.ndarray
+    right: np.ndarray
+    answers: pa.ChunkedArray
+    golds: pa.ChunkedArray
+    scores: dict[str, np.ndarray]
+    truncated: int
 
     @classmethod
-    def of(cls, records: Sequence[Sample], step_scores: Mapping[str, Scores]) -> Self:
-        """`step_scores`: by reward model, one score for each step of each record.
+    def of(cls, records: Iterable[Sample], step_scores: Mapping[str, Iterable[Steps]]) -> Self:
+        """From records as they were drawn, in any order, which are gone through once.
 
-        The student's own log-likelihood joins them as the scorer `loglik`.
+        `step_scores`: by reward model, one score for each step of each record. The student's own
+        log-likelihood joins them as the scorer `loglik`.
         """
-        groups: dict[str, list[int]] = {}
-        for index, record in enumerate(records):
-            groups.setdefault(record["question_id"], []).append(index)
-        for indices in groups.values():
-            indices.sort(key=lambda i: records[i]["sample_id"])
-        scores = {model: last_scores(values) for model, values in step_scores.items()}
-        scores["loglik"] = [_loglik(record) for record in records]
-        return cls(records, list(groups.values()), scores)
+        table = _columns(records)
+        question = table["question"].to_numpy()
+        order = np.lexsort((table["sample_id"].to_numpy(), question))
+        edges = np.flatnonzero(np.diff(question[order], prepend=-1, append=-1))
+        if not len(order):
+            edges = np.zeros(1, np.int64)
+        # Only solutions that the task brings have no log-likelihood, and those are not drawn.
+        assert not table["logprob"].null_count
+        scores = {model: _last_scores(steps)[order] for model, steps in step_scores.items()}
+        scores["loglik"] = table["logprob"].to_numpy()[order]
+        return cls(
+            edges=edges,
+            order=order,
+            right=table["correct"].to_numpy()[order],
+            answers=table["answer"].take(order),
+            golds=table["gold"].take(order),
+            scores=scores,
+            truncated=int((~table["ended"].to_numpy()).sum()),
+        )
 
-    def by_question(self, values: Sequence[T]) -> list[list[T]]:
-        """`values`, one a record, in the shape of `groups`."""
-        return [[values[i] for i in group] for group in self.groups]
+    def __len__(self) -> int:
+        """How many questions there are."""
+        return len(self.edges) - 1
+
+    def by_question(self, column: np.ndarray) -> Iterator[np.ndarray]:
+        """The entries of each question in one of the columns."""
+        return (column[start:end] for start, end in itertools.pairwise(self.edges.tolist()))
 
     @property
-    def correct(self) -> list[list[bool]]:
-        return self.by_question([bool(record["correct"]) for record in self.records])
+    def correct(self) -> Iterator[np.ndarray]:
+        """Of each question, which of its samples are right."""
+        return self.by_question(self.right)
 
     @property
-    def answers(self) -> list[list[str | None]]:
-        return self.by_question([record["answer"] for record in self.records])
+    def answers_by_question(self) -> Iterator[list[str | None]]:
+        pairs = itertools.pairwise(self.edges.tolist())
+        return (self.answers.slice(start, end - start).to_pylist() for start, end in pairs)
 
     def best(self, scorer: str) -> float:
         """Accuracy of the sample that `scorer` likes best, the first of equal ones."""
@@ -69,37 +108,49 @@ class Samples:
     def curves(self, scorer: str, ks: Sequence[int], resamples: int, seed: int) -> dict:
         """Accuracy along `ks`, by who chooses: `pass`, `majority`, and `scorer` as `rerank`."""
         scores = self.by_question(self.scores[scorer])
-        return selection.rerank_curves(scores, self.correct, self.answers, ks, resamples, seed)
+        answers = self.answers_by_question
+        return selection.rerank_curves(scores, self.correct, answers, ks, resamples, seed)
 
 
-def _loglik(sample: Sample) -> float:
-    """Nats; only solutions that the task brings have none, and those are not drawn."""
-    assert sample["logprob"] is not None
-    return sample["logprob"]
+def _columns(records: Iterable[Sample]) -> pa.Table:
+    """The columns that are looked at; `question` counts the different questions from 0."""
+    numbers: dict[str, int] = {}
+    rest: Iterator[Any] = iter(records)
+    tables: list[pa.Table] = []
+    while (some := list(itertools.islice(rest, CHUNK))) or not tables:
+        of_sample = [numbers.setdefault(record["question_id"], len(numbers)) for record in some]
+        columns = {name: [record[name] for record in some] for name in COLUMNS}
+        arrays = {name: pa.array(columns[name], kind) for name, kind in COLUMNS.items()}
+        tables.append(pa.table({"question": pa.array(of_sample, pa.int64()), **arrays}))
+    return pa.concat_tables(tables)
+
+
+def _last_scores(solutions: Iterable[Steps]) -> np.ndarray:
+    """The score of each solution: that of its last step, 0 for one without steps."""
+    return np.fromiter((steps[-1] if len(steps) else 0.0 for steps in solutions), np.float64)
 
 
 def student(task: Task, samples: Samples, k: int, greedy_acc: float | None) -> figures.Student:
     """The student alone. `k`: samples a question; `greedy_acc`: the accuracy of its drafts."""
-    correct = samples.correct
     return figures.Student(
         K=k,
-        n=len(samples.groups),
+        n=len(samples),
         maj1=greedy_acc,
-        mean1=float(np.mean([np.mean(right) for right in correct])),
+        mean1=float(np.mean([np.mean(right) for right in samples.correct])),
         majK=float(np.mean(_votes_right(task, samples))),
-        passK=float(np.mean([any(right) for right in correct])),
+        passK=float(np.mean([right.any() for right in samples.correct])),
         rerankK=samples.best("orm"),
         rerankK_sorm=samples.best("sorm"),
         loglikK=samples.best("loglik"),
-        truncated=sum(not record["ended"] for record in samples.records),
+        truncated=samples.truncated,
     )
 
 
 def _votes_right(task: Task, samples: Samples) -> list[bool]:
     """For each question whether its commonest answer is right."""
     right = []
-    for group, answers in zip(samples.groups, samples.answers, strict=True):
-        gold = samples.records[group[0]]["gold"]
+    for start, answers in zip(samples.edges.tolist(), samples.answers_by_question, strict=False):
+        gold = samples.golds[start].as_py()
         vote = selection.majority_vote(answers)
         right.append(vote is not None and task.grade([f"{ANSWER_MARK} {vote}"], gold))
     return right
@@ -107,12 +158,11 @@ def _votes_right(task: Task, samples: Samples) -> list[bool]:
 
 def scorers(samples: Samples) -> dict[str, figures.Scorer]:
     """How well each scorer tells right from wrong, within a question and across all."""
-    right = [int(record["correct"]) for record in samples.records]
     found = {}
     for name, scores in samples.scores.items():
         rows = zip(samples.by_question(scores), samples.correct, strict=True)
         within, pairs = metrics.within_pair_accuracy(rows)
-        auc, n_auc = metrics.auc(scores, right)
+        auc, n_auc = metrics.auc(scores, samples.right)
         found[name] = figures.Scorer(within_pair=within, n=pairs, auc=auc, n_auc=n_auc)
     return found
 
@@ -120,7 +170,7 @@ def scorers(samples: Samples) -> dict[str, figures.Scorer]:
 def best_of_3(samples: Samples, k: int, seed: int) -> tuple[figures.Choice, figures.Choice]:
     """(the ORM's choice, an oracle's) among three samples, or among all where `k` is less."""
     curves = samples.curves("orm", [min(3, k)], BEST_OF_3_RESAMPLES, seed)
-    n = len(samples.groups)
+    n = len(samples)
     by_orm = figures.Choice(acc=curves["rerank"]["mean"][0], n=n)
     by_oracle = figures.Choice(acc=curves["pass"]["mean"][0], n=n)
     return by_orm, by_oracle

@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from glore_jax import grouping, records
 from glore_jax.grouping import Groups
 from glore_jax.parallel import processes
-from glore_jax.records import Sample, Solution, Stored
+from glore_jax.records import Sample, Solution, StoredRecords
 from glore_jax.stages.context import Context
 
 COLUMNS = ("question_id", "sample_id", "question", "steps", "correct")
 
 
-def once(ctx: Context, name: str, make: Callable[[], Iterable[Solution]]) -> Stored[Solution]:
+def once(
+    ctx: Context, name: str, make: Callable[[], Iterable[Solution]]
+) -> StoredRecords[Solution]:
     """The solutions that `make` gives, kept as records in `student/NAME`; a restart finds them.
 
     Every process calls `make`; what process 0 gets is kept. `student/NAME.json` is written last,
@@ -25,7 +27,7 @@ def once(ctx: Context, name: str, make: Callable[[], Iterable[Solution]]) -> Sto
             return {}
         return {"rows": records.write_all(folder, solutions, Solution)}
 
-    return Stored.of(folder, Solution, ctx.step(name, write)["rows"])
+    return StoredRecords.of(folder, Solution, ctx.step(name, write)["rows"])
 
 
 def distinct_right(
@@ -57,6 +59,11 @@ def distinct_right(
             }
 
 
-def by_question(solutions: Stored[Solution]) -> Groups[Solution]:
+def samples_of(drawn: StoredRecords[Sample]) -> Groups[Sample]:
+    """The samples of each question, as `distinct_right` takes them."""
+    return Groups(Sample, drawn.columns, COLUMNS)
+
+
+def by_question(solutions: StoredRecords[Solution]) -> Groups[Solution]:
     """The solutions of each question."""
     return Groups(Solution, solutions.columns, ("question_id", "steps"))

@@ -12,6 +12,7 @@ from jaxtyping import Bool
 
 from glore_jax import grouping
 from glore_jax.errors import UserError
+from glore_jax.grouping import Groups
 from glore_jax.labels.balance import StepLabelTable, balance, balance_counts, ranks_of
 from glore_jax.records import LabelledDraft
 from glore_jax.stages import parts, rewards, training
@@ -20,10 +21,20 @@ from glore_jax.stages.rewards import LabelledSolution
 
 
 def run(ctx: Context) -> dict:
-    config = ctx.config.sorm
-    table = StepLabelTable.of(drafts(ctx, "labels"))
-    if config.balance:
-        kept = balance(table, ranks_of(drafts(ctx, "labels"), ctx.config.seed))
+    table, kept = choose(ctx)
+    texts = drafts(ctx, "prompt", "completions", "labels")
+    solutions = labelled_solutions(in_order(texts), kept)
+    counts = rewards.train_reward(ctx, "sorm/train", solutions, ctx.config.sorm, "sorm/hf")
+    training.drop_checkpoints(ctx, "sorm/train")
+    return counts | {"balance": balance_counts(table, kept)}
+
+
+def choose(ctx: Context) -> tuple[StepLabelTable, Bool[np.ndarray, " steps"]]:
+    """(all labels, which are kept), in the order of `in_order`. UserError if none is kept."""
+    labels = drafts(ctx, "labels")
+    table = StepLabelTable.of(in_order(labels))
+    if ctx.config.sorm.balance:
+        kept = balance(table, ranks_of(in_order(labels), ctx.config.seed))
     else:
         kept = np.ones(len(table.good), bool)
     if not kept.any():
@@ -31,21 +42,23 @@ def run(ctx: Context) -> dict:
             "sorm: no prefix length has both good and bad steps, so nothing is left after "
             "balancing; label more drafts"
         )
-    solutions = labelled_solutions(drafts(ctx, "prompt", "completions", "labels"), kept)
-    counts = rewards.train_reward(ctx, "sorm/train", solutions, config, "sorm/hf")
-    training.drop_checkpoints(ctx, "sorm/train")
-    return counts | {"balance": balance_counts(table, kept)}
+    return table, kept
 
 
-def drafts(ctx: Context, *columns: str) -> Iterator[LabelledDraft]:
-    """The labelled drafts with their ids and `columns`, by question and sample.
+def drafts(ctx: Context, *columns: str) -> Groups[LabelledDraft]:
+    """The labelled drafts of each question, with their ids and `columns`."""
+    folder = ctx.folder("rollout", "records")
+    rows = parts.expected(ctx, "rollout/records")
+    names = ("question_id", "sample_id", *columns)
+    return grouping.of_folder(folder, LabelledDraft, names, rows)
+
+
+def in_order(groups: Groups[LabelledDraft]) -> Iterator[LabelledDraft]:
+    """By question and sample.
 
     Drafts were labelled longest first; training has an order that does not depend on that.
     """
-    folder = ctx.folder("rollout", "records")
-    names = ("question_id", "sample_id", *columns)
-    rows = parts.expected(ctx, "rollout/records")
-    for group in grouping.of_folder(folder, LabelledDraft, names, rows):
+    for group in groups:
         yield from sorted(group, key=lambda record: record["sample_id"])
 
 

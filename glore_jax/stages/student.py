@@ -16,16 +16,16 @@ kept, so that a restart goes on behind it:
 import functools
 from collections.abc import Iterable, Sequence
 
-from glore_jax import grouping, records
 from glore_jax.errors import UserError
 from glore_jax.models import hf_export
-from glore_jax.records import Sample, Solution, Stored
+from glore_jax.records import Sample, Solution, StoredRecords
 from glore_jax.stages import generation, models, tally, training
 from glore_jax.stages import solutions as sets
 from glore_jax.stages.context import Context
 from glore_jax.tasks.base import Problem
+from glore_jax.tasks.prompts import Prompts
 from glore_jax.training import losses
-from glore_jax.training.examples import language_example
+from glore_jax.training.examples import Example, language_example
 
 
 def run(ctx: Context) -> dict:
@@ -44,7 +44,7 @@ def run(ctx: Context) -> dict:
 
 
 def tune_round(
-    ctx: Context, number: int, solutions: Stored[Solution], dev: Sequence[Problem]
+    ctx: Context, number: int, solutions: StoredRecords[Solution], dev: Sequence[Problem]
 ) -> dict:
     """Figures of round `number`: `fine_tune`, done once."""
     tune = functools.partial(fine_tune, ctx, number, solutions, dev)
@@ -54,8 +54,8 @@ def tune_round(
 
 
 def explore_round(
-    ctx: Context, number: int, known: Stored[Solution], train: Sequence[Problem]
-) -> Stored[Solution]:
+    ctx: Context, number: int, known: StoredRecords[Solution], train: Sequence[Problem]
+) -> StoredRecords[Solution]:
     """Solutions that are new in round `number`: `explore`, done once."""
     make = functools.partial(explore, ctx, number, known, train)
     found = sets.once(ctx, f"solutions-{number}", make)
@@ -76,7 +76,7 @@ def stopped_rising(rounds: list[dict], patience: int) -> bool:
 # Where solutions come from.
 
 
-def first_solutions(ctx: Context, train: Sequence[Problem]) -> Stored[Solution]:
+def first_solutions(ctx: Context, train: Sequence[Problem]) -> StoredRecords[Solution]:
     """Solutions to start from.
 
     The task's own of the first `student.worked` (0: all) problems; where it has none, what the base
@@ -110,7 +110,7 @@ def one_shot(ctx: Context, train: Sequence[Problem]) -> Iterable[Solution]:
     # The base would go on with a question of its own.
     head = template.split("{question}")[0].strip()
     stop = tuple(text for text in ("\n\n", head) if text)
-    generation.sample(
+    drawn = generation.sample(
         ctx,
         "student/one-shot",
         base,
@@ -119,20 +119,13 @@ def one_shot(ctx: Context, train: Sequence[Problem]) -> Iterable[Solution]:
         iteration.k,
         trunk_of,
     )
-    samples = _samples(ctx, "one-shot")
-    found = sets.distinct_right(samples, iteration.per_question)
-    if not any(sample["correct"] for group in samples for sample in group):
-        count = sum(map(len, samples))
+    counts = tally.Tally.of(drawn.columns(tally.COLUMNS))
+    if not counts.right:
         raise UserError(
-            f"the base solves none of {count} one-shot samples: "
+            f"the base solves none of {counts.samples} one-shot samples: "
             "use a stronger model.base or another student.shot"
         )
-    return found
-
-
-def _samples(ctx: Context, name: str) -> grouping.Groups[Sample]:
-    """The samples in `student/NAME`, question by question."""
-    return grouping.of_folder(ctx.folder("student", name), Sample, sets.COLUMNS)
+    return sets.distinct_right(sets.samples_of(drawn), iteration.per_question)
 
 
 def worked_example(ctx: Context) -> str:
@@ -148,44 +141,39 @@ def worked_example(ctx: Context) -> str:
 
 
 def explore(
-    ctx: Context, number: int, known: Stored[Solution], train: Sequence[Problem]
+    ctx: Context, number: int, known: StoredRecords[Solution], train: Sequence[Problem]
 ) -> Iterable[Solution]:
     """Distinct right samples of the student of the round before `number`, new to `known`."""
     iteration = ctx.config.student.ei
-    name = f"samples-{number}"
-    generation.sample(
+    drawn = generation.sample(
         ctx,
-        f"student/{name}",
+        f"student/samples-{number}",
         models.load_policy(ctx, "student", f"round-{number - 1}", "hf"),
         generation.first(train, iteration.questions),
         generation.sampling_of(iteration),
         iteration.k,
     )
-    columns = records.stream_columns(ctx.folder("student", name), Sample, tally.COLUMNS)
-    counts = tally.Tally.of(columns)
+    counts = tally.Tally.of(drawn.columns(tally.COLUMNS))
     ctx.say(
         f"student: round {number} samples {counts.accuracy:.3f} right, {counts.truncated} truncated"
     )
-    return sets.distinct_right(_samples(ctx, name), iteration.per_question, sets.by_question(known))
+    return sets.distinct_right(
+        sets.samples_of(drawn), iteration.per_question, sets.by_question(known)
+    )
 
 
 # A round of training.
 
 
 def fine_tune(
-    ctx: Context, number: int, solutions: Stored[Solution], dev: Sequence[Problem]
+    ctx: Context, number: int, solutions: StoredRecords[Solution], dev: Sequence[Problem]
 ) -> dict:
     """Trains the base on `solutions` and measures it; leaves `student/round-NUMBER/hf`."""
     name = f"student/round-{number}"
     section = ctx.config.student.sft
     base = models.base_start(ctx)
     prompts = ctx.prompts(base.model)
-    examples = (
-        language_example(
-            prompts.question(solution["question"]), prompts.solution(solution["steps"])[0]
-        )
-        for solution in solutions
-    )
+    examples = (solution_example(prompts, solution) for solution in solutions)
     batches, too_long = training.make_batches(ctx, examples, section, base.model.config)
     folder = ctx.folder("student", f"round-{number}")
     export = functools.partial(hf_export.save_policy, dtype=ctx.config.model.dtype)
@@ -193,7 +181,7 @@ def fine_tune(
     trained = training.fit(ctx, name, base, batches, loss, section, export, folder / "hf")
 
     policy = models.load_policy(ctx, "student", f"round-{number}", "hf")
-    drafts = generation.greedy(ctx, f"student/dev-{number}", policy, dev)
+    drafts = list(generation.greedy(ctx, f"student/dev-{number}", policy, dev))
     accuracy = generation.accuracy(drafts)
     ctx.say(
         f"student: round {number} has {accuracy:.3f} greedy accuracy on {len(drafts)} "
@@ -210,6 +198,12 @@ def fine_tune(
         "fill": batches.plan.fill,
         **trained.metrics,
     }
+
+
+def solution_example(prompts: Prompts, solution: Solution) -> Example:
+    """A solution as a training example: loss on its steps."""
+    target, _ = prompts.solution(solution["steps"])
+    return language_example(prompts.question(solution["question"]), target)
 
 
 def show_drafts(ctx: Context, name: str, drafts: list[Sample], update: int, count: int = 8) -> None:

@@ -47,9 +47,10 @@ class Checkpoints:
         self.handler = ocp.StandardCheckpointHandler()
         self.failures: list[BaseException] = []
         _note_failures(self.handler, self.failures)
-        self.manager = ocp.CheckpointManager(
-            self.folder, options=options, item_handlers=self.handler
-        )
+        with self._refusals():
+            self.manager = ocp.CheckpointManager(
+                self.folder, options=options, item_handlers=self.handler
+            )
 
     def save(self, updates: int, tree: Any) -> None:
         """Copies `tree` from the devices; it is written while the run goes on.
@@ -97,16 +98,17 @@ class Checkpoints:
         checkpoint = self.folder / str(updates)
         told = coordinator.from_main(f"{checkpoint} described", lambda: _describe(checkpoint))
         if "passing" in told:
-            raise TransientError(_again(checkpoint, told["passing"]))
+            processes.raise_together(TransientError(_again(checkpoint, told["passing"])))
         if "torn" in told:
             return told["torn"]
         difference = told.get("layout") or _difference(told["arrays"], _arrays(abstract))
         if difference:
-            raise UserError(
+            error = UserError(
                 f"the checkpoint {checkpoint} is of another training: {difference}. Go on with the "
                 "config and the package versions that it was written with, or move "
                 f"{self.folder} away to train from the beginning"
             )
+            processes.raise_together(error)
         return ""
 
     def _read(self, updates: int, abstract: Any) -> tuple[Any, str]:
@@ -123,7 +125,7 @@ class Checkpoints:
             reason = _one_line(error)
         worst = processes.maximum(found)
         if worst == _PASSING:
-            raise TransientError(_again(checkpoint, reason))
+            processes.raise_together(TransientError(_again(checkpoint, reason)))
         return (tree, "") if worst == _READ else (None, reason)
 
     def _set_aside(self, updates: int, reason: str) -> None:
@@ -160,20 +162,14 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
-        """Turns a refusal of the file system into a UserError, what will pass into its own kind.
-
-        TensorStore reports a refusal as a ValueError with the system's code.
-        """
+        """Turns a refusal of the file system into a UserError, what will pass into its own kind."""
         try:
             yield
-        except (OSError, ValueError) as error:
-            passing = is_passing(error)
-            if isinstance(error, ValueError) and not passing and "os_error_code" not in str(error):
+        except Exception as error:  # of Orbax, TensorStore and the store's client
+            refusal = storage.refused(error, f"write the checkpoint under {self.folder}")
+            if refusal is None:
                 raise
-            kind = TransientError if passing else UserError
-            raise kind(
-                f"cannot write the checkpoint under {self.folder}: {_one_line(error)}"
-            ) from error
+            raise refusal from error
 
 
 # The tree on disk.

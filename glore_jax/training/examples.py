@@ -104,9 +104,9 @@ class PackedExamples:
         self._digest = hashlib.sha256()
         files = ScratchFile(), ScratchFile(), ScratchFile()
         for chunk in _chunks(self._fitting(examples, longest)):
-            _write(chunk, *files)
-        if len(self._kinds) > 1:
-            raise ValueError("some examples have labels and some have none")
+            for file, data in zip(files, _packed(chunk, *files[:2]), strict=True):
+                file.append(data)
+                self._digest.update(data)
         self.labelled = True in self._kinds
         tokens, runs, rows = files
         self._tokens = tokens.mapped(np.dtype("<i4"))
@@ -155,14 +155,10 @@ class PackedExamples:
                 self.left_out += 1
                 continue
             self._kinds.add(e.labels is not None)
+            if len(self._kinds) > 1:
+                raise ValueError("some examples have labels and some have none")
             self.prefixed = self.prefixed or e.prefix > 0
             self.weighted = self.weighted or bool(e.weights.any())
-            numbers = len(e.tokens), e.labels is not None, e.prefix, e.source
-            self._digest.update(np.asarray(numbers, "<i8").tobytes())
-            self._digest.update(e.tokens.astype("<i4").tobytes())
-            self._digest.update(e.weights.astype("<f4").tobytes())
-            if e.labels is not None:
-                self._digest.update(e.labels.astype("<f4").tobytes())
             yield e
 
 
@@ -177,33 +173,43 @@ def _chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
         yield chunk
 
 
-def _write(chunk: list[Example], tokens: ScratchFile, runs: ScratchFile, rows: ScratchFile) -> None:
-    """Puts the examples of `chunk` behind those that are in the files."""
-    index = []
-    at = tokens.size // 4
-    run = runs.size // _RUN.itemsize
-    pieces = []
-    for e in chunk:
-        weights = _runs(e.weights)
-        labels = _runs(np.zeros(0, np.float32) if e.labels is None else e.labels)
-        pieces += [weights, labels]
-        counts = len(weights), len(labels)
-        index.append((at, len(e.tokens), run, *counts, e.prefix, e.source))
-        at += len(e.tokens)
-        run += sum(counts)
-    tokens.append(np.concatenate([e.tokens for e in chunk]).astype("<i4").tobytes())
-    runs.append(np.concatenate(pieces).tobytes())
-    rows.append(np.array(index, _ROW).tobytes())
+def _packed(
+    chunk: list[Example], tokens: ScratchFile, runs: ScratchFile
+) -> tuple[bytes, bytes, bytes]:
+    """What goes behind that which is in the files: tokens, runs, rows of the index."""
+    lengths = np.array([len(e.tokens) for e in chunk], np.int32)
+    pieces = [x for e in chunk for x in (e.weights, e.labels) if x is not None]
+    found, counts = _runs(pieces)
+    index = np.zeros(len(chunk), _ROW)
+    index["tokens"] = tokens.size // 4 + np.cumsum(lengths) - lengths
+    index["length"] = lengths
+    # Of each example the runs of its weights, then those of its labels.
+    columns = counts.reshape(len(chunk), -1)
+    index["weight_runs"] = columns[:, 0]
+    index["label_runs"] = columns[:, 1:].sum(axis=1)
+    both = columns.sum(axis=1)
+    index["runs"] = runs.size // _RUN.itemsize + np.cumsum(both) - both
+    index["prefix"] = [e.prefix for e in chunk]
+    index["source"] = [e.source for e in chunk]
+    ids = np.concatenate([e.tokens for e in chunk]).astype("<i4", copy=False)
+    return ids.tobytes(), found.tobytes(), index.tobytes()
 
 
-def _runs(values: Float32[np.ndarray, " n"]) -> np.ndarray:
-    """`values` as runs of equal ones."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.int32)  # so that NaN equals itself
-    starts = np.flatnonzero(np.diff(bits, prepend=~bits[:1]))
+def _runs(pieces: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(runs of equal values of all float32 `pieces`, how many each of them has)."""
+    sizes = np.array([len(piece) for piece in pieces])
+    ends = np.cumsum(sizes)
+    values = np.concatenate(pieces).astype(np.float32, copy=False)
+    bits = values.view(np.int32)  # so that NaN equals itself
+    begins = np.ones(len(values) + 1, bool)  # where a run does; also behind the last one
+    begins[1:-1] = bits[1:] != bits[:-1]
+    begins[ends - sizes] = True
+    starts = np.flatnonzero(begins[:-1])
     found = np.empty(len(starts), _RUN)
     found["value"] = values[starts]
     found["count"] = np.diff(starts, append=len(values))
-    return found
+    before = np.searchsorted(starts, np.stack([ends - sizes, ends]))
+    return found, before[1] - before[0]
 
 
 def _expanded(runs: np.ndarray) -> Float32[np.ndarray, " n"]:

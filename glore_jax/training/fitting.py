@@ -97,11 +97,12 @@ def fit(
             _, metrics = lowered.out_info
             return Fitted(run, remat, batch, executable, needed, tuple(metrics))
     choice = "" if auto else "config.model.remat=auto, "
-    raise UserError(
+    error = UserError(
         f"a training step does not fit the devices: take {choice}more devices, more microbatches, "
         "or a smaller batch_size or row_length "
         f"({refusal or 'another process has less room'})"
     )
+    processes.raise_together(error)
 
 
 def largest_batch(batches: BatchSource, mesh: Mesh) -> Batch:
@@ -143,8 +144,8 @@ class Memory:
     It counts only where the same update is compiled for the same devices.
     """
 
-    def __init__(self, file: epath.Path, mesh: Mesh, batch: Batch):
-        self._file = file
+    def __init__(self, file: epath.PathLike, mesh: Mesh, batch: Batch):
+        self._file = storage.path(file)
         kind = mesh.devices.flat[0].device_kind
         shapes = [list(x.shape) for x in jax.tree.leaves(batch)]
         self._key = storage.fingerprint([jax.__version__, kind, dict(mesh.shape), shapes])

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from glore_jax import storage
 from glore_jax.config import AnyConfig
+from glore_jax.errors import UserError
 from glore_jax.models.model import Model, Start
 from glore_jax.parallel import coordinator, processes
 from glore_jax.parallel import mesh as meshes
@@ -84,7 +85,7 @@ def train(
       FloatingPointError: the loss is not finite; it names the update.
       KeyboardInterrupt: the run was told to end, and has saved.
     """
-    coordinator.check_same(f"the training set of {name}", batches.fingerprint())
+    _check_same(batches, name)
     fitted = _fit(start, batches, loss_fn, config, mesh, storage.path(folder), name)
     run_update = fitting.Updates(fitted)
     checkpoints = Checkpoints(folder)
@@ -117,6 +118,14 @@ def train(
     log.read()
     checkpoints.close()
     return Trained(start.model.with_params(state.params), len(batches), tail.means())
+
+
+def _check_same(batches: BatchSource, name: str) -> None:
+    """UserError in every process unless all have the same batches."""
+    try:
+        coordinator.check_same(f"the training set of {name}", batches.fingerprint())
+    except UserError as error:
+        processes.raise_together(error)
 
 
 def _fit(

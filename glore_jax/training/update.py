@@ -21,7 +21,8 @@ from glore_jax.training.losses import LossFunction, Metrics
 from glore_jax.training.optimizer import make_optimizer, state_shardings
 from glore_jax.training.state import TrainState
 
-Update = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+# update(TrainState, Batch) -> (TrainState, Metrics), jitted
+Update = jax.stages.Wrapped
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ def test_declared_fields_and_sections(view):
 def test_fields_of_speed_and_place_need_no_declaration(view):
     assert view.mesh.to_dict() == {"data": 1, "fsdp": -1, "tensor": 1}
     assert view.engine.part_questions == 0
-    assert view.model.remat == "full" and view.sorm.train.save_seconds == 600
+    assert view.model.remat == "auto" and view.sorm.train.save_seconds == 600
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 import errno
 import json
 import os
-import socket
 import subprocess
 import sys
 
+import bucket as buckets
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +14,10 @@ import pytest
 from hf_folders import TOKENS, assert_same, held, weights
 
 from glore_jax.errors import UserError
-from glore_jax.models import hf_export, hf_import, hf_names, reward
+from glore_jax.models import hf_export, hf_import, hf_names, reward, weight_files
 from glore_jax.models.config import RopeScaling
 from glore_jax.parallel import mesh as meshes
+from glore_jax.parallel.lifeline import free_port
 
 # Out and in again.
 
@@ -153,7 +154,7 @@ def test_a_failed_save_leaves_the_old_folder(folder, tiny, fresh, monkeypatch):
         patch.setattr(os, "fsync", full)
         with pytest.raises(UserError, match="No space left") as error:
             hf_export.save_policy(folder, fresh(tiny(), seed=1))
-    assert str(folder) in str(error.value)
+    assert str(folder.parent) in str(error.value)
     assert_same(hf_import.read_policy(folder).params, fresh(tiny()).params)
     assert [f.name for f in folder.parent.iterdir()] == ["model"]
 
@@ -209,25 +210,38 @@ jax.distributed.initialize(
 )
 from glore_jax.models import hf_export, hf_import
 from glore_jax.parallel import mesh as meshes
-model = hf_import.read_policy(folder, mesh=meshes.make_mesh(fsdp=2, tensor=1))
+model = hf_import.read_policy(folder, mesh=meshes.make_mesh(fsdp=2, tensor=2))
 assert not model.params["embedding"][...].is_fully_addressable
 hf_export.save_policy(folder + "-again", model, "float32")
 """
 
 
-def test_two_processes_read_their_parts_and_one_writes(folder, tiny, fresh):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+def weight_bytes(door) -> int:
+    """Received of weight files."""
+    return sum(r.received for r in door.requests if r.method == "GET" and "safetensors?" in r.path)
+
+
+def test_two_processes_read_a_half_each_and_one_writes(bucket, tiny, fresh):
+    folder = f"{bucket.url}/model"
+    model = fresh(tiny(vocab_size=94))  # does not divide by the four devices
+    hf_export.save_policy(folder, model, "float32")
+    size = bucket.objects()["model/model.safetensors"]
+    bucket.door.requests.clear()
+    assert_same(hf_import.read_policy(folder).params, model.params)
+    header = size - 4 * model.num_params
+    assert size <= weight_bytes(bucket.door) <= size + 2 * max(header, weight_files.HEADER_BYTES)
+
+    port = str(free_port())
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    doors = [buckets.Door(bucket.server) for _ in range(2)]
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(rank), str(port), str(folder)],
-            env=env,
+            [sys.executable, "-c", WORKER, str(rank), port, folder],
+            env=os.environ | flags | buckets.variables(door.address),
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(2)
+        for rank, door in enumerate(doors)
     ]
     try:
         errors = [worker.communicate(timeout=300)[1] for worker in workers]
@@ -235,5 +249,13 @@ def test_two_processes_read_their_parts_and_one_writes(folder, tiny, fresh):
         for worker in workers:
             worker.kill()  # not terminate: jax.distributed catches SIGTERM
     assert [worker.returncode for worker in workers] == [0, 0], "\n".join(errors)
-    assert_same(hf_import.read_policy(f"{folder}-again").params, fresh(tiny()).params)
-    assert sorted(f.name for f in folder.parent.iterdir()) == ["model", "model-again"]
+    again = hf_import.read_policy(f"{folder}-again")
+    assert_same(again.params, model.params)
+    written = [sum(r.sent for r in door.requests if "upload" in r.path) for door in doors]
+    assert written[0] > size and written[1] == 0
+    # The header, as much as one request asks for of a file so small, and a half.
+    half = 4 * model.num_params / 2
+    for door in doors:
+        door.shutdown()
+        first = min(size, weight_files.HEADER_BYTES)
+        assert abs(weight_bytes(door) - first - half) < 0.05 * half

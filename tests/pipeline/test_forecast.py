@@ -2,7 +2,6 @@
 
 import pytest
 
-from glore_jax.errors import UserError
 from glore_jax.parallel.chips import GIB
 from glore_jax.pipeline import forecast
 from glore_jax.pipeline.calibration import Rates
@@ -28,10 +27,10 @@ def test_seconds_are_products_at_the_measured_rates():
 def test_what_cannot_fit_is_refused_by_name():
     small = Line(Work("sample", "samples", WRITE, 1, 1), 1, 3 * GIB)
     large = Line(Work("orm", "plain", TRAIN, 1, 1), 1, 20 * GIB)
-    forecast.check([small, large], None)  # nobody says how much there is
-    forecast.check([small, large], 24 * GIB)
-    with pytest.raises(UserError, match=r"^orm \(plain\) takes at least 20.0 GiB a device, which"):
-        forecast.check([small, large], 16 * GIB)
+    assert not forecast.refusal([small, large], None)  # nobody says how much there is
+    assert not forecast.refusal([small, large], 24 * GIB)
+    refusal = forecast.refusal([small, large], 16 * GIB)
+    assert refusal.startswith("orm (plain) takes at least 20.0 GiB a device, which has 16.0: use")
 
 
 def test_the_table_has_a_line_for_each_work_and_a_sum():

@@ -34,9 +34,11 @@ def generate(ctx, engine, on_job=lambda item: None):
         ended = job.completions.items()
         return [Line(item=item, sample=fork.sample, text=done.text) for fork, done in ended]
 
-    return generation.generate(
+    found = generation.generate(
         ctx, "sample/records", Line, ITEMS, engine, Sampling(), make_job, to_rows
     )
+    assert len(found) == len(EXPECTED)
+    return list(found)
 
 
 def says(job, fork):
@@ -127,6 +129,16 @@ def test_a_sample_is_graded_where_it_is_made(ctx, monkeypatch):
     assert rows[0]["steps"] == ["2+3=5", "#### 5"]
     assert rows[0]["gold"] == "5" and rows[0]["policy"] == "sample/records"
     assert generation.truncated(rows) == 2 and generation.accuracy(rows) == pytest.approx(1 / 3)
+
+
+def test_many_samples_of_a_question_are_several_jobs_and_stand_in_their_order(ctx, monkeypatch):
+    engine = Scripted(lambda job, fork: f"#### {fork.sample}")
+    monkeypatch.setattr(generation, "make_engine", lambda *args, **options: engine)
+    problems = [Problem("a", "2+3?", "5"), Problem("b", "3+3?", "6")]
+    rows = generation.sample(ctx, "sample/records", MODEL, problems, Sampling(), 70)
+    found = [(row["question_id"], row["sample_id"], row["answer"]) for row in rows]
+    assert found == [(question, i, str(i)) for question in "ab" for i in range(70)]
+    assert sorted(engine.ran) == ["a"] * 3 + ["b"] * 3
 
 
 def test_each_set_of_samples_has_randomness_of_its_own(ctx):

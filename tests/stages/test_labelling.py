@@ -241,4 +241,4 @@ def test_drafts_of_most_steps_come_first():
 
     drafts = [draft(steps=["2+3=5"] * n + ["#### 5"]) for n in (1, 3, 2, 3)]
     in_order = labelling.longest_first(drafts)
-    assert in_order == [drafts[1], drafts[3], drafts[2], drafts[0]]
+    assert list(in_order) == [drafts[1], drafts[3], drafts[2], drafts[0]]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tiny_llama import CONFIG, model
 
+from configs import tiny
 from glore_jax.models import hf_export, hf_import
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.parallel import mesh as meshes
@@ -30,7 +31,7 @@ def test_the_packaged_base_is_ready_to_train(ctx):
 
 
 def grown(ctx):
-    ctx.config.model.vocab_multiple = 96  # more rows than the packaged base has
+    ctx.config.model.vocab_multiple = 100  # more rows than the packaged base has
     return models.base_start(ctx)
 
 
@@ -38,6 +39,11 @@ def exported(ctx, dtype="bfloat16", config=CONFIG):
     tokenizer = Tokenizer.load(models.base_folder(ctx.config))
     hf_export.save_policy(ctx.folder("student", "hf"), model(config, tokenizer=tokenizer), dtype)
     return models.policy_start(ctx, "student", "hf")
+
+
+def _of_pretraining(ctx):
+    ctx.config = tiny.get_config("base")
+    return ctx
 
 
 STARTS = {
@@ -51,7 +57,7 @@ STARTS = {
     "reward model of a tied policy": lambda ctx: rewards.start(
         ctx, exported(ctx, config=dataclasses.replace(CONFIG, tie_embeddings=True)), True
     ),
-    "random weights": pretrain.from_nothing,
+    "random weights": lambda ctx: pretrain.from_nothing(_of_pretraining(ctx)),
 }
 
 

@@ -24,7 +24,8 @@ SAMPLES = [
 def drafts(samples, seed=0, per_question=4, solved_only=True):
     rollout = SimpleNamespace(solved_only=solved_only, drafts_per_question=per_question)
     config = SimpleNamespace(rollout=rollout, seed=seed)
-    return drafts_of(all_at_once.groups(samples), config)
+    chosen, unsolved = drafts_of(all_at_once.groups(samples), config)
+    return list(chosen), unsolved
 
 
 def test_questions_that_no_sample_solves_are_left_out():

@@ -13,11 +13,13 @@ def samples() -> Samples:
 
 
 def test_samples_stand_by_question_in_the_order_of_their_ids(samples):
-    ids = samples.by_question([r["sample_id"] for r in samples.records])
-    assert ids == [[0, 1, 2, 3], [0, 1, 2, 3]]
-    questions = samples.by_question([r["question_id"] for r in samples.records])
-    assert questions == [["b"] * 4, ["a"] * 4]  # b's records come first
-    assert samples.answers[1] == ["6", "5", "6.0", "7"]
+    records, _ = make_samples()
+    in_order = [records[i] for i in samples.order]
+    assert [r["question_id"] for r in in_order] == [*"bbbbaaaa"]  # b's records come first
+    assert [r["sample_id"] for r in in_order] == [0, 1, 2, 3] * 2
+    assert samples.edges.tolist() == [0, 4, 8] and len(samples) == 2
+    assert [*samples.answers_by_question][1] == ["6", "5", "6.0", "7"]
+    assert [right.tolist() for right in samples.correct][1] == [False, True, False, False]
 
 
 def test_student(samples):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny_llama import Characters
 
 from glore_jax.errors import UserError
-from glore_jax.records import Sample
+from glore_jax.records import Sample, StoredRecords
 from glore_jax.stages import generation, models, solutions, student
 from glore_jax.tasks.base import Problem
 
@@ -158,7 +158,9 @@ def shot(ctx, monkeypatch):
             trunk=Characters().decode(trunk_of(problems[0])),
             begin=trunk_of(problems[0])[0],
         )
-        some_records.write(ctx.folder(*name.split("/")), 0, Sample, shot.says)
+        folder = ctx.folder(*name.split("/"))
+        some_records.write(folder, 0, Sample, shot.says)
+        return StoredRecords.of(folder, Sample, [len(shot.says)])
 
     monkeypatch.setattr(models, "load_base", lambda ctx: base)
     monkeypatch.setattr(generation, "sample", sample)

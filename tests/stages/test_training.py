@@ -1,6 +1,7 @@
 """From examples to batches of a stage, and to a model that is trained and exported once."""
 
 import functools
+import pathlib
 
 import jax
 import pytest
@@ -149,7 +150,7 @@ def test_a_kill_after_training_trains_nothing_again(tiny, monkeypatch, moment):
     figures = stage(tiny)
     assert len(trained) == trains_again  # then from its last checkpoint, which is still there
     assert figures["loss"] == first.metrics["loss"]
-    assert not list(tiny.workdir.rglob("checkpoints"))
+    assert not list(pathlib.Path(tiny.workdir).rglob("checkpoints"))
     assert stage(tiny) == figures and len(trained) == trains_again
 
 
@@ -159,7 +160,7 @@ from glore_jax.parallel import processes
 processes.initialize(sys.argv[2], 2, int(sys.argv[3]), timeout=60)
 import tiny_run
 from glore_jax.errors import UserError
-from glore_jax.training.batches import language_example
+from glore_jax.training.examples import language_example
 tiny_run.counting = lambda: [
     language_example([5], [6 + (i == 9) * int(sys.argv[3])] * 7) for i in range(16)
 ]

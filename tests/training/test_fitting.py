@@ -10,7 +10,8 @@ from glore_jax.errors import UserError
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.training import fitting, losses
-from glore_jax.training.batches import Batches, language_example
+from glore_jax.training.batches import Batches
+from glore_jax.training.examples import language_example
 
 SECTION = training(1e-3, 1e-4, 8, 1)
 

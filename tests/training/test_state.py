@@ -7,7 +7,10 @@ import pytest
 from orbax import checkpoint as ocp
 from tiny_llama import fresh
 
+from glore_jax.config import training
+from glore_jax.errors import UserError
 from glore_jax.training.checkpoints import Checkpoints
+from glore_jax.training.optimizer import make_optimizer
 from glore_jax.training.state import Tail, TrainState, from_tree, to_tree
 
 
@@ -53,6 +56,29 @@ def test_a_checkpoint_of_plain_dicts_is_read(tmp_path):
     assert restored_tail.count == 1 and restored_tail.means() == tail.means()
     restored_tail.add({"loss": 1.5, "gradient_norm": 0.0})
     assert restored_tail.means() == {"loss": 2.5, "gradient_norm": 1.0}
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_the_state_of_each_optimizer_is_read_back(tmp_path, kind):
+    """Also where it holds nothing for some of the parameters."""
+    config = training(1e-3, 1e-4, 8, 1)
+    config.optimizer = kind
+    tx, _ = make_optimizer(config, 10)
+    _, tail = state_and_tail(0)
+    _, params = fresh()
+    state = TrainState(params, jax.tree.map(lambda x: x + 1, tx.init(params)))
+    checkpoints = Checkpoints(tmp_path / "run")
+    checkpoints.save(1, to_tree(state, tail))
+    checkpoints.close()
+    shapes = jax.eval_shape(lambda: state)
+    done, tree = Checkpoints(tmp_path / "run").restore(to_tree(shapes, tail))
+    assert done == 1
+    assert_same(from_tree(tree)[0], state)
+    other = training(1e-3, 1e-4, 8, 1)
+    other.optimizer = {"adamw": "muon", "muon": "adamw"}[kind]
+    shapes = jax.eval_shape(make_optimizer(other, 10)[0].init, params)
+    with pytest.raises(UserError, match="is of another training: opt_state"):
+        Checkpoints(tmp_path / "run").restore(to_tree(TrainState(params, shapes), tail))
 
 
 def test_names_on_disk(tmp_path):

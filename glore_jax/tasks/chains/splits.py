@@ -12,6 +12,7 @@ occur in no other split.
 import hashlib
 import random
 
+from glore_jax.errors import UserError
 from glore_jax.tasks.chains.chain import Chain
 from glore_jax.tasks.chains.difficulty import Difficulty
 from glore_jax.tasks.chains.generate import draw_chain
@@ -46,7 +47,7 @@ def draw_split(split: str, count: int, seed: int, difficulty: Difficulty) -> lis
     """`count` different problems.
 
     Problem i depends only on (split, seed, difficulty, the problems before it), so that a larger
-    split begins with a smaller one. ValueError if there are not that many.
+    split begins with a smaller one. UserError if there are not that many.
     """
     chains: list[Chain] = []
     seen: set[str] = set()
@@ -58,5 +59,8 @@ def draw_split(split: str, count: int, seed: int, difficulty: Difficulty) -> lis
             seen.add(chain.question)
             chains.append(chain)
         if index > 100 * count + 1000:
-            raise ValueError(f"fewer than {count} different problems at {difficulty}")
+            raise UserError(
+                f"{split} has no {count} different problems at this difficulty, {len(chains)} were "
+                "found: lower config.task.size, or raise config.task.steps"
+            )
     return chains

@@ -1,0 +1,7 @@
+"""`python -m glore_jax.solve`."""
+
+import sys
+
+from glore_jax.solve import main
+
+sys.exit(main())
