@@ -110,6 +110,15 @@ def test_what_a_training_begins_with_and_goes_on_with(fake_devices, config):
     assert resume.unaliased_bytes == 0
 
 
+@pytest.mark.parametrize("memory, remat", [(2**34, "none"), (1, "full")])
+def test_remat_auto_is_what_fits(memory, remat, fake_devices, config, monkeypatch):
+    config.model.remat = "auto"
+    small = dataclasses.replace(chips.CHIPS["v4"], memory=memory)
+    monkeypatch.setattr(slices, "chip_of", lambda topology: small)
+    program = built("student", config)
+    assert program.layout.endswith(f"remat={remat}") and program.compiled is not None
+
+
 def test_programs_that_are_the_same_are_compiled_once(fake_devices, config, monkeypatch):
     compiled = []
     real = measure._compile
