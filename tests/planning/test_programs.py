@@ -34,7 +34,8 @@ def fake_devices(monkeypatch):
 def config(config):
     config.mesh.fsdp = 4
     config.mesh.tensor = 2
-    config.rollout.max_new = 40
+    for generating in ("student.ei", "sample", "rollout", "refiner", "evaluate"):
+        config.update_from_flattened_dict({f"{generating}.max_new": 40})
     config.rollout.k = 4
     for section in (config.student.sft, config.sorm.train, config.refiner.train):
         section.batch_size = 16
