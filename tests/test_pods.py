@@ -5,6 +5,9 @@ import json
 import pytest
 
 from benchmarks import pods
+from glore_jax.models import shapes
+from glore_jax.parallel import chips
+from glore_jax.sampling import budget
 
 STORED = json.loads((pods.DOCS / "pods.json").read_text())
 FIGURES = {(row, name): f for row, r in STORED["rows"].items() for name, f in r["programs"].items()}
@@ -40,10 +43,19 @@ def test_who_can_train_can_go_on():
 
 
 def test_decoding_reaches_its_figure():
-    """Tokens a second and chip by the bytes moved, 7B on v5e-16: 1.3 times what 128 forks gave."""
+    """Tokens a second and chip by the bytes moved, 7B on v5e-16: 1.3 times the 2,302 of 128 forks.
+
+    In the mean over a job whose oldest fork is always one of 300 tokens: it sees 300 columns, and
+    of the last blocks between 0 and 31 are not in use, then 1 and 32 are. The compiled program is
+    the worst of these, with 352 columns; 332 are the mean.
+    """
     f = FIGURES["llama2_7b v5e-16", "rollout"]
+    tensor = f["mesh"]["tensor"]
     forks = int(f["layout"].split()[0])
-    assert forks / f["seconds"]["memory"] / f["mesh"]["tensor"] >= 1.3 * 2302
+    column = forks * budget.token_bytes(shapes.SHAPES["llama2_7b"], "bfloat16", tensor)
+    moved = f["bytes_accessed"] - 20 * column
+    seconds = moved / chips.CHIPS["v5e"].bandwidth
+    assert forks / seconds / tensor >= 1.3 * 2302
 
 
 @pytest.mark.parametrize("key", FITTING, ids=" ".join)

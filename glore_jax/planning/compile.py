@@ -10,7 +10,6 @@ A program that does not fit is an answer, not an error: the exit code is 0, and 
 in the command.
 """
 
-import copy
 import dataclasses
 import sys
 from collections.abc import Callable
@@ -30,7 +29,6 @@ from glore_jax.planning import measure, planned, programs, slices
 from glore_jax.planning.measure import Figures, Refusal
 from glore_jax.sampling.budget import NoRoom
 from glore_jax.stages import models
-from glore_jax.training import fitting
 
 FLAGS = flags.FLAGS
 
@@ -127,27 +125,12 @@ def _measured(
     tokens: int,
     known: measure.Known,
 ) -> Figures | Refusal:
-    """What one program takes; with `remat=auto` by the first policy that fits, as in a run."""
-    chip = slices.chip_of(topology)
-    asked = config.model.remat
-    updates = programs.is_training(name) and "/" not in name
-    ladder = fitting.LADDER if updates and asked == fitting.AUTO else (asked,)
-    for remat in ladder:
-        tried = copy.deepcopy(config)
-        tried.model.remat = remat
-        try:
-            program = programs.build(name, tried, shape, topology, tokens)
-        except NoRoom as error:
-            return _no_room(str(error))
-        answer = measure.measure(program, chip, known)
-        if isinstance(answer, Figures) and answer.total_bytes <= chip.memory:
-            break
-    return answer
-
-
-def _no_room(says: str) -> Refusal:
-    """An engine that cannot even be made."""
-    return Refusal(mesh={}, layout="not one fork", unsharded=[], model_flops=0, says=says)
+    """What one program takes."""
+    try:
+        program = programs.build(name, config, shape, topology, tokens)
+    except NoRoom as error:  # the engine cannot even be made
+        return Refusal(mesh={}, layout="not one fork", unsharded=[], model_flops=0, says=str(error))
+    return measure.measure(program, slices.chip_of(topology), known)
 
 
 def _known(names: list[str], config: ConfigDict) -> list[str]:

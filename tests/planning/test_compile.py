@@ -99,25 +99,6 @@ def test_an_unknown_program(small, config):
         command.compile_all(config, "v5e:2x2", ["critic"], "small", 32)
 
 
-def test_remat_auto_is_the_first_that_fits(small, config, monkeypatch):
-    """As in a run, by the memory of a chip."""
-    config.model.remat = "auto"
-    tried = []
-    figures = compiled(config, "score")
-
-    def measured(program, chip, known):
-        tried.append(program.layout)
-        if "remat=attention" in program.layout:
-            return dataclasses.replace(figures, total_bytes=int(chip.memory))
-        if "remat=dots" in program.layout:  # the compiler takes it, but the chip is too small
-            return dataclasses.replace(figures, total_bytes=int(chip.memory) + 1)
-        return measure.refusal(measure.describe(program), "RESOURCE_EXHAUSTED")
-
-    monkeypatch.setattr(measure, "measure", measured)
-    assert compiled(config, "student").fits
-    assert [layout.rpartition("remat=")[2] for layout in tried] == ["none", "dots", "attention"]
-
-
 def test_no_room_for_a_fork_is_an_answer(small, config, monkeypatch):
     config.engine.cache_bytes = "1"
     lines = []

@@ -34,7 +34,8 @@ def fake_devices(monkeypatch):
 def config(config):
     config.mesh.fsdp = 4
     config.mesh.tensor = 2
-    config.rollout.max_new = 40
+    for generating in ("student.ei", "sample", "rollout", "refiner", "evaluate"):
+        config.update_from_flattened_dict({f"{generating}.max_new": 40})
     config.rollout.k = 4
     for section in (config.student.sft, config.sorm.train, config.refiner.train):
         section.batch_size = 16
@@ -108,6 +109,15 @@ def test_what_a_training_begins_with_and_goes_on_with(fake_devices, config):
     assert resume.argument_bytes == pytest.approx(3 * weights, rel=0.01)
     assert start.peak_bytes < 1.01 * resume.argument_bytes < update.peak_bytes
     assert resume.unaliased_bytes == 0
+
+
+@pytest.mark.parametrize("memory, remat", [(2**34, "none"), (1, "full")])
+def test_remat_auto_is_what_fits(memory, remat, fake_devices, config, monkeypatch):
+    config.model.remat = "auto"
+    small = dataclasses.replace(chips.CHIPS["v4"], memory=memory)
+    monkeypatch.setattr(slices, "chip_of", lambda topology: small)
+    program = built("student", config)
+    assert program.layout.endswith(f"remat={remat}") and program.compiled is not None
 
 
 def test_programs_that_are_the_same_are_compiled_once(fake_devices, config, monkeypatch):

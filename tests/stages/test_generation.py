@@ -186,7 +186,7 @@ def test_a_budget_and_numbers_that_are_given(ctx, monkeypatch):
     monkeypatch.setattr(budget, "memory_limit", lambda device: 2**40)
     ctx.config.engine.update(groups=8, cache_bytes="0")  # one group a device
     given = generation.make_engine(ctx, policy, 40, 1000, 30, per_trunk=8).capacity
-    assert given.groups == ctx.config.engine.groups
+    assert given.groups == 8  # four, rounded up to the devices
     one = dataclasses.replace(given, groups=8).cache_bytes(CONFIG, ctx.config.model.dtype)
     ctx.config.engine.cache_bytes = str(3 * one)
     assert generation.make_engine(ctx, policy, 40, 1000, 30, per_trunk=8).capacity.groups == 24
