@@ -88,6 +88,8 @@ def test_the_form_of_the_figures():
     found = measure.measure(program(), CHIP)
     form = found.to_json()
     assert list(form) == [
+        "working_bytes",
+        "digest",
         "mesh",
         "layout",
         "unsharded",
@@ -116,6 +118,15 @@ def refusing(reason):
 
     class Refused:
         def trace(self, *arguments):
+            return self
+
+        def lower(self):
+            return self
+
+        def as_text(self):
+            return "a program"
+
+        def compile(self):
             raise jax.errors.JaxRuntimeError(reason)
 
     return dataclasses.replace(program(), function=Refused())
