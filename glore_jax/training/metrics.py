@@ -70,7 +70,7 @@ class Writer:
 
     def close(self) -> None:
         # Not opened to be closed: whoever was told to end has little time.
-        if self.__dict__.get("events"):
+        if "events" in self.__dict__ and self.events:
             self.events.close()
 
 
