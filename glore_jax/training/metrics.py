@@ -70,9 +70,8 @@ class Writer:
 
     def close(self) -> None:
         # Not opened to be closed: whoever was told to end has little time.
-        events = self.__dict__.get("events")
-        if events:
-            events.close()
+        if "events" in self.__dict__ and self.events:
+            self.events.close()
 
 
 def training_flops(num_params: int, config: LlamaConfig, tokens: float, row_length: int) -> float:
