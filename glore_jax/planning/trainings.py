@@ -115,12 +115,12 @@ def _fitted(
 
 
 def start(planned: Planned, of: Training) -> Program:
-    """The optimizer's first state: the parameters are there, and stay."""
+    """The first state: that of the optimizer is made beside the parameters, which stay."""
     model, setup = _setup(planned, of)
     return Program(
-        function=setup.init_optimizer,
+        function=jax.jit(setup.init, donate_argnums=0),
         arguments=(model.params,),
-        donated=(),
+        donated=(0,),
         weights=model.params,
         model_flops=0,
         mesh=planned.ctx.mesh,

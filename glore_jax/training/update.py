@@ -32,14 +32,12 @@ class Setup:
     Attributes:
       update: the jitted update, see `make_update`.
       init: makes the first state from the parameters, which it shares.
-      init_optimizer: of that state, what is computed: the optimizer's, from the parameters; jitted.
       state: shapes, dtypes and shardings of that state; nothing of it is allocated.
       schedule: number of an update -> learning rate.
     """
 
     update: Update
     init: Callable[[nnx.State], TrainState]
-    init_optimizer: jax.stages.Wrapped
     state: TrainState
     schedule: optax.Schedule
 
@@ -69,7 +67,6 @@ def setup(
     return Setup(
         make_update(model.graphdef, loss_fn, tx, shardings, config.microbatches),
         init,
-        init_optimizer,
         meshes.placed(TrainState(model.params, opt_state), shardings),
         schedule,
     )
