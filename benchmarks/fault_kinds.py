@@ -177,12 +177,12 @@ _FULL = Setting(1, "small disk")
 _TWO = Setting(2, "bucket")
 
 KINDS = (
-    Kind("kill -9", _ONE, 100, 2, frozenset({KILLED}), _kill_all),
+    Kind("kill -9", _ONE, 100, 1, frozenset({KILLED}), _kill_all),
     Kind("SIGTERM", _ONE, 10, 1, frozenset({INTERRUPTED, TERMINATED}), _terminate),
     Kind("torn part", _ONE, 10, 1, frozenset({KILLED}), _tear_part),
     Kind("torn checkpoint", _ONE, 10, 1, frozenset({KILLED}), _tear_checkpoint),
-    Kind("full disk", _FULL, 10, 1, frozenset({REFUSED}), _fill_disk),
-    Kind("kill -9 of both", _TWO, 15, 1, frozenset({KILLED}), _kill_all),
+    Kind("full disk", _FULL, 10, 0, frozenset({REFUSED}), _fill_disk),
+    Kind("kill -9 of both", _TWO, 15, 0, frozenset({KILLED}), _kill_all),
     Kind("one worker lost", _TWO, 15, 1, frozenset({KILLED, PEER_LOST}), _kill_one),
     Kind("SIGTERM to one", _TWO, 5, 0, frozenset({INTERRUPTED, TERMINATED, PEER_LOST}), _terminate),
     Kind("503 for a while", _TWO, 5, 1, frozenset({TRY_AGAIN, PEER_LOST}), _unavailable),

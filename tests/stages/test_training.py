@@ -121,7 +121,6 @@ POINTS = {
     "figures of training": (student_round, (storage, "write_json", _is("/trained.json")), True),
     "export": (student_round, (hf_export, "save_policy"), True),
     "dev evaluation": (student_round, (generation, "greedy"), False),
-    "data of the round": (student_round, (storage, "write_jsonl"), False),
     "drafts for TensorBoard": (student_round, (student, "show_drafts"), False),
     "record of the round": (student_round, (storage, "write_json", _is("/round-0.json")), False),
     "clean-up": (student_round, (training, "drop_checkpoints"), False),
