@@ -43,13 +43,17 @@ def same(a, b) -> bool:
 
 
 def assert_same_records(one: pathlib.Path, other: pathlib.Path) -> None:
-    """Both work directories have the same parts, none empty, with the same records."""
+    """Both work directories have the same parts with the same records.
+
+    None is empty but the new solutions of a round, of which there may be none.
+    """
     names = parts(one)
     assert parts(other) == names and len(names) > 20
     for name in names:
         index = int(name.removesuffix(".parquet")[-5:])
         rows, others = (parquet.read_part((w / name).parent, index) for w in (one, other))
-        assert rows and same(rows, others), name
+        assert rows or name.startswith("student/solutions-"), name
+        assert same(rows, others), name
 
 
 def figures(workdir: pathlib.Path) -> dict:

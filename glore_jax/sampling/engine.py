@@ -32,10 +32,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from glore_jax.errors import UserError
+from glore_jax.models.config import LlamaConfig
 from glore_jax.models.llama import Llama
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
@@ -158,15 +160,11 @@ class Engine:
 
     def fresh_state(self) -> State:
         """The state without a trunk or a live slot, on the devices."""
-        shardings = jax.eval_shape(self._make_state).shardings(self.mesh)
-        return jax.jit(self._make_state, out_shardings=shardings)()
+        made_of = self.layout, self.model.config, self.capacity, jnp.dtype(self._module.dtype)
+        return _state_maker(*made_of, self.mesh)()
 
     @property
     def _make_state(self) -> Callable[[], State]:
-        """Makes an empty state.
-
-        No method: JAX keeps what it compiles for a while, and with a method the weights.
-        """
         dtype = self._module.dtype
         return functools.partial(State.empty, self.layout, self.model.config, self.capacity, dtype)
 
@@ -235,6 +233,18 @@ class Engine:
                 yield from complete
                 if decoding and on_round:
                     on_round(self.stats)
+
+
+@functools.lru_cache(maxsize=64)
+def _state_maker(
+    layout: type[Store], config: LlamaConfig, capacity: Capacity, dtype: np.dtype, mesh: Mesh
+) -> Callable[[], State]:
+    """Makes an empty state, compiled; the same one for all engines of these sizes.
+
+    It holds nothing of an engine: what is compiled outlives it, and its weights must not.
+    """
+    make = functools.partial(State.empty, layout, config, capacity, dtype)
+    return jax.jit(make, out_shardings=jax.eval_shape(make).shardings(mesh))
 
 
 class _Run:

@@ -123,15 +123,27 @@ class Context:
             tqdm.write(text, file=sys.stdout)
             sys.stdout.flush()
 
-    def step(self, name: str, function: Callable[[], dict]) -> dict:
+    def step(
+        self,
+        name: str,
+        function: Callable[[], dict],
+        is_whole: Callable[[dict], bool] = lambda result: True,
+    ) -> dict:
         """The result of `function`, computed once for this stage, kept in `STAGE/NAME.json`.
 
         A restart reads it from there. Every process calls `function`; what process 0 returns is
         kept. The result comes back as JSON has it (lists for tuples, string keys), on the first run
         as on the later ones.
+
+        is_whole(result) -> whether the files that it speaks of are still there and whole; else it
+        is computed again.
         """
         file = self.folder(self.stage, f"{name}.json")
-        if not coordinator.from_main(f"{self.stage}/{name} done", lambda: storage.exists(file)):
+
+        def is_done() -> bool:
+            return storage.exists(file) and is_whole(storage.read_json(file))
+
+        if not coordinator.from_main(f"{self.stage}/{name} done", is_done):
             result = function()
             if processes.is_main():
                 storage.write_json(file, result)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from glore_jax import grouping, records
+from glore_jax import grouping, parquet, records
 from glore_jax.grouping import Groups
 from glore_jax.parallel import processes
 from glore_jax.records import Sample, Solution, StoredRecords
@@ -27,7 +27,14 @@ def once(
             return {}
         return {"rows": records.write_all(folder, solutions, Solution)}
 
-    return StoredRecords.of(folder, Solution, ctx.step(name, write)["rows"])
+    def is_whole(kept: dict) -> bool:
+        footers = (parquet.read_footer(folder, part) for part in range(len(kept["rows"])))
+        return all(
+            footer is not None and footer.rows == rows
+            for footer, rows in zip(footers, kept["rows"], strict=True)
+        )
+
+    return StoredRecords.of(folder, Solution, ctx.step(name, write, is_whole)["rows"])
 
 
 def distinct_right(
