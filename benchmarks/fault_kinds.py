@@ -183,9 +183,9 @@ KINDS = (
     Kind("torn checkpoint", _ONE, 10, 1, frozenset({KILLED}), _tear_checkpoint),
     Kind("full disk", _FULL, 10, 0, frozenset({REFUSED}), _fill_disk),
     Kind("kill -9 of both", _TWO, 15, 0, frozenset({KILLED}), _kill_all),
-    Kind("one worker lost", _TWO, 15, 1, frozenset({KILLED, PEER_LOST}), _kill_one),
+    Kind("one worker lost", _TWO, 15, 0, frozenset({KILLED, PEER_LOST}), _kill_one),
     Kind("SIGTERM to one", _TWO, 5, 0, frozenset({INTERRUPTED, TERMINATED, PEER_LOST}), _terminate),
-    Kind("503 for a while", _TWO, 5, 1, frozenset({TRY_AGAIN, PEER_LOST}), _unavailable),
+    Kind("503 for a while", _TWO, 5, 0, frozenset({TRY_AGAIN, PEER_LOST}), _unavailable),
     Kind("connections cut", _TWO, 5, 0, frozenset({TRY_AGAIN, PEER_LOST}), _cut_off),
     Kind("store gone", _TWO, 3, 0, frozenset({TRY_AGAIN, PEER_LOST}), _gone),
 )

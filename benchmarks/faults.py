@@ -2,7 +2,7 @@
 
     python -m benchmarks.faults --work=DIR                    the whole campaign, some hours
     python -m benchmarks.faults --work=DIR --only="kill -9"   one row
-    python -m benchmarks.faults --work=DIR --short            one or two of each, for CI
+    python -m benchmarks.faults --work=DIR --short            a few on a disk, for CI
     python -m benchmarks.faults --work=DIR --table            docs/reliability.md from what is done
 
 Each fault strikes the miniature run (`miniature.py`) at a random moment; then the same command is
