@@ -9,8 +9,8 @@ The same command again goes on where the last one ended. Exit codes:
     1    a mistake of the program, with its traceback
     2    a mistake in the command, the config or the data, or a full disk: one line says which
     3    another process of this run has ended
-    4    a bucket or a disk did not answer for minutes: nothing is wrong with the run, and the same
-         command later goes on from here
+    4    a bucket, a disk or another process did not answer for minutes: nothing is wrong with the
+         run, and the same command later goes on from here
     130  interrupted
 """
 

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from glore_jax.errors import UserError
+from glore_jax.errors import TransientError, UserError
 
 # Seconds, seconds, count: a machine that answers no probe is gone after 15 + 3 * 5 = 30 s.
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
@@ -112,7 +112,8 @@ def rendezvous(address: str, count: int, index: int, timeout: float) -> Lifeline
       timeout: seconds to wait for the others.
 
     Raises:
-      UserError: the address is malformed, or somebody did not report in time; it says who.
+      UserError: the address is malformed.
+      TransientError: somebody did not report in time; it says who. They may when all start again.
     """
     host, _, port = address.rpartition(":")
     host = host.strip("[]")  # of an IPv6 address
@@ -132,7 +133,7 @@ def rendezvous(address: str, count: int, index: int, timeout: float) -> Lifeline
             if connection is not None:
                 return Lifeline(index, {0: connection})
         time.sleep(_RETRY_SECONDS)
-    raise UserError(
+    raise TransientError(
         f"process {index} heard nothing from process 0 at {address} in {timeout} s: {trouble}; "
         "is that port open?"
     )
@@ -172,7 +173,7 @@ def _accept_all(
                 connection, _ = server.accept()
             except TimeoutError as error:
                 names = ", ".join(map(str, sorted(missing)))
-                raise UserError(
+                raise TransientError(
                     f"process {names} did not report to process 0 on port {port} within {timeout} s"
                 ) from error
             unless_all_here.enter_context(connection)

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn, SupportsInt
 
-from glore_jax.errors import UserError
+from glore_jax.errors import TransientError, UserError
 from glore_jax.parallel.lifeline import Lifeline, free_port, rendezvous
 
 JOIN_SECONDS = 300  # a slice whose hosts boot together is complete well before
@@ -54,8 +54,8 @@ def initialize(
       timeout: seconds to wait for the others.
 
     Raises:
-      UserError: the address is malformed, the numbers do not fit, or somebody does not come in
-        time.
+      UserError: the address is malformed, or the numbers do not fit.
+      TransientError: somebody does not come in time.
     """
     global _several
     coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
@@ -107,7 +107,7 @@ def _initialize_jax(
         where = coordinator or "the coordinator of this TPU slice"
         missing = f"not all {count} processes" if count else "not all processes"
         reason = " ".join(str(error).split())[:300]
-        raise UserError(
+        raise TransientError(
             f"{missing} came together at {where} within {timeout} s: {reason}"
         ) from error
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 import several
 
-from glore_jax.errors import UserError
+from glore_jax.errors import TransientError, UserError
 from glore_jax.parallel.lifeline import Lifeline, rendezvous
 
 
@@ -55,7 +55,7 @@ def test_process_0_names_who_is_missing():
     stranger = threading.Timer(0.3, lambda: socket.create_connection(address.split(":")).close())
     stranger.start()  # a port scan is no report
     line = r"^process 1, 3 did not report to process 0 on port \d+ within 1 s$"
-    with pytest.raises(UserError, match=line):
+    with pytest.raises(TransientError, match=line):
         rendezvous(address, 4, 0, timeout=1)
     worker.join()
     stranger.join()
@@ -64,7 +64,7 @@ def test_process_0_names_who_is_missing():
 def test_worker_names_the_coordinator_that_it_cannot_reach():
     address = several.free_address()
     line = rf"^process 1 heard nothing from process 0 at {address} in 1 s: .*refused"
-    with pytest.raises(UserError, match=line):
+    with pytest.raises(TransientError, match=line):
         rendezvous(address, 2, 1, timeout=1)
 
 
