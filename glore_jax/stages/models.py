@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import gc
 import importlib.resources
 from types import ModuleType
 from typing import Any
@@ -98,6 +99,7 @@ def load_reward(ctx: Context, *parts: str) -> Model:
     """A reward model that a stage exported, over this process's devices."""
     folder = ctx.folder(*parts)
     config = hf_import.read_config(folder)
+    _forget()
     return hf_import.read_reward_model(
         folder,
         param_dtype=ctx.config.model.dtype,
@@ -116,8 +118,22 @@ def _start(ctx: Context, folder: epath.Path, training: bool, dtype: str = "") ->
     described = meshes.placed(shapes, shardings)
     return Start(
         Model(graphdef, described, config, Tokenizer.load(folder)),
-        functools.partial(hf_import.read_weights, folder, shapes, shardings),
+        functools.partial(_read_weights, folder, shapes, shardings),
     )
+
+
+def _read_weights(folder: epath.Path, shapes: nnx.State, shardings: Any) -> nnx.State:
+    _forget()
+    return hf_import.read_weights(folder, shapes, shardings)
+
+
+def _forget() -> None:
+    """Frees the weights of models that nobody needs any more, before others come.
+
+    Engines and what is compiled for them hold each other in circles, which Python frees only now
+    and then.
+    """
+    gc.collect()
 
 
 def publish(ctx: Context, stage: str, name: str, dtype: str) -> Model:

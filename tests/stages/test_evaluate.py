@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import some_records
 
-from glore_jax.models import hf_export, reward
+from glore_jax.models import hf_export, hf_import, reward
 from glore_jax.records import Sample
 from glore_jax.stages import evaluate, models, rewards
 
@@ -98,15 +98,14 @@ def test_a_model_is_gone_before_the_next_is_loaded(exported, monkeypatch):
     before = live_bytes()
     held = {}
 
-    def watched(load):
-        def loaded(ctx, *parts):
-            held["/".join([*parts, str(len(held))])] = live_bytes() - before
-            return load(ctx, *parts)
+    read = hf_import.read_weights
 
-        return loaded
+    def watched(folder, *args):
+        name = "/".join(folder.parts[-2:])
+        held[f"{name}/{len(held)}"] = live_bytes() - before
+        return read(folder, *args)
 
-    for name in ("load_policy", "load_reward"):
-        monkeypatch.setattr(models, name, watched(getattr(models, name)))
+    monkeypatch.setattr(hf_import, "read_weights", watched)
     evaluate.evaluate_split(exported, "test")
     folders = [name.rpartition("/")[0] for name in held]
     assert folders == ["student/hf", "orm/hf", "sorm/hf", "refiner/hf", "orm/hf"]
