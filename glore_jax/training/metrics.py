@@ -74,7 +74,9 @@ class Writer:
             self.events.close()
 
 
-def training_flops(num_params: int, config: LlamaConfig, tokens: float, row_length: int) -> float:
+def training_flops(
+    num_params: int, config: LlamaConfig, tokens: int | float, row_length: int
+) -> float:
     """Model FLOPs of an update on `tokens` positions.
 
     6 N a token for N parameters, and 6 L T H C for the attention of L layers with H heads of C
