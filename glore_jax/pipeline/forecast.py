@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -25,7 +25,7 @@ from glore_jax.models import llama
 from glore_jax.models.config import LlamaConfig
 from glore_jax.parallel import coordinator
 from glore_jax.parallel import mesh as meshes
-from glore_jax.parallel.chips import GIB
+from glore_jax.parallel.chips import GIB, memory_limit
 from glore_jax.pipeline import calibration
 from glore_jax.pipeline.calibration import Rates
 from glore_jax.pipeline.workload import SCORE, TRAIN, WRITE, Lengths, Work, workload
@@ -68,7 +68,7 @@ def announce(ctx: Context, todo: Sequence[str], reader: Reader) -> None:
         counts = _Counts(reader)
         works = workload(ctx.config, todo, counts, lengths)
         found = lines(ctx, works, reader.config, lengths)
-        limit = limit_of_devices(jax.local_devices())
+        limit = memory_limit(jax.local_devices()[0])
         text = f"{assumptions(lengths, jax.devices())}\n{table(found, limit)}"
         return {"text": text, "refusal": refusal(found, limit)}
 
@@ -153,13 +153,6 @@ _CURES = {
     WRITE: "raise engine.tensor, or lower max_new",
     SCORE: "raise engine.tensor",
 }
-
-
-def limit_of_devices(devices: Iterable[jax.Device]) -> int | None:
-    """Bytes that a program may take of each of `devices`; None if they do not say (CPUs)."""
-    stats = [device.memory_stats() or {} for device in devices]
-    limits = [found["bytes_limit"] for found in stats if "bytes_limit" in found]
-    return min(limits) if limits and len(limits) == len(stats) else None
 
 
 def table(lines: Sequence[Line], limit: int | None) -> str:

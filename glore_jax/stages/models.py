@@ -143,11 +143,6 @@ def publish(ctx: Context, stage: str, name: str, dtype: str) -> Model:
     return model
 
 
-def is_exported(folder: epath.Path) -> bool:
-    """Whether the export of a model to `folder` is whole: its config.json comes last."""
-    return (folder / "config.json").exists()
-
-
 def random_start(
     module: ModuleType,
     config: LlamaConfig,

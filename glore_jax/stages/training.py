@@ -15,10 +15,10 @@ from flax import nnx
 
 from glore_jax import storage
 from glore_jax.config import AnyConfig
+from glore_jax.models import hf_import
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.model import Model, Start
 from glore_jax.parallel import coordinator, processes
-from glore_jax.stages import models
 from glore_jax.stages.context import Context
 from glore_jax.training import loop
 from glore_jax.training.batches import Batches, BatchSource, Plan
@@ -96,7 +96,7 @@ def fit(
     figures = ctx.folder(*name.split("/"), "trained.json")
 
     def done() -> Any:
-        whole = figures.exists() and models.is_exported(target)
+        whole = storage.exists(figures) and hf_import.is_export(target)
         return storage.read_json(figures) if whole else None
 
     found = coordinator.from_main(f"{name} looked up", done)
