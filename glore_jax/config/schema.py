@@ -7,8 +7,8 @@ from glore_jax.config.pretraining import readings
 from glore_jax.config.shared import (
     NOT_STATED,
     drawing,
-    first_questions,
     likelihood,
+    some_questions,
     training_section,
 )
 from glore_jax.config.tasks import ANY_TASK, DEFAULT_TASK
@@ -109,8 +109,8 @@ _STUDENT = section(
     "Supervised fine-tuning, then expert iteration (stage `student`).",
     worked=Field(
         0,
-        "Training questions whose worked solutions the student sees; of all others only the answer "
-        "is used, to grade its samples. 0: all.",
+        "Training questions whose worked solutions the student sees, drawn by their identity; of "
+        "all others only the answer is used, to grade its samples. 0: all.",
         at_least=0,
     ),
     sft=training_section("Each round of fine-tuning.", 2e-5, 2e-7, 128, 4),
@@ -130,11 +130,23 @@ _STUDENT = section(
             at_least=0,
             paper=NOT_STATED,
         ),
-        questions=first_questions("Sample"),
+        questions=some_questions(
+            "Training questions that a round samples, those whose solutions were shown last, each "
+            "round others until all have had their turn"
+        ),
         patience=Field(
-            1,
-            "Rounds without a rise of the greedy accuracy on `dev` that end the iteration.",
+            2,
+            "Rounds in a row that bring no gain and end the iteration.",
             at_least=1,
+            paper=NOT_STATED,
+        ),
+        level=Field(
+            0.2,
+            "A round is a gain over the last one if the questions of `dev` on which their greedy "
+            "drafts differ would look so good with no more than this chance if it were none; .5: "
+            "if its accuracy is higher at all.",
+            above=0,
+            at_most=0.5,
             paper=NOT_STATED,
         ),
     ),
@@ -145,7 +157,7 @@ _SAMPLE = section(
     "questions (stage `sample`). `max_new` also bounds every greedy draft.",
     k=Field(96, "Samples of a question.", at_least=1, paper="96 (appendix F)"),
     **drawing(temperature="1.0 (appendix F)"),
-    questions=first_questions("Sample"),
+    questions=some_questions("Training questions that are sampled"),
     include_greedy=Field(
         False,
         "The greedy draft is a sample too, and comes first where few drafts are taken.",
@@ -177,7 +189,7 @@ _ROLLOUT = section(
         "step.",
         paper=NOT_STATED,
     ),
-    questions=first_questions("Label drafts of"),
+    questions=some_questions("Sampled questions whose drafts are labelled"),
 )
 
 _ORM = section(

@@ -88,5 +88,5 @@ def likelihood(of: str) -> Field:
     )
 
 
-def first_questions(purpose: str) -> Field:
-    return Field(0, f"{purpose} the first so many training questions; 0: all.", at_least=0)
+def some_questions(purpose: str) -> Field:
+    return Field(0, f"{purpose}, drawn by their identity; 0: all.", at_least=0)

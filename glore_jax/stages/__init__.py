@@ -65,6 +65,7 @@ STAGES = {
             "task",
             "model.dtype",
             "rollout",
+            "sample.questions",
             "sample.max_new",
             "student.ei.max_new",
         ),

@@ -15,7 +15,7 @@ from glore_jax.labels.balance import label_rates
 from glore_jax.labels.outcome import WORKED, distinct_samples, drawn_first
 from glore_jax.records import Sample
 from glore_jax.scratch import Kept
-from glore_jax.stages import generation, labelling, models, parts
+from glore_jax.stages import labelling, models, parts, subsets
 from glore_jax.stages.context import Context
 
 # What the figures are counted from; the rollouts' texts are most of a record.
@@ -25,7 +25,7 @@ COUNTED = ("question_id", "completions", "labels", "tries", "tokens")
 def run(ctx: Context) -> dict:
     config = ctx.config.rollout
     model = models.load_policy(ctx, "student", "hf")
-    chosen = generation.first(ctx.problems("train"), config.questions)
+    chosen = subsets.labelled(ctx.config, ctx.problems("train"))
     problems = {problem.id: problem for problem in chosen}
     rows = parts.expected(ctx, "sample/records")
     samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, rows=rows)
