@@ -167,7 +167,8 @@ _SAMPLE = section(
 )
 
 _ROLLOUT = section(
-    "Step labels from rollouts (stage `rollout`; in `evaluate` those of test drafts).",
+    "Step labels from rollouts (stage `rollout`). Those of test drafts are always made by the "
+    "paper's rules, at temperature 1.",
     k=Field(8, "Rollouts of a prefix.", at_least=1, paper="8 (section 4.1)"),
     **drawing(max_new="300 (section 4.1)"),
     schedule=Field(
@@ -180,6 +181,11 @@ _ROLLOUT = section(
     consistency=Field(
         True,
         "A verifying rollout must use the prefix's last result.",
+        paper="True (section 4.1)",
+    ),
+    propagate=Field(
+        True,
+        "A good step makes all earlier ones good; false needs schedule=full.",
         paper="True (section 4.1)",
     ),
     drafts_per_question=Field(4, "Labelled drafts of a question.", at_least=1, paper=NOT_STATED),

@@ -153,8 +153,8 @@ def _first_error(record: LabelledDraft) -> int:
     error = record["first_error"]
     if len(labels) != len(record["completions"]):
         raise ValueError(f"{name}: {len(labels)} labels of {len(record['completions'])} steps")
-    # All steps before the first error are good, and it and all later ones are bad.
-    if not 0 <= error < len(labels) or any(labels[error:]) or not all(labels[:error]):
+    # Later steps are bad, too, unless good labels were not propagated (`LabelRule.propagate`).
+    if not 0 <= error < len(labels) or labels[error] or not all(labels[:error]):
         raise ValueError(
             f"{name}: first_error = {error} does not fit the labels {labels} of a wrong draft"
         )

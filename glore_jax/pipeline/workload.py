@@ -163,15 +163,19 @@ class _Asked:
         config = self.config.rollout
         questions = min(self.some(config.questions), self.some(self.config.sample.questions))
         drafts = questions * min(config.drafts_per_question, self.config.sample.k)
-        return [self.labelling("rollout", "step labels", drafts, config.k)]
+        tries_all = config.schedule == "full"
+        return [self.labelling("rollout", "step labels", drafts, config.k, tries_all)]
 
-    def labelling(self, stage: str, what: str, drafts: float, k: int) -> Work:
+    def labelling(
+        self, stage: str, what: str, drafts: float, k: int, tries_all: bool = False
+    ) -> Work:
         """Rollouts of the prefixes of drafts, each half a solution long.
 
-        Backwards, a right draft needs none, and a wrong one those behind its first error: half.
+        Unless all are tried, a right draft needs none, and a wrong one those behind its first
+        error: half.
         """
         prefixes = max(1.0, self.lengths.steps - 1)
-        if self.config.rollout.schedule != "full":
+        if not tries_all:
             prefixes *= (1 - _RIGHT) / 2
         forks = drafts * prefixes * k
         drawn = forks * self.lengths.solution / 2

@@ -97,13 +97,6 @@ STAGES = {
             "orm.balanced",
             "refiner.attention",
             "refiner.max_new",
-            # Test drafts get step labels as training drafts do.
-            "rollout.consistency",
-            "rollout.schedule",
-            "rollout.temperature",
-            "rollout.top_k",
-            "rollout.top_p",
-            "rollout.max_new",
             "sample.max_new",
         ),
         asks={EVALUATED: ("sample.max_new", "evaluate.max_new")},

@@ -32,7 +32,9 @@ def run(ctx: Context) -> dict:
     asked = (group for group in samples if group[0]["question_id"] in problems)
     drafts, unsolved = drafts_of(asked, ctx.config)
 
-    labelled = labelling.label(ctx, "rollout/records", model, drafts, config.k).select(*COUNTED)
+    how = labelling.training_labels(ctx.config)
+    records = labelling.label(ctx, "rollout/records", model, drafts, how)
+    labelled = records.select(*COUNTED)
     if not labelled:
         raise UserError(
             "no draft has a step to label: the student writes nothing that reads as a solution"

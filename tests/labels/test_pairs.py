@@ -223,6 +223,13 @@ def test_greedy_drafts_are_paired_first(greedy, seed):
         assert [p["draft"] for p in pairs] == [samples[greedy]["steps"]]
 
 
+def test_labels_that_rise_again_without_propagation():
+    again = record(labels=[1, 0, 1, 0])
+    assert local_pairs([again], [GOOD], 0, 0, True, grade) == local_pairs(
+        [record()], [GOOD], 0, 0, True, grade
+    )
+
+
 def test_drafts_without_a_known_target_and_right_drafts_give_no_pairs():
     assert local_pairs([record(traces=[])], [GOOD], 0, 0, True, grade) == []
     right = record(completions=GOOD["steps"], labels=[1, 1], first_error=-1, correct=True)
@@ -235,7 +242,8 @@ def test_drafts_without_a_known_target_and_right_drafts_give_no_pairs():
         (dict(first_error=4), "first_error = 4"),
         (dict(first_error=-1), "first_error = -1"),
         (dict(first_error=2), "first_error = 2"),
-        (dict(labels=[1, 0, 1, 0]), "first_error = 1"),
+        (dict(labels=[0, 0, 1, 0]), "first_error = 1"),
+        (dict(labels=[1, 1, 0, 0]), "first_error = 1"),
         (dict(labels=[1, 0, 0]), "3 labels of 4 steps"),
         (
             dict(traces=[dict(cut=1, steps=["B", "#### 11"], verified=True)]),
