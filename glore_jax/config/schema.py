@@ -258,6 +258,15 @@ _REFINER = section(
         paper=NOT_STATED,
         plain=1.0,
     ),
+    keep_right=Field(
+        0.0,
+        "Share of the global pairs whose draft is right, with [BAD] at its start as any has, and "
+        "its own target.",
+        at_least=0,
+        at_most=0.9,
+        paper=NOT_STATED,
+        plain=0.0,
+    ),
     failed_continuations=Field(
         False,
         "Local pairs also have failed rollouts as drafts.",

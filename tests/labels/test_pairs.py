@@ -115,6 +115,23 @@ def test_global_pairs(samples, per_question, seed, shuffler):
     assert global_pairs(shuffled, per_question, seed, grade) == pairs
 
 
+def test_right_drafts_are_kept():
+    samples = [sample(q, i, i, i < 6) for q in range(40) for i in range(9)]
+    without = global_pairs(samples, 4, 0, grade)
+    for share in (0.1, 0.2, 0.5):
+        pairs = global_pairs(samples, 4, 0, grade, share)
+        kept = [p for p in pairs if p["draft"] == p["target"]]
+        assert [p for p in pairs if p["draft"] != p["target"]] == without
+        # At .1 not every question has one: 17.8 are expected, with a deviation of 3.1.
+        assert abs(len(kept) / len(pairs) - share) < (0.06 if share == 0.1 else 0.001)
+        assert all(grade(p["draft"], "1") and p["first_error"] == 0 for p in kept)
+        assert {p["kind"] for p in kept} == {"global"}
+        assert len({(p["question_id"], *p["draft"]) for p in kept}) == len(kept)
+    assert global_pairs(samples[::-1], 4, 0, grade, 0.2) == global_pairs(samples, 4, 0, grade, 0.2)
+    # There are six right ones of each question.
+    assert len(global_pairs(samples, 4, 0, grade, 0.9)) == len(without) + 40 * 6
+
+
 def test_targets_are_spread_like_drafts():
     samples = [sample(0, i, i, i < 6) for i in range(12)]
     for count in (1, 3, 6):
