@@ -46,7 +46,8 @@ def run(ctx: Context) -> dict:
         right.append(rounds[-1].pop("right"))
     best = rules.best_round(right)
     gain = rules.last_gain(right, iteration.level)
-    ctx.say(f"student: round {best} is kept; the last proven gain is that of round {gain}")
+    proven = f"the last proven gain is round {gain}" if gain else "no round is a proven gain"
+    ctx.say(f"student: round {best} is kept, the most accurate; {proven}")
     models.publish(ctx, "student", f"round-{best}", ctx.config.model.dtype)
     return {"rounds": rounds, "best": best, "last_gain": gain, "acc": rounds[best]["acc"]}
 

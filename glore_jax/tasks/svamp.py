@@ -118,7 +118,13 @@ class SvampTask(Task):
             raise UserError(f"task.worked is {worked!r}: choose none or equation")
         rows = self._rows()
         problems = [_problem(row, worked == "equation") for row in rows]
-        parts = self._divide(problems, self._groups(rows))
+        groups = self._groups(rows)
+        parts = self._divide(problems, groups)
+        if problems and not parts[split]:
+            raise UserError(
+                f"task svamp: nothing is left for {split}, as the {len(rows)} rows tell only "
+                f"{len(set(groups))} stories: lower task.dev_size, or take task.split=rows"
+            )
         return self._take(sorted(parts[split], key=_rank), split)
 
     def _groups(self, rows: list[dict[str, str]]) -> list[int]:

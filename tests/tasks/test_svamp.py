@@ -136,6 +136,11 @@ def test_stories_are_divided_unless_the_config_says_rows(told):
         ids(split="both")
 
 
+def test_rows_of_one_story_cannot_be_divided_by_stories(folder):
+    with pytest.raises(UserError, match="the 100 rows tell only 1 stories: .*task.split=rows"):
+        load("test", folder, split="stories")
+
+
 @pytest.mark.parametrize(
     "bad, message",
     [
