@@ -248,6 +248,15 @@ def _balanced_orm(config: ConfigDict) -> None:
         )
 
 
+def _propagation(config: ConfigDict) -> None:
+    rollout = config.rollout
+    if not rollout.propagate and rollout.schedule != "full":
+        raise UserError(
+            f"config.rollout.propagate is False, but rollout.schedule={rollout.schedule} leaves "
+            "out prefixes whose labels it propagates: take rollout.schedule=full"
+        )
+
+
 def _kept_steps(config: ConfigDict) -> None:
     if config.evaluate.keep_prefix and config.refiner.attention == "prefix":
         raise UserError(
@@ -285,4 +294,5 @@ _RULES: tuple[Callable[[ConfigDict], None], ...] = (
     _evaluated_splits,
     _balanced_orm,
     _kept_steps,
+    _propagation,
 )

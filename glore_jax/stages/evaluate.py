@@ -79,7 +79,8 @@ def write_solutions(
     folder = f"evaluate/{split}/samples"
     samples = list(generation.sample(ctx, folder, policy, problems, sampling, config.k))
     folder = f"evaluate/{split}/step_labels"
-    labelled = list(labelling.label(ctx, folder, policy, drafts, config.label_k))
+    how = labelling.test_labels(ctx.config)
+    labelled = list(labelling.label(ctx, folder, policy, drafts, how))
     return drafts, samples, labelled
 
 
