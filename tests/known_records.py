@@ -1,5 +1,6 @@
 """Records of an evaluated split, made by hand: their figures are known beforehand."""
 
+import dataclasses
 from types import SimpleNamespace
 
 from glore_jax.stages.measures import SplitRecords
@@ -116,6 +117,22 @@ def make_samples() -> tuple[list[dict], dict[str, list[list[float]]]]:
     orm = [[score] for score in reversed(scores)]
     sorm = [[1 - score] for (score,) in orm]
     return records[::-1], {"orm": orm, "sorm": sorm}
+
+
+def make_sampled() -> SplitRecords:
+    """Questions a and b, with their samples."""
+    records = make_records()
+    samples, scores = make_samples()
+    drafts = {model: rows[:2] for model, rows in records.scored["drafts"].items()}
+    return dataclasses.replace(
+        records,
+        problems=records.problems[:2],
+        drafts=records.drafts[:2],
+        samples=samples,
+        scored={"drafts": drafts, "samples": scores},
+        refined=records.refined[:2],
+        finals=records.finals[:2],
+    )
 
 
 def context(k: int = 4) -> SimpleNamespace:

@@ -166,9 +166,7 @@ def _is_scan(draft: LabelledDraft, k: int) -> bool:
     return as_scanned and stopped and draft["labels"] == [1] * turn + [0] * (size - turn)
 
 
-def _outcome(
-    draft: LabelledDraft, first: int, k: int, most: int
-) -> tuple[float, float, float]:
+def _outcome(draft: LabelledDraft, first: int, k: int, most: int) -> tuple[float, float, float]:
     """(chance that k rollouts label the draft as all did; that they find its true first error,
     index `first`, at least and at most)."""
     left = 1.0  # chance that no prefix so far was hit

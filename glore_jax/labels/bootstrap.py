@@ -8,7 +8,7 @@ what is drawn, not steps or pairs of samples: those of one question go right or 
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -118,8 +118,8 @@ def paired_intervals(
     return found
 
 
-def _resampled(n: int, seed: int, resamples: int):
-    """How often each question is drawn, float64 [some resamples, n], until there are `resamples`."""
+def _resampled(n: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
+    """How often each of n questions is drawn, float64 [some of the resamples, n] at a time."""
     rng = np.random.default_rng(int(identity_rank("bootstrap", seed) * 2**53))
     for start in range(0, resamples, _AT_A_TIME):
         rows = min(_AT_A_TIME, resamples - start)

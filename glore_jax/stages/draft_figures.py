@@ -14,10 +14,12 @@ from glore_jax.labels import metrics
 from glore_jax.labels.balance import label_rates
 from glore_jax.records import LabelledDraft, RefinementScores, Sample
 from glore_jax.report import figures
+from glore_jax.report.step_figures import Decisions, Located, StepDecisions
 
 Refined = Mapping[str, Any]  # by kind of refinement: {steps, bad, ended, correct}
 Scores = Sequence[Sequence[float]]
 Labels = Sequence[Sequence[int | bool] | None]
+Outcomes = Sequence[int | float]  # one a question, in 0..1: is the answer right, or how often
 
 LOCAL_KINDS = ("local_orm", "local_sorm")
 
@@ -40,7 +42,7 @@ def last_scores(scores: Iterable[Sequence[float] | np.ndarray]) -> list[float]:
 
 def draft(drafts: Sequence[Sample], labels: Labels) -> figures.Draft:
     """How good the drafts are, and where those that go wrong do so first according to `labels`."""
-    errors = [_first_wrong(steps) + 1 for steps in labels if steps and 0 in map(int, steps)]
+    errors = [first_wrong(steps) + 1 for steps in labels if steps and 0 in map(int, steps)]
     # The last step is the answer line; an empty draft has no steps, not minus one.
     lengths = [max(len(d["steps"]) - 1, 0) for d in drafts]
     return figures.Draft(
@@ -52,7 +54,7 @@ def draft(drafts: Sequence[Sample], labels: Labels) -> figures.Draft:
     )
 
 
-def _first_wrong(labels: Sequence[int | bool]) -> int:
+def first_wrong(labels: Sequence[int | bool]) -> int:
     """Index of the first step labelled wrong, -1 if there is none."""
     wrong = [i for i, label in enumerate(labels) if not label]
     return wrong[0] if wrong else -1
@@ -74,7 +76,7 @@ def _labelled_steps(scores: Scores, labels: Labels) -> tuple[list[float], list[i
     return flat_scores, flat_labels
 
 
-def steps(scores: Scores, labels: Labels, threshold: float) -> figures.StepDecisions:
+def steps(scores: Scores, labels: Labels, threshold: float) -> StepDecisions:
     """Scores as judges of steps, over all steps with the final one, as in the paper's table 1."""
     flat_scores, flat_labels = _labelled_steps(scores, labels)
     called = []
@@ -82,23 +84,54 @@ def steps(scores: Scores, labels: Labels, threshold: float) -> figures.StepDecis
     for step_scores, step_labels in zip(scores, labels, strict=True):
         if step_labels:
             called.append(metrics.first_error(step_scores, threshold))
-            true.append(_first_wrong(step_labels))
-    found = metrics.first_error_accuracy(called, true)
+            true.append(first_wrong(step_labels))
     decisions = {
         **metrics.binary_scores(flat_scores, flat_labels, threshold),
-        "first_error_acc": found["acc"],
-        "first_error_f1": found["f1"],
+        "first_error_acc": metrics.first_error_accuracy(called, true)["acc"],
         "auc": metrics.auc(flat_scores, flat_labels)[0],
-        "positive": float(np.mean(flat_labels)) if flat_labels else None,
     }
-    return figures.StepDecisions.from_json(decisions)
+    return StepDecisions.from_json(decisions)
 
 
-def final(scores: Scores, drafts: Sequence[Sample], threshold: float) -> figures.Decisions:
+def located(marked: Sequence[int | None], labels: Labels) -> Located:
+    """Where marks stand against the first steps labelled wrong.
+
+    `marked`: index of the step behind the mark of each draft, None without a mark. Drafts without
+    labels or steps do not count.
+    """
+    pairs = [
+        (-1 if place is None else place, first_wrong(of_draft))
+        for place, of_draft in zip(marked, labels, strict=True)
+        if of_draft
+    ]
+    places = np.array([place for place, _ in pairs], np.int64)
+    first = np.array([first for _, first in pairs], np.int64)
+    wrong = first >= 0
+    is_marked = places >= 0
+    found = metrics.first_error_accuracy(places, first)
+    return Located.from_json(
+        {
+            "found": found["wrong_acc"],
+            "early": _share((is_marked & (places < first))[wrong]),
+            "late": _share((places > first)[wrong]),
+            "missed": _share(~is_marked[wrong]),
+            "offset": found["offset"],
+            "n_wrong": found["wrong_n"],
+            "false_alarm": _share(is_marked[~wrong]),
+            "n_right": found["right_n"],
+        }
+    )
+
+
+def _share(values: np.ndarray) -> float | None:
+    return float(values.mean()) if values.size else None
+
+
+def final(scores: Scores, drafts: Sequence[Sample], threshold: float) -> Decisions:
     """The scores at the last step as judges of the final answers, as in the paper's table 2."""
     correct = [int(d["correct"]) for d in drafts]
     decisions = metrics.binary_scores(last_scores(scores), correct, threshold)
-    return figures.Decisions.from_json(decisions)
+    return Decisions.from_json(decisions)
 
 
 def reliability(scores: Scores, labels: Labels) -> figures.Reliability:
@@ -179,11 +212,28 @@ def chosen(candidates: Iterable[Candidate]) -> Candidate:
     return max(candidates, key=lambda candidate: candidate.score)
 
 
-def pipeline(choices: Sequence[Sequence[Candidate]]) -> figures.Pipeline:
-    """The ORM's choice and an oracle's; `choices` holds the candidates of each question."""
-    reranked = [chosen(candidates).correct for candidates in choices]
-    oracle = [any(candidate.correct for candidate in candidates) for candidates in choices]
+def pipeline(right: Mapping[str, Outcomes]) -> figures.Pipeline:
+    """Accuracy of the system and of its rivals, by name."""
     return figures.Pipeline(
-        rerank=figures.Choice(acc=float(np.mean(reranked)), n=len(choices)),
-        oracle=figures.Choice(acc=float(np.mean(oracle)), n=len(choices)),
+        **{
+            name: figures.Choice(acc=float(np.mean(outcomes)), n=len(outcomes))
+            for name, outcomes in right.items()
+        }
     )
+
+
+def by_steps(lengths: Sequence[int], right: Mapping[str, Outcomes]) -> tuple[figures.OfLength, ...]:
+    """The system by the length of the question's worked solution.
+
+    `lengths`: its steps without the answer line; below 1 where there is none.
+    """
+    of = np.array(lengths, np.int64)
+    rows = []
+    for steps in np.unique(of[of > 0]).tolist():
+        here = of == steps
+        shares = {
+            name: float(np.mean(np.asarray(right[name], float)[here]))
+            for name in ("draft", "rerank", "oracle")
+        }
+        rows.append(figures.OfLength(steps=steps, n=int(here.sum()), **shares))
+    return tuple(rows)

@@ -12,9 +12,11 @@ from typing import Any
 from glore_jax.records import LabelledDraft, RefinementScores, Sample
 from glore_jax.report import figures
 from glore_jax.report.examples import WorkedExample
-from glore_jax.stages import draft_figures, labelling, sample_figures
+from glore_jax.report.step_figures import LabelTruth, Located, StepDecisions
+from glore_jax.stages import draft_figures, gain_figures, labelling, sample_figures
 from glore_jax.stages.context import Context
-from glore_jax.stages.draft_figures import Candidate, Labels, Refined, Scores
+from glore_jax.stages.draft_figures import Candidate, Labels, Outcomes, Refined, Scores
+from glore_jax.stages.refinements import LOCATORS
 from glore_jax.tasks.base import Problem, Task
 
 
@@ -58,27 +60,57 @@ def measure(ctx: Context, records: SplitRecords) -> Measured:
     reference = truth if known else labels
     choices = _choices(records)
 
-    parts = _draft_figures(ctx, records, reference, choices)
+    samples = None
+    if records.samples:
+        samples = sample_figures.Samples.of(records.samples, records.scored["samples"])
+    right = outcomes(choices, records, samples)
+
+    parts = _draft_figures(ctx, records, reference, right)
     if known:
         parts |= _against_truth(ctx, records, truth)
     if records.labelled:
         parts |= _against_labels(ctx, records, labels)
+    parts["gains"] = _gains(ctx, records, truth if known else None, labels, right, samples)
     measured = figures.SplitFigures(**parts)
-    if records.samples:
-        measured = _with_samples(ctx, records, measured)
+    if samples is not None:
+        measured = _with_samples(ctx, samples, measured)
     return Measured(measured, _examples(records, truth, choices))
+
+
+def outcomes(
+    choices: Sequence[Sequence[Candidate]],
+    records: SplitRecords,
+    samples: sample_figures.Samples | None,
+) -> dict[str, Outcomes]:
+    """The system and its rivals by name: for each question, in the order of the drafts, whether
+    its answer is right."""
+    right: dict[str, Outcomes] = {
+        "draft": [some[0].correct for some in choices],
+        "rerank": [draft_figures.chosen(some).correct for some in choices],
+        "oracle": [any(candidate.correct for candidate in some) for some in choices],
+    }
+    if samples is not None:
+        by_question = dict(
+            zip(
+                samples.questions, zip(*sample_figures.best_of_3(samples), strict=True), strict=True
+            )
+        )
+        drawn = [by_question[draft["question_id"]] for draft in records.drafts]
+        right["bo3"] = [by_orm for by_orm, _ in drawn]
+        right["bo3_oracle"] = [by_oracle for _, by_oracle in drawn]
+    return right
 
 
 # What the drafts' steps are: right or wrong.
 
 
-def _truth(task: Task, records: SplitRecords, strict: bool = False) -> list[list[bool] | None]:
+def _truth(task: Task, records: SplitRecords) -> list[list[bool] | None]:
     """The truth of each draft's steps, None where the task cannot tell."""
     problems = {problem.id: problem for problem in records.problems}
     truth = []
     for draft in records.drafts:
         problem = problems[draft["question_id"]]
-        truth.append(task.step_truth(problem, draft["steps"], strict=strict))
+        truth.append(task.step_truth(problem, draft["steps"]))
     return truth
 
 
@@ -99,12 +131,12 @@ def _choices(records: SplitRecords) -> list[list[Candidate]]:
 
 
 def _draft_figures(
-    ctx: Context, records: SplitRecords, reference: Labels, choices: list[list[Candidate]]
+    ctx: Context, records: SplitRecords, reference: Labels, right: Mapping[str, Outcomes]
 ) -> dict[str, Any]:
     """What needs drafts and refinements alone."""
     scores = records.scored["drafts"]
-    threshold = ctx.config.evaluate.threshold
-    final = {m: draft_figures.final(scores[m], records.drafts, threshold) for m in scores}
+    at = _thresholds(ctx, records)
+    final = {m: draft_figures.final(scores[m], records.drafts, at[m]) for m in scores}
     curves = figures.Curves(
         label_rate=draft_figures.label_rate(records.labelled) if records.labelled else None,
         reliability={m: draft_figures.reliability(scores[m], reference) for m in scores},
@@ -114,35 +146,64 @@ def _draft_figures(
         "draft": draft_figures.draft(records.drafts, reference),
         "final": final,
         "refine": draft_figures.refinements(records.drafts, records.refined),
-        "pipeline": draft_figures.pipeline(choices),
+        "pipeline": draft_figures.pipeline(right),
+        "by_steps": _by_steps(records, right),
         "curves": curves,
     }
 
 
+def _thresholds(ctx: Context, records: SplitRecords) -> dict[str, float]:
+    """By reward model, the score at or below which a step or a solution is called wrong."""
+    return dict.fromkeys(records.scored["drafts"], ctx.config.evaluate.threshold)
+
+
+def _by_steps(
+    records: SplitRecords, right: Mapping[str, Outcomes]
+) -> tuple[figures.OfLength, ...] | None:
+    """By length of the worked solution; None if the split has none."""
+    solutions = {problem.id: problem.solution for problem in records.problems}
+    lengths = [len(solutions[draft["question_id"]]) - 1 for draft in records.drafts]
+    return draft_figures.by_steps(lengths, right) or None
+
+
 def _step_decisions(
     ctx: Context, records: SplitRecords, labels: Labels
-) -> dict[str, figures.StepDecisions]:
+) -> dict[str, StepDecisions]:
     """Each reward model as a judge of steps against `labels`."""
-    threshold = ctx.config.evaluate.threshold
+    at = _thresholds(ctx, records)
     scores = records.scored["drafts"]
-    return {model: draft_figures.steps(scores[model], labels, threshold) for model in scores}
+    return {model: draft_figures.steps(scores[model], labels, at[model]) for model in scores}
+
+
+def _marked(records: SplitRecords) -> dict[str, list[int | None]]:
+    """By locator, the index of the step behind `[BAD]` in each draft, None without one."""
+    return {
+        locator: [refined[kind]["bad"] for refined in records.refined]
+        for kind, locator in LOCATORS.items()
+    }
+
+
+def _located(records: SplitRecords, labels: Labels) -> dict[str, Located]:
+    """Where each locator's marks stand against `labels`."""
+    marked = _marked(records)
+    return {locator: draft_figures.located(marked[locator], labels) for locator in marked}
 
 
 def _against_truth(ctx: Context, records: SplitRecords, truth: Labels) -> dict[str, Any]:
     """What needs a task that knows the truth of every step."""
-    strict = _truth(ctx.task, records, strict=True)
     return {
         "step_truth": _step_decisions(ctx, records, truth),
-        "step_truth_strict": _step_decisions(ctx, records, strict),
-        "label_truth": _label_truth(ctx.task, records),
+        "located_truth": _located(records, truth),
+        "label_truth": _label_truth(ctx, records),
     }
 
 
-def _label_truth(task: Task, records: SplitRecords) -> figures.LabelTruth | None:
+def _label_truth(ctx: Context, records: SplitRecords) -> LabelTruth | None:
     """The rollout labels against the truth; None without labels."""
     problems = {problem.id: problem for problem in records.problems}
-    agreement = labelling.label_truth_both_ways(task, problems, records.labelled)
-    return None if agreement is None else figures.LabelTruth.from_json(agreement)
+    k = ctx.config.evaluate.label_k
+    agreement = labelling.label_truth(ctx.task, problems, records.labelled, k)
+    return None if agreement is None else LabelTruth.from_json(agreement)
 
 
 def _against_labels(ctx: Context, records: SplitRecords, labels: Labels) -> dict[str, Any]:
@@ -150,25 +211,49 @@ def _against_labels(ctx: Context, records: SplitRecords, labels: Labels) -> dict
     cost = labelling.cost(records.labelled, ctx.config.evaluate.label_k)
     return {
         "step": _step_decisions(ctx, records, labels),
+        "located": _located(records, labels),
         "cost": figures.LabelCost.from_json(cost),
     }
 
 
+def _gains(
+    ctx: Context,
+    records: SplitRecords,
+    truth: Labels | None,
+    labels: Labels,
+    right: Mapping[str, Outcomes],
+    samples: sample_figures.Samples | None,
+) -> dict[str, figures.Gain]:
+    """Every difference that the split can tell, with its interval."""
+    questions = [draft["question_id"] for draft in records.drafts]
+    scores = records.scored["drafts"]
+    at = _thresholds(ctx, records)
+    finals = {model: draft_figures.last_scores(scores[model]) for model in scores}
+    pairs = gain_figures.of_answers(right)
+    pairs |= gain_figures.of_refinements(right["draft"], records.refined)
+    pairs |= gain_figures.of_finals(finals, right["draft"], at)
+    if truth is not None:
+        pairs |= gain_figures.of_steps("truth", scores, truth, at)
+        pairs |= gain_figures.of_marks("truth", _marked(records), truth)
+    if records.labelled:
+        pairs |= gain_figures.of_steps("steps", scores, labels, at)
+        pairs |= gain_figures.of_marks("steps", _marked(records), labels)
+    if samples is not None:
+        pairs |= gain_figures.of_samples(samples, questions)
+    return gain_figures.gains(questions, pairs, ctx.config.seed)
+
+
 def _with_samples(
-    ctx: Context, records: SplitRecords, measured: figures.SplitFigures
+    ctx: Context, samples: sample_figures.Samples, measured: figures.SplitFigures
 ) -> figures.SplitFigures:
     """`measured` with what needs K samples a question."""
     k = ctx.config.evaluate.k
-    seed = ctx.config.seed
-    samples = sample_figures.Samples.of(records.samples, records.scored["samples"])
-    by_orm, by_oracle = sample_figures.best_of_3(samples, k, seed)
-    curve = sample_figures.rerank_curves(samples, k, seed)
-    assert measured.draft and measured.pipeline and measured.curves  # every split has these
+    curve = sample_figures.rerank_curves(samples, k, ctx.config.seed)
+    assert measured.draft and measured.curves  # every split has these
     return dataclasses.replace(
         measured,
         scorer=sample_figures.scorers(samples),
         student=sample_figures.student(ctx.task, samples, k, measured.draft.acc),
-        pipeline=dataclasses.replace(measured.pipeline, bo3=by_orm, bo3_oracle=by_oracle),
         curves=dataclasses.replace(measured.curves, rerank=curve),
     )
 

@@ -9,9 +9,10 @@ from glore_jax import stages, storage
 from glore_jax.errors import UserError
 from glore_jax.models import hf_import
 from glore_jax.parallel import processes
-from glore_jax.report import figures
+from glore_jax.report import figures, run_figures
 from glore_jax.report.contract import BrokenContract
 from glore_jax.report.examples import WorkedExample
+from glore_jax.report.step_figures import LabelTruth
 from glore_jax.report.summary import summary
 from glore_jax.report.write import write
 from glore_jax.stages.context import Context
@@ -37,7 +38,7 @@ def make(ctx: Context) -> dict:
     return {"examples": len(shown)}
 
 
-def collect(ctx: Context) -> figures.Report:
+def collect(ctx: Context) -> run_figures.Report:
     """The figures of the whole run: of the first split evaluated, and what other stages counted."""
     by_split = measured_splits(ctx)
     main, *others = by_split
@@ -47,7 +48,7 @@ def collect(ctx: Context) -> figures.Report:
     templates = None
     if TEMPLATES in others:
         templates = unseen_templates(by_split[TEMPLATES])
-    model = figures.StudentModel(base=ctx.config.model.base, parameters=parameters(ctx))
+    model = run_figures.StudentModel(base=ctx.config.model.base, parameters=parameters(ctx))
     replaced = {
         # Training's labels take the place of the split's own, which get a name of their own.
         "label_truth": _label_truth(manifests["rollout"]["counts"]),
@@ -55,7 +56,7 @@ def collect(ctx: Context) -> figures.Report:
         "student": _with_rounds(measured.student, manifests["student"]["counts"]["rounds"]),
     }
     fields = {f.name: getattr(measured, f.name) for f in dataclasses.fields(measured)}
-    return figures.Report(
+    return run_figures.Report(
         name=ctx.config.name,
         task=ctx.config.task.name,
         model=model,
@@ -92,20 +93,20 @@ def parameters(ctx: Context) -> int:
     return int(sum(leaf.size for leaf in jax.tree.leaves(shapes)))
 
 
-def unseen_templates(measured: figures.SplitFigures) -> figures.Templates:
+def unseen_templates(measured: figures.SplitFigures) -> run_figures.Templates:
     """The few figures of the split of unseen templates that the report shows."""
     draft = measured.draft
     pipeline = measured.pipeline
     assert draft and pipeline and pipeline.rerank and pipeline.oracle  # every split has these
-    return figures.Templates(
+    return run_figures.Templates(
         n=draft.n, draft=draft.acc, rerank=pipeline.rerank.acc, oracle=pipeline.oracle.acc
     )
 
 
-def total_cost(manifests: Mapping[str, Mapping[str, Any]]) -> figures.TotalCost:
+def total_cost(manifests: Mapping[str, Mapping[str, Any]]) -> run_figures.TotalCost:
     """Cost of the training labels: rollouts made and saved, tokens drawn, seconds of the stage."""
     rollout = manifests["rollout"]
-    return figures.TotalCost(
+    return run_figures.TotalCost(
         rollouts=rollout["counts"]["rollouts"],
         rollouts_full=rollout["counts"]["rollouts_full"],
         tokens=rollout["counts"]["tokens"],
@@ -113,10 +114,10 @@ def total_cost(manifests: Mapping[str, Mapping[str, Any]]) -> figures.TotalCost:
     )
 
 
-def _label_truth(counts: Mapping[str, Any]) -> figures.LabelTruth | None:
+def _label_truth(counts: Mapping[str, Any]) -> LabelTruth | None:
     """The training labels against the truth; None where the task does not know it."""
     truth = counts["label_truth"]
-    return figures.LabelTruth.from_json(truth) if truth else None
+    return LabelTruth.from_json(truth) if truth else None
 
 
 def _with_rounds(student: figures.Student | None, rounds: list[dict]) -> figures.Student:

@@ -1,4 +1,4 @@
-"""Rollout labels against the truth, on wrong drafts too, and what fewer rollouts would have said."""
+"""Rollout labels against the truth, on wrong drafts apart, and what fewer rollouts would say."""
 
 import itertools
 

@@ -257,7 +257,7 @@ def examples() -> list[dict]:
 @pytest.fixture(scope="session")
 def written(tmp_path_factory) -> tuple:
     """(path of the page, folder) of one whole report; drawing is slow, so all tests read it."""
-    from glore_jax.report.figures import Report
+    from glore_jax.report.run_figures import Report
     from glore_jax.report.write import write
 
     folder = tmp_path_factory.mktemp("report")
