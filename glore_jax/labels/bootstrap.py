@@ -62,7 +62,8 @@ class Interval:
 
     Attributes:
       value: of the questions as they are.
-      low, high: the middle 95 % of the resamples lie between them.
+      low, high: the middle 95 % of the resamples lie between them; where all resamples are the
+        same, `value` ± 3 / n.
       n: questions that count in one of the two.
     """
 
@@ -144,4 +145,9 @@ def _interval(value: float, drawn: np.ndarray, n: int) -> Interval | None:
         return None
     edge = (1 - LEVEL) / 2
     low, high = np.quantile(defined, (edge, 1 - edge))
+    if defined.min() == defined.max():
+        # No resample can differ where no question does. What was not seen in n questions may still
+        # be true of 3 in n, at 95 % confidence (the rule of three).
+        low = value - 3 / n
+        high = value + 3 / n
     return Interval(value, float(low), float(high), n)

@@ -9,13 +9,15 @@ from glore_jax import stages, storage
 from glore_jax.errors import UserError
 from glore_jax.models import hf_import
 from glore_jax.parallel import processes
-from glore_jax.report import figures, run_figures
+from glore_jax.report import figures, patterns, run_figures
 from glore_jax.report.contract import BrokenContract
 from glore_jax.report.examples import WorkedExample
 from glore_jax.report.step_figures import LabelTruth
 from glore_jax.report.summary import summary
 from glore_jax.report.write import write
+from glore_jax.stages.about import about
 from glore_jax.stages.context import Context
+from glore_jax.stages.left_out import left_out
 
 # The split that shows the system on templates that were never trained on, where a task has it.
 TEMPLATES = "test_templates"
@@ -45,18 +47,20 @@ def collect(ctx: Context) -> run_figures.Report:
     measured = by_split[main]
     needs = stages.STAGES["report"].needs
     manifests = {s: storage.read_json(ctx.folder(s, "manifest.json")) for s in needs}
+    counts = {stage: manifest["counts"] for stage, manifest in manifests.items()}
     templates = None
     if TEMPLATES in others:
         templates = unseen_templates(by_split[TEMPLATES])
     model = run_figures.StudentModel(base=ctx.config.model.base, parameters=parameters(ctx))
     replaced = {
         # Training's labels take the place of the split's own, which get a name of their own.
-        "label_truth": _label_truth(manifests["rollout"]["counts"]),
+        "label_truth": _label_truth(counts["rollout"]),
         "cost": total_cost(manifests) if measured.cost else None,
-        "student": _with_rounds(measured.student, manifests["student"]["counts"]["rounds"]),
+        "student": _with_rounds(measured.student, counts["student"]["rounds"]),
+        "curves": _with_training(measured.curves, counts["rollout"]["label_rates"]),
     }
     fields = {f.name: getattr(measured, f.name) for f in dataclasses.fields(measured)}
-    return run_figures.Report(
+    report = run_figures.Report(
         name=ctx.config.name,
         task=ctx.config.task.name,
         model=model,
@@ -65,7 +69,16 @@ def collect(ctx: Context) -> run_figures.Report:
         label_truth_test=measured.label_truth,
         templates=templates,
         seconds={stage: manifest["seconds"] for stage, manifest in manifests.items()},
+        left_out=left_out(counts, measured.student),
+        looks=looks(counts),
+        warnings=tuple(
+            f"{stage}: {text}"
+            for stage in manifests
+            for text in manifests[stage].get("warnings", ())
+        ),
+        about=about(ctx, manifests),
     )
+    return dataclasses.replace(report, patterns=patterns.judge(report.to_json()))
 
 
 def measured_splits(ctx: Context) -> dict[str, figures.SplitFigures]:
@@ -124,6 +137,30 @@ def _with_rounds(student: figures.Student | None, rounds: list[dict]) -> figures
     """The student's figures with its rounds of expert iteration."""
     entries = tuple(figures.Round.from_json(entry) for entry in rounds)
     return dataclasses.replace(student or figures.Student(), rounds=entries)
+
+
+def _with_training(
+    curves: figures.Curves | None, rates: Sequence[Mapping[str, Any]]
+) -> figures.Curves:
+    """The curves with the rates of the training labels; `rates` as of `balance.label_rates`."""
+    columns = {key: [row[key] for row in rates] for key in ("length", "rate", "n")}
+    training = figures.LabelRates.from_json(columns)
+    return dataclasses.replace(curves or figures.Curves(), label_rate_training=training)
+
+
+def looks(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, run_figures.Look] | None:
+    """What the stages saw of their reward models, by model; None if they did not look."""
+    seen = {
+        "orm": counts["orm"].get("plain", {}).get("looks"),
+        "balanced_orm": counts["orm"].get("balanced", {}).get("looks"),
+        "sorm": counts["sorm"].get("looks"),
+    }
+    keys = run_figures.Look.specs()
+    return {
+        model: run_figures.Look.from_json({key: look[key] for key in keys if key in look})
+        for model, look in seen.items()
+        if look
+    } or None
 
 
 # Worked examples.
