@@ -62,7 +62,9 @@ def _rival(results: Results) -> str:
         return "No rival was measured, so this does not say what refinement is worth."
     acc = number(results, f"pipeline.{key}.acc")
     name = RIVALS[key]
-    beginning = f"Best rival: {name[0].lower()}{name[1:]}, with {acc:.1%}"
+    draft = number(results, "draft.acc")
+    below = " (less than the draft alone)" if acc and draft and acc < draft else ""
+    beginning = f"Best rival: {name[0].lower()}{name[1:]}, with {acc:.1%}{below}"
     gain = difference(results, f"rerank_over_{key}")
     if gain is None:
         return f"{beginning}."
@@ -98,7 +100,11 @@ def _patterns(results: Results) -> str:
         places = [str(row["number"]) for row in judged if row["verdict"] == verdict]
         which = f" ({', '.join(places)})" if places else ""
         parts.append(f"{len(places)} {words}{which}")
-    return f"Of the paper's {len(judged)} patterns {', '.join(parts)}."
+    text = f"Of the paper's {len(judged)} patterns {', '.join(parts)}."
+    failed = [
+        f"{row['number']}, {row['claim']}" for row in judged if row["verdict"] == patterns.FAILS
+    ]
+    return f"{text} Not so here: {'; '.join(failed)}." if failed else text
 
 
 def _unlearned(results: Results) -> list[str]:

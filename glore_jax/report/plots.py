@@ -25,12 +25,14 @@ class Plot:
       caption: what it shows.
       needs: path of the figures it cannot do without.
       draw: draws it from the results, on a fresh figure.
+      least: entries of these figures without which there is nothing to compare.
     """
 
     title: str
     caption: str
     needs: str
     draw: Callable[[Results, Colours], Figure]
+    least: int = 1
 
 
 PLOTS = {
@@ -48,6 +50,7 @@ PLOTS = {
         "below, how many questions there are.",
         "by_steps",
         plot_curves.by_steps,
+        least=2,
     ),
     "rerank": Plot(
         "Best of K samples",
@@ -97,9 +100,13 @@ def missing(name: str, results: Results) -> str | None:
     """Why plot `name` is left out of the report of `results`; None if it can be drawn."""
     plot = PLOTS[name]
     value = at(results, plot.needs)
-    is_empty = value is None or (hasattr(value, "__len__") and len(value) == 0)
-    if not is_empty:
+    if value is not None and not hasattr(value, "__len__"):
         return None
+    entries = len(value or ())
+    if entries >= plot.least:
+        return None
+    if entries:
+        return f"Left out: plot {plot.title!r} (`{plot.needs}` has only {entries} entry)."
     return f"Left out: plot {plot.title!r} (the results hold no `{plot.needs}`)."
 
 
