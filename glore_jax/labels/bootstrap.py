@@ -51,9 +51,9 @@ class Ratio:
         return cls.make(hits, np.ones_like(hits))
 
     @classmethod
-    def constant(cls, value: float, questions: int) -> Self:
-        """The number `value`, whatever the questions."""
-        return cls.make(np.full(questions, value), np.ones(questions))
+    def constant(cls, value: float, beside: "Ratio") -> Self:
+        """The number `value`, over what `beside` is over."""
+        return cls.make(value * beside.of, beside.of)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,7 @@ def patterns(results: Results) -> Table:
 
 def left_out_items(results: Results) -> Table:
     """What stages did not use, or did not see to its end."""
-    title = "Left out and cut off"
+    title = "Not used or cut off"
     entries = at(results, "left_out") or []
     if not entries:
         return Table(title, note=left_out(["counts of what was left out"], "left_out"))

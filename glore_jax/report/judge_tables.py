@@ -13,7 +13,7 @@ _STEPS = {"step": "rollout labels", "step_truth": "truth"}
 _MARKS = {"located": "rollout labels", "located_truth": "truth"}
 
 # Rollout labels: of training, and of the test drafts.
-_LABELS = ("label_truth", "label_truth_test")
+_LABELS = {"label_truth": "labels of training", "label_truth_test": "labels of the test drafts"}
 
 
 def decisions(results: Results) -> Table:
@@ -104,7 +104,8 @@ def within_pair(results: Results) -> Table:
 def label_truth(results: Results) -> Table:
     """Rollout labels against the truth, which the paper could only estimate by hand."""
     title = "Rollout labels against the truth"
-    if not any(number(results, f"{part}.acc") is not None for part in _LABELS):
+    absent = [name for name in _LABELS if number(results, f"{name}.acc") is None]
+    if len(absent) == len(_LABELS):
         return Table(title, note=left_out(["rollout labels against the truth"], "label_truth"))
     kinds: tuple[tuple[str, str, str, Callable[[float | None], str]], ...] = (
         ("Labels that agree", "acc", "n", rate),
@@ -134,6 +135,8 @@ def label_truth(results: Results) -> Table:
         "rows drafts that have a wrong step. The strict truth also counts slips which can still "
         "come out right. The paper's figure: 257 GSM8K steps labelled by hand (appendix G)."
     )
+    if absent:
+        note += " " + left_out([_LABELS[name] for name in absent], "label_truth")
     return Table(title, header, tuple(rows), (1, 3), beside=5, note=note)
 
 

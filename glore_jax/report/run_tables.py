@@ -38,6 +38,12 @@ def answers(results: Results) -> Table:
         "the same questions, which a bootstrap draws anew. Tokens are those drawn for a question, "
         "where they were counted. Oracles know the right answers."
     )
+    if closed := difference(results, "gap_closed"):
+        note += (
+            f" Of the gap between draft and oracle the system closes {signed(closed.value)} "
+            f"({gain_range(closed)}), over the {count(closed.n)} questions that only the oracle "
+            "solves."
+        )
     return Table(title, header, tuple(rows), (1,), note=note)
 
 

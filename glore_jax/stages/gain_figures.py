@@ -42,7 +42,7 @@ def of_answers(right: Mapping[str, Outcomes]) -> Pairs:
     pairs["oracle_over_rerank"] = (ratio["oracle"], system)
     draft = ratio["draft"].hits
     closed = Ratio.make(system.hits - draft, ratio["oracle"].hits - draft)
-    pairs["gap_closed"] = (closed, Ratio.constant(0.0, len(draft)))
+    pairs["gap_closed"] = (closed, Ratio.constant(0.0, closed))
     return pairs
 
 
@@ -87,10 +87,9 @@ def of_steps(
         f"{name}_sorm_over_majority": (acc["sorm"], majority),
         f"{name}_orm_over_majority": (acc["orm"], majority),
     }
-    half = Ratio.constant(0.5, len(labels))
     alarms = {model: of.alarms for model, of in calls.items()}
-    pairs[f"{name}_orm_alarms_over_half"] = (alarms["orm"], half)
-    pairs[f"{name}_sorm_alarms_over_half"] = (alarms["sorm"], half)
+    for model, share in alarms.items():
+        pairs[f"{name}_{model}_alarms_over_half"] = (share, Ratio.constant(0.5, share))
     pairs[f"{name}_orm_alarms_over_sorm"] = (alarms["orm"], alarms["sorm"])
     return pairs
 

@@ -56,7 +56,7 @@ def test_steps_of_one_question_go_together():
     # Ten steps a question, all right or all wrong: as sure as 100 questions are, not 1,000 steps.
     right = np.arange(100) % 2
     steps = Ratio.make(10 * right, np.full(100, 10))
-    nothing = Ratio.constant(0.0, 100)
+    nothing = Ratio.constant(0.0, steps)
     found = paired_intervals(names(100), {"steps": (steps, nothing)}, seed=0)["steps"]
     assert found.high - found.low == pytest.approx(2 * 1.96 * 0.05, rel=0.1)
 
@@ -82,6 +82,13 @@ def test_what_is_taken_over_nothing_is_not_defined():
     assert found["a"] is None and found["b"].n == 2
     assert paired_intervals([], {"a": (share([]), share([]))}, seed=0) == {"a": None}
     assert paired_intervals(names(2), {}, seed=0) == {}
+
+
+def test_a_constant_is_over_what_it_stands_beside():
+    alarms = Ratio.make([2, 0, 1, 0], [3, 0, 1, 0])
+    pairs = {"half": (alarms, Ratio.constant(0.5, alarms))}
+    found = paired_intervals(names(4), pairs, seed=0)["half"]
+    assert found.value == pytest.approx(3 / 4 - 1 / 2) and found.n == 2
 
 
 def test_resamples_without_a_wrong_draft_are_left_out():

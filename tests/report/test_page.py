@@ -57,7 +57,7 @@ def test_the_page_is_well_formed_and_holds_the_numbers(html):
     for figure in ("0.552", "0.638", "0.366", "0.824", "0.953", "0.475"):
         assert figure in cells
     assert "≈0.582" in [e["text"] for e in reader.all(tag="td", class_="beside")]
-    assert [e["text"] for e in reader.all(tag="div", class_="tile")][0] == "Draft55.2%"
+    assert [e["text"] for e in reader.all(tag="div", class_="tile")][0] == "Draft55.2%500 questions"
 
 
 def test_styles_and_script_are_inside(html):
@@ -87,7 +87,7 @@ def test_every_plot_is_inside_in_both_schemes(written):
     reader = Reader(written[0].read_text())
     images = reader.all(tag="img")
     dark = reader.all(tag="source", media="(prefers-color-scheme: dark)")
-    assert len(images) == len(dark) == 7
+    assert len(images) == len(dark) == 8
     assert all(i["src"] != d["srcset"] and i["alt"] for i, d in zip(images, dark, strict=True))
 
 
