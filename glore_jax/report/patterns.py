@@ -70,17 +70,22 @@ def alike(gain: str, margin: float = ALIKE) -> Claim:
     return Claim(gain, -margin, margin)
 
 
+# (what the paper shows, where, claims, what one run cannot measure of it)
+_Row = tuple[str, str, Sequence[Claim], str]
+
+
 def judge(results: Results) -> tuple[Pattern, ...]:
     """The verdict on each pattern."""
-    return tuple(_judged(results, i, *row) for i, row in enumerate(_patterns(results), start=1))
-
-
-def _patterns(results: Results) -> list[tuple[str, str, Sequence[Claim], str]]:
-    """(what the paper shows, where, claims, what one run cannot measure of it) of each pattern."""
     # Against the truth where the task knows it: of labels nobody knows which error is whose.
     steps = "truth" if difference(results, "truth_orm_alarms_over_half") else "steps"
     # On the easy task the paper has best-of-3 about as good as the system.
     easy = str(results.get("paper_column") or "").startswith("SVAMP")
+    rows = [*_of_judges(steps), *_of_answers(easy)]
+    return tuple(_judged(results, i, *row) for i, row in enumerate(rows, start=1))
+
+
+def _of_judges(steps: str) -> list[_Row]:
+    """Patterns 1 to 4; `steps`: what errors on steps are counted against."""
     return [
         (
             "SORM step accuracy is above ORM step accuracy",
@@ -113,6 +118,12 @@ def _patterns(results: Results) -> list[tuple[str, str, Sequence[Claim], str]]:
             (Claim("best_of_k_orm_over_sorm"),),
             "a run trains one SORM, the others are not measured",
         ),
+    ]
+
+
+def _of_answers(easy: bool) -> list[_Row]:
+    """Patterns 5 to 9; `easy`: the task is one that the paper has best-of-3 good at."""
+    return [
         (
             "Refining every draft brings about nothing, refining only wrong drafts 4 to 12 points",
             "figure 5",

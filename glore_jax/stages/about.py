@@ -69,7 +69,8 @@ def changed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `fields` (of a resolved config, by dotted name) that no default gives."""
     standard = config.default().to_dict()
     try:
-        standard["task"] = config.task(fields["task.name"]).to_dict()
+        of_task = config.task(fields["task.name"]).to_dict()
+        standard["task"] = of_task | {"name": standard["task"]["name"]}
     except (KeyError, UserError):  # a task that another version had
         pass
     # As JSON has them: lists for tuples.
