@@ -49,7 +49,7 @@ class Draft(Figures):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decisions(Figures):
     """Scores as judges of right and wrong: an item is called wrong if its score is no higher than
-    `evaluate.threshold`."""
+    the threshold in force."""
 
     acc: float | None = rate("share of items called what they are")
     f1: float | None = rate("harmonic mean of precision and recall in finding the wrong items")
@@ -64,7 +64,7 @@ class StepDecisions(Decisions):
     """Scores as judges of steps, and of where a solution goes wrong first."""
 
     first_error_acc: float | None = rate(
-        "share of drafts for which the first step called wrong is the first wrong one"
+        "share of drafts for which the first step at or below the mark is the first wrong one"
     )
     first_error_f1: float | None = rate(
         "harmonic mean of that accuracy on drafts with and without a wrong step"
@@ -108,21 +108,48 @@ class Choice(Figures):
 
     acc: float | None = rate("share of questions whose chosen solution is right")
     n: int | None = count("questions")
+    tokens: float | None = number("tokens drawn for a question, the mean")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pipeline(Figures):
-    """The whole system beside the cheapest rival, three samples.
+    """The whole system beside its rivals.
 
     The system's candidates are the draft, its global refinement and its local one (located by the
-    SORM).
+    SORM), and what `evaluate.suspects`, `.backtrack` and `.extra_samples` add. Samples are drawn at
+    the temperature that serves the draft and two samples best on `dev`.
     """
 
-    rerank: Choice | None = group(Choice, "the ORM chooses among the candidates")
+    draft: Choice | None = group(Choice, "the draft is all")
+    rerank: Choice | None = group(Choice, "the system chooses among the candidates")
     oracle: Choice | None = group(Choice, "a right candidate is chosen wherever there is one")
+    rerank_loglik: Choice | None = group(Choice, "the likeliest of the candidates is chosen")
+    base_judge: Choice | None = group(
+        Choice, "the candidate that the untrained base finds likeliest is chosen"
+    )
+    base_refiner: Choice | None = group(
+        Choice, "the ORM chooses among the draft and what the untrained base makes of it"
+    )
+    greedy2_orm: Choice | None = group(Choice, "the ORM chooses among the draft and two samples")
+    greedy2_loglik: Choice | None = group(Choice, "the likeliest of the same is chosen")
+    majority3: Choice | None = group(
+        Choice, "the commonest answer of the same, of equally common ones the likeliest's"
+    )
+    weighted3: Choice | None = group(
+        Choice, "the answer of the same with the largest sum of ORM scores"
+    )
     bo3: Choice | None = group(Choice, "the ORM chooses among three samples")
     bo3_oracle: Choice | None = group(Choice, "an oracle chooses among three samples")
-    rerank_loglik: Choice | None = group(Choice, "the likeliest of the candidates is chosen")
+    equal_orm: Choice | None = group(
+        Choice,
+        "the ORM chooses among the draft and as many samples as the tokens of a system of more "
+        "candidates buy",
+    )
+    equal_loglik: Choice | None = group(Choice, "the likeliest of the same is chosen")
+    equal_majority: Choice | None = group(Choice, "the commonest answer of the same")
+    equal_weighted: Choice | None = group(
+        Choice, "the answer of the same with the largest sum of ORM scores"
+    )
 
 
 # Many samples of a question.

@@ -6,39 +6,19 @@ figures out.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from glore_jax.records import LabelledDraft, RefinementScores, Sample
+import numpy as np
+
 from glore_jax.report import figures
 from glore_jax.report.examples import WorkedExample
-from glore_jax.stages import draft_figures, labelling, sample_figures
+from glore_jax.stages import candidates, draft_figures, labelling, outcomes, sample_figures
+from glore_jax.stages.candidates import Candidate
 from glore_jax.stages.context import Context
-from glore_jax.stages.draft_figures import Candidate, Labels, Refined, Scores
-from glore_jax.tasks.base import Problem, Task
-
-
-@dataclasses.dataclass(frozen=True)
-class SplitRecords:
-    """What was generated and scored on one split.
-
-    Attributes:
-      problems: of the split.
-      drafts: greedy solutions, one a question.
-      samples: K drawn solutions a question, in any order; empty if the split is not sampled.
-      labelled: step-label records of the drafts that have a step; empty if the split has no labels.
-      scored: `drafts` and `samples`: by reward model, for each of those records a score a step.
-      refined: for each draft its refinements by kind: `{steps, bad, ended, correct}`.
-      finals: for each draft the ORM's score of each of its refinements.
-    """
-
-    problems: Sequence[Problem]
-    drafts: Sequence[Sample]
-    samples: Sequence[Sample]
-    labelled: Sequence[LabelledDraft]
-    scored: Mapping[str, Mapping[str, Scores]]
-    refined: Sequence[Refined]
-    finals: Sequence[RefinementScores]
+from glore_jax.stages.draft_figures import Labels
+from glore_jax.stages.split_records import SplitRecords
+from glore_jax.tasks.base import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +36,7 @@ def measure(ctx: Context, records: SplitRecords) -> Measured:
     known = all(steps is not None for steps in truth)
     # Steps are judged by the truth where there is one, else by what the rollouts say.
     reference = truth if known else labels
-    choices = _choices(records)
+    choices = candidates.of_split(ctx.task, ctx.config, records)
 
     parts = _draft_figures(ctx, records, reference, choices)
     if known:
@@ -64,7 +44,7 @@ def measure(ctx: Context, records: SplitRecords) -> Measured:
     if records.labelled:
         parts |= _against_labels(ctx, records, labels)
     measured = figures.SplitFigures(**parts)
-    if records.samples:
+    if records.sampled:
         measured = _with_samples(ctx, records, measured)
     return Measured(measured, _examples(records, truth, choices))
 
@@ -88,13 +68,6 @@ def _rollout_labels(records: SplitRecords) -> list[list[int] | None]:
     return [labels.get(draft["question_id"]) for draft in records.drafts]
 
 
-def _choices(records: SplitRecords) -> list[list[Candidate]]:
-    """The candidates of each question, among which the ORM chooses."""
-    draft_scores = draft_figures.last_scores(records.scored["drafts"]["orm"])
-    rows = zip(records.drafts, records.refined, records.finals, draft_scores, strict=True)
-    return [draft_figures.candidates(*row) for row in rows]
-
-
 # Figures by what they need. Each function gives some fields of `figures.SplitFigures`.
 
 
@@ -103,8 +76,8 @@ def _draft_figures(
 ) -> dict[str, Any]:
     """What needs drafts and refinements alone."""
     scores = records.scored["drafts"]
-    threshold = ctx.config.evaluate.threshold
-    final = {m: draft_figures.final(scores[m], records.drafts, threshold) for m in scores}
+    at = records.in_force.final_threshold
+    final = {m: draft_figures.final(scores[m], records.drafts, at[m]) for m in scores}
     curves = figures.Curves(
         label_rate=draft_figures.label_rate(records.labelled) if records.labelled else None,
         reliability={m: draft_figures.reliability(scores[m], reference) for m in scores},
@@ -114,26 +87,44 @@ def _draft_figures(
         "draft": draft_figures.draft(records.drafts, reference),
         "final": final,
         "refine": draft_figures.refinements(records.drafts, records.refined),
-        "pipeline": draft_figures.pipeline(choices),
+        "pipeline": pipeline(choices, records),
         "curves": curves,
     }
 
 
-def _step_decisions(
-    ctx: Context, records: SplitRecords, labels: Labels
-) -> dict[str, figures.StepDecisions]:
+def pipeline(choices: Sequence[Sequence[Candidate]], records: SplitRecords) -> figures.Pipeline:
+    """The system and its rivals; `choices` holds the candidates of each question."""
+    return figures.Pipeline(
+        **{
+            name: figures.Choice(
+                acc=float(np.mean(system.right)), n=len(system.right), tokens=system.tokens
+            )
+            for name, system in outcomes.systems(choices, records).items()
+        }
+    )
+
+
+def _step_decisions(records: SplitRecords, labels: Labels) -> dict[str, figures.StepDecisions]:
     """Each reward model as a judge of steps against `labels`."""
-    threshold = ctx.config.evaluate.threshold
     scores = records.scored["drafts"]
-    return {model: draft_figures.steps(scores[model], labels, threshold) for model in scores}
+    at = records.in_force
+    return {
+        model: draft_figures.steps(
+            scores[model],
+            labels,
+            at.step_threshold[model],
+            at.mark.get(model, at.step_threshold[model]),
+        )
+        for model in scores
+    }
 
 
 def _against_truth(ctx: Context, records: SplitRecords, truth: Labels) -> dict[str, Any]:
     """What needs a task that knows the truth of every step."""
     strict = _truth(ctx.task, records, strict=True)
     return {
-        "step_truth": _step_decisions(ctx, records, truth),
-        "step_truth_strict": _step_decisions(ctx, records, strict),
+        "step_truth": _step_decisions(records, truth),
+        "step_truth_strict": _step_decisions(records, strict),
         "label_truth": _label_truth(ctx.task, records),
     }
 
@@ -149,7 +140,7 @@ def _against_labels(ctx: Context, records: SplitRecords, labels: Labels) -> dict
     """What needs rollout labels of the drafts."""
     cost = labelling.cost(records.labelled, ctx.config.evaluate.label_k)
     return {
-        "step": _step_decisions(ctx, records, labels),
+        "step": _step_decisions(records, labels),
         "cost": figures.LabelCost.from_json(cost),
     }
 
@@ -161,14 +152,12 @@ def _with_samples(
     k = ctx.config.evaluate.k
     seed = ctx.config.seed
     samples = sample_figures.Samples.of(records.samples, records.scored["samples"])
-    by_orm, by_oracle = sample_figures.best_of_3(samples, k, seed)
     curve = sample_figures.rerank_curves(samples, k, seed)
-    assert measured.draft and measured.pipeline and measured.curves  # every split has these
+    assert measured.draft and measured.curves  # every split has these
     return dataclasses.replace(
         measured,
         scorer=sample_figures.scorers(samples),
         student=sample_figures.student(ctx.task, samples, k, measured.draft.acc),
-        pipeline=dataclasses.replace(measured.pipeline, bo3=by_orm, bo3_oracle=by_oracle),
         curves=dataclasses.replace(measured.curves, rerank=curve),
     )
 
@@ -182,9 +171,8 @@ def _examples(
     """What happened to each draft, for the page."""
     scores = records.scored["drafts"]
     examples = []
-    for i, (draft, refined) in enumerate(zip(records.drafts, records.refined, strict=True)):
-        choice = draft_figures.chosen(choices[i])
-        local = refined["local_sorm"]
+    for i, (draft, some) in enumerate(zip(records.drafts, choices, strict=True)):
+        choice = candidates.chosen(some, records.in_force)
         example: WorkedExample = {
             "question_id": draft["question_id"],
             "question": draft["question"],
@@ -194,12 +182,12 @@ def _examples(
             "truth": truth[i],
             "orm": scores["orm"][i],
             "sorm": scores["sorm"][i],
-            "bad": local["bad"],
-            "global": refined["global"]["steps"],
-            "global_correct": refined["global"]["correct"],
-            "local": local["steps"],
-            "local_correct": local["correct"],
-            "scores": {candidate.name: candidate.score for candidate in choices[i]},
+            "bad": records.refined[i]["local_sorm"]["bad"],
+            "others": {
+                candidate.name: {"steps": candidate.steps, "correct": candidate.correct}
+                for candidate in some[1:]
+            },
+            "scores": {candidate.name: candidate.score for candidate in some},
             "choice": choice.name,
             "choice_correct": choice.correct,
         }

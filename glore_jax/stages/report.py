@@ -148,4 +148,4 @@ def _rank(example: WorkedExample) -> int:
         return 4 if example["draft_correct"] else 0
     if example["draft_correct"]:
         return 1
-    return 2 if example["global_correct"] or example["local_correct"] else 3
+    return 2 if any(other["correct"] for other in example["others"].values()) else 3

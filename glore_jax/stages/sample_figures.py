@@ -27,9 +27,7 @@ COLUMNS = {
 }
 CHUNK = 4096  # records that are looked at at a time
 
-# Draws of K samples: for the curves, and for the best of three, a figure on its own.
-CURVE_RESAMPLES = 100
-BEST_OF_3_RESAMPLES = 400
+CURVE_RESAMPLES = 100  # draws of K samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,15 +163,6 @@ def scorers(samples: Samples) -> dict[str, figures.Scorer]:
         auc, n_auc = metrics.auc(scores, samples.right)
         found[name] = figures.Scorer(within_pair=within, n=pairs, auc=auc, n_auc=n_auc)
     return found
-
-
-def best_of_3(samples: Samples, k: int, seed: int) -> tuple[figures.Choice, figures.Choice]:
-    """(the ORM's choice, an oracle's) among three samples, or among all where `k` is less."""
-    curves = samples.curves("orm", [min(3, k)], BEST_OF_3_RESAMPLES, seed)
-    n = len(samples)
-    by_orm = figures.Choice(acc=curves["rerank"]["mean"][0], n=n)
-    by_oracle = figures.Choice(acc=curves["pass"]["mean"][0], n=n)
-    return by_orm, by_oracle
 
 
 def rerank_curves(samples: Samples, k: int, seed: int) -> figures.RerankCurves:

@@ -75,6 +75,8 @@ def test_an_evaluation_writes_and_scores(config):
     assert works["test samples"].texts == 200 * 96
     assert (works["test scores"].kind, works["test scores"].texts) == (SCORE, 3 * 200 * 97)
     config.evaluate.sample_splits = ()
+    config.evaluate.mark = config.evaluate.threshold = "0.5"
+    config.evaluate.temperature = "1"
     assert list(work_of(config, "evaluate")) == [
         "test drafts",
         "test scores",

@@ -36,18 +36,6 @@ def test_rates_without_a_side(records):
     assert row.fix_rate is None and row.n_wrong == 0 and row.break_rate == 1 / 2
 
 
-def test_rerank_and_oracle(records):
-    scores = [solution[-1] for solution in records.scored["drafts"]["orm"]]
-    rows = zip(records.drafts, records.refined, records.finals, scores, strict=True)
-    choices = [draft_figures.candidates(*row) for row in rows]
-    # Chosen: a global (right), b draft (wrong), c global (wrong), d draft (right), e local (wrong).
-    names = [draft_figures.chosen(candidates).name for candidates in choices]
-    assert names == ["global", "draft", "global", "draft", "local"]
-    pipeline = draft_figures.pipeline(choices)
-    assert pipeline.rerank.to_json() == {"acc": 2 / 5, "n": 5}
-    assert pipeline.oracle.to_json() == {"acc": 4 / 5, "n": 5}
-
-
 def test_a_draft_without_steps_has_no_score_no_length_and_no_first_error():
     drafts = [solution(True), {"correct": False, "steps": [], "ended": False}]
     found = draft_figures.draft(drafts, [[1, 1], []])
@@ -57,7 +45,7 @@ def test_a_draft_without_steps_has_no_score_no_length_and_no_first_error():
 
 
 def test_drafts_without_labels_are_not_counted_as_steps():
-    found = draft_figures.steps([[0.9, 0.2], [0.9], []], [[1, 0], None, []], threshold=0.5)
+    found = draft_figures.steps([[0.9, 0.2], [0.9], []], [[1, 0], None, []], 0.5, 0.5)
     assert found.n == 2 and found.acc == 1.0 and found.first_error_acc == 1.0
     assert found.positive == 0.5
 

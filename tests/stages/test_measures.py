@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from known_records import RIGHT, WRONG, context, make_records, make_samples
+from known_records import RIGHT, WRONG, context, make_records, make_sampled
 
 from glore_jax.report.figures import SplitFigures
 from glore_jax.stages.measures import measure
@@ -50,9 +50,8 @@ def test_drafts_are_measured_without_samples_and_labels():
 
 
 def test_figures_come_back_from_their_file():
-    samples, scores = make_samples()
-    scored = make_records().scored | {"samples": scores}
-    figures = measured(samples=samples, scored=scored, labelled=LABELLED)
+    records = dataclasses.replace(make_sampled(), labelled=LABELLED[:2])
+    figures = measure(context(), records).figures.to_json()
     assert SplitFigures.from_json(figures).to_json() == figures
 
 
@@ -103,17 +102,39 @@ def test_unknown_truth():
 
 
 def test_samples_leave_the_drafts_figures_as_they_are():
-    samples, scores = make_samples()
-    without = measured()
-    figures = measured(samples=samples, scored=make_records().scored | {"samples": scores})
-    assert figures["student"]["maj1"] == figures["draft"]["acc"] == 2 / 5
-    assert figures["pipeline"]["rerank"] == without["pipeline"]["rerank"] == {"acc": 2 / 5, "n": 5}
-    # Best of three of a: of four triples one lacks 7 and picks 5, the rest pick 7; b always picks a
-    # right one.
-    assert figures["pipeline"]["bo3"]["acc"] == pytest.approx((1 / 4 + 1) / 2, abs=0.05)
-    assert figures["pipeline"]["bo3_oracle"]["acc"] == pytest.approx((3 / 4 + 1) / 2, abs=0.05)
+    sampled = make_sampled()
+    without = measure(context(), dataclasses.replace(sampled, sampled=False)).figures.to_json()
+    figures = measure(context(), sampled).figures.to_json()
+    assert figures["student"]["maj1"] == figures["draft"]["acc"] == 0.0
+    for name in ("draft", "rerank", "oracle"):
+        assert figures["pipeline"][name] == without["pipeline"][name]
+    assert set(without["pipeline"]) == {"draft", "rerank", "oracle"}
     assert figures["curves"]["reliability"] == without["curves"]["reliability"]
     assert figures["curves"]["rerank"]["k"] == [1, 2, 4]
+
+
+def test_the_system_and_its_rivals():
+    figures = measure(context(), make_sampled()).figures.to_json()["pipeline"]
+    # Three texts of ten tokens each, whoever draws them; the ORM takes b's draft in a tie.
+    assert figures["rerank"] == {"acc": 1 / 2, "n": 2, "tokens": 30.0}
+    assert figures["draft"] == {"acc": 0.0, "n": 2, "tokens": 10.0}
+    assert figures["bo3"] == {"acc": 1.0, "n": 2, "tokens": 30.0}
+
+
+def test_steps_are_called_at_their_threshold_and_first_errors_at_the_mark():
+    # Of the SORM's second steps those of a, b are wrong by the truth; at .2 only a's is called so.
+    thresholds = {"orm": 0.5, "sorm": 0.2}
+    marks = {"orm": 0.5, "sorm": 0.3}
+    force = dataclasses.replace(
+        make_records().in_force, step_threshold=thresholds, final_threshold=thresholds, mark=marks
+    )
+    figures = measured(in_force=force)
+    step = figures["step_truth"]["sorm"]
+    # Calls / truth: a BB/BB, b GG/BB, c GG/GG, d GG/GG, e GG/BB.
+    assert step["acc"] == pytest.approx(6 / 10)
+    # At .3 the first one is found in a and e, none is called in c and d.
+    assert step["first_error_acc"] == pytest.approx(4 / 5)
+    assert figures["final"]["sorm"]["acc"] == pytest.approx(3 / 5)  # b and e are called right
 
 
 def test_examples():

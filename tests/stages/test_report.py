@@ -19,8 +19,7 @@ def example(name, draft, choice, refined=False):
         "name": name,
         "draft_correct": draft,
         "choice_correct": choice,
-        "global_correct": refined,
-        "local_correct": refined,
+        "others": {"global": {"steps": [], "correct": refined}},
     }
 
 

@@ -1,0 +1,78 @@
+"""The values that a run uses where it makes a decision: chosen on `dev`, or given by the config.
+
+Stage `evaluate` writes them to `evaluate/choices.json` before it looks at any other split; the
+evaluation, `solve`, `api` and the report read them from there.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+from glore_jax import storage
+from glore_jax.errors import UserError
+from glore_jax.labels import choosing
+from glore_jax.stages.context import Context
+
+FILE = ("evaluate", "choices.json")
+
+Scores = Mapping[str, float]  # of a solution, by scorer: orm, sorm, loglik
+
+
+@dataclasses.dataclass(frozen=True)
+class InForce:
+    """What decides.
+
+    Attributes:
+      mark: by locator (`orm`, `sorm`), the score at or below which the first step gets `[BAD]`.
+      step_threshold, final_threshold: by reward model, the score at or below which a step, or a
+        whole solution, is called wrong.
+      temperature: of the samples that are drawn of questions to be answered.
+      choose: who chooses among the candidates; `evaluate.choose` of the config.
+      combination: a weight for each of `choosing.FEATURES`; None unless they choose.
+    """
+
+    mark: Mapping[str, float]
+    step_threshold: Mapping[str, float]
+    final_threshold: Mapping[str, float]
+    temperature: float
+    choose: str = "orm"
+    combination: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, choices: Mapping[str, Any]) -> Self:
+        """From the content of `choices.json`."""
+
+        def values(name: str) -> dict[str, float]:
+            return {of: entry["value"] for of, entry in choices[name].items()}
+
+        combination = choices.get("combination")
+        return cls(
+            mark=values("mark"),
+            step_threshold=values("step_threshold"),
+            final_threshold=values("final_threshold"),
+            temperature=choices["temperature"]["value"],
+            choose=choices["choose"],
+            combination=tuple(combination["weights"].values()) if combination else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The values alone, for a manifest and a report."""
+        return dataclasses.asdict(self)
+
+    def value(self, scores: Scores) -> float:
+        """What a candidate is worth: the ORM's score, or the combination's value."""
+        if self.combination is None:
+            return scores["orm"]
+        pairs = zip(self.combination, choosing.features(scores), strict=True)
+        return sum(weight * feature for weight, feature in pairs)
+
+
+def read(ctx: Context) -> InForce:
+    """The values in force of the run of `ctx`. UserError if nothing has been chosen yet."""
+    file = ctx.folder(*FILE)
+    if not storage.exists(file):
+        raise UserError(
+            f"{file} is not there: marks, thresholds and the temperature are chosen by the stage "
+            "evaluate; run it first"
+        )
+    return InForce.of(storage.read_json(file))
