@@ -338,6 +338,28 @@ class StudentModel(Figures):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Marks(Figures):
+    """What decides: chosen on split `dev` before test questions were touched, or given by the
+    config; the curves are in `evaluate/choices.json`."""
+
+    mark: Mapping[str, float] | None = numbers_by_name(
+        "by locator, the score at or below which the first step gets [BAD]"
+    )
+    step_threshold: Mapping[str, float] | None = numbers_by_name(
+        "by reward model, the score at or below which a step is called wrong"
+    )
+    final_threshold: Mapping[str, float] | None = numbers_by_name(
+        "by reward model, the score at or below which a whole solution is called wrong"
+    )
+    temperature: float | None = number("of samples of test questions")
+    choose: str | None = text("who chooses among the candidates: orm, vote or combination")
+    combination: Mapping[str, float] | None = numbers_by_name("by feature, its weight")
+    dev_items: Mapping[str, float] | None = numbers_by_name(
+        "by choice, of how many items of dev it was made; 0: by none, the config gives the value"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class About(Figures):
     """What was run."""
 
@@ -345,6 +367,7 @@ class About(Figures):
     task: str | None = text("`task.name` of the config")
     model: StudentModel | None = group(StudentModel, "the base and its size")
     paper_column: str | None = text("the paper's column to compare with; empty: none fits")
+    marks: Marks | None = group(Marks, "marks, thresholds and the temperature in force")
 
 
 # SplitFigures stands before About: a dataclass takes its fields from its last base on, and About's

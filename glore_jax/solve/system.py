@@ -46,7 +46,7 @@ _SEEDED = "solve"  # what the randomness of further candidates is drawn for
 def answer(workdir: epath.PathLike, question: str) -> Solved:
     """As `solve.solve`."""
     ctx = open_run(workdir)
-    force = in_force.read(ctx)
+    force = in_force.read(workdir)
     program_cache.enable()
     draft, samples = _alone(write_solutions, ctx, question, force)
     step_scores = _alone(score_steps, ctx, draft)

@@ -8,10 +8,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
+from etils import epath
+
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.labels import choosing
-from glore_jax.stages.context import Context
 
 FILE = ("evaluate", "choices.json")
 
@@ -67,12 +68,17 @@ class InForce:
         return sum(weight * feature for weight, feature in pairs)
 
 
-def read(ctx: Context) -> InForce:
-    """The values in force of the run of `ctx`. UserError if nothing has been chosen yet."""
-    file = ctx.folder(*FILE)
+def read(workdir: epath.PathLike) -> InForce:
+    """The values in force of the run in `workdir`. UserError if nothing has been chosen yet."""
+    return InForce.of(read_choices(workdir))
+
+
+def read_choices(workdir: epath.PathLike) -> dict[str, Any]:
+    """The content of `choices.json`: each value with how it was chosen; errors as of `read`."""
+    file = storage.path(workdir).joinpath(*FILE)
     if not storage.exists(file):
         raise UserError(
             f"{file} is not there: marks, thresholds and the temperature are chosen by the stage "
             "evaluate; run it first"
         )
-    return InForce.of(storage.read_json(file))
+    return storage.read_json(file)

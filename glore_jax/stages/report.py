@@ -14,6 +14,7 @@ from glore_jax.report.contract import BrokenContract
 from glore_jax.report.examples import WorkedExample
 from glore_jax.report.summary import summary
 from glore_jax.report.write import write
+from glore_jax.stages import in_force
 from glore_jax.stages.context import Context
 
 # The split that shows the system on templates that were never trained on, where a task has it.
@@ -60,6 +61,7 @@ def collect(ctx: Context) -> figures.Report:
         task=ctx.config.task.name,
         model=model,
         paper_column=ctx.config.report.paper_column,
+        marks=marks_in_force(ctx),
         **(fields | replaced),
         label_truth_test=measured.label_truth,
         templates=templates,
@@ -77,6 +79,31 @@ def measured_splits(ctx: Context) -> dict[str, figures.SplitFigures]:
         }
     except BrokenContract as e:  # another version of the program wrote it
         raise UserError(f"{file}: {e}; delete the folder of its stage and run again") from e
+
+
+def marks_in_force(ctx: Context) -> figures.Marks:
+    """What stage `evaluate` chose on dev, or was given."""
+    choices = in_force.read_choices(ctx.workdir)
+    found = in_force.InForce.of(choices)
+    by_model = ("mark", "step_threshold", "final_threshold")
+    counts = {
+        f"{name}.{of}": entry["n"] for name in by_model for of, entry in choices[name].items()
+    }
+    counts["temperature"] = choices["temperature"]["n"]
+    if found.combination is None:
+        weights = None
+    else:
+        weights = dict(choices["combination"]["weights"])
+        counts["combination"] = choices["combination"]["n"]
+    return figures.Marks(
+        mark=found.mark,
+        step_threshold=found.step_threshold,
+        final_threshold=found.final_threshold,
+        temperature=found.temperature,
+        choose=found.choose,
+        combination=weights,
+        dev_items=counts,
+    )
 
 
 def parameters(ctx: Context) -> int:

@@ -99,7 +99,7 @@ def test_what_the_config_gives_is_not_chosen(ctx):
     assert force.mark == {"orm": 0.3, "sorm": 0.6}
     assert force.step_threshold == force.final_threshold == {"orm": 0.5, "sorm": 0.5}
     assert force.temperature == 0.8 and force.combination is None
-    assert in_force.read(ctx) == force
+    assert in_force.read(ctx.workdir) == force
     kept = storage.read_json(ctx.folder("evaluate", "choices.json"))
     assert kept["mark"]["orm"]["how"] == "config.evaluate.mark"
 
