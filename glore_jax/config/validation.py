@@ -102,7 +102,7 @@ def _check_auto(name: str, field: Field, value: Any) -> None:
     except (AttributeError, ValueError):
         raise UserError(f"config.{name} is {value!r}: must be a text, {field.form.value}") from None
     for number in written or ():
-        _check_bounds(name, field, number, value)
+        _check_bounds(name, field, number, repr(value))
 
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -257,7 +257,7 @@ def _marks(config: ConfigDict) -> None:
         written = auto.numbers(config.evaluate[field])
         if written is not None and len(written) > 2:
             raise UserError(
-                f"config.evaluate.{field} is {config.evaluate[field]}: give auto, one number, or "
+                f"config.evaluate.{field} is {config.evaluate[field]!r}: give auto, one number, or "
                 "two, for the ORM and for the SORM"
             )
 

@@ -58,7 +58,11 @@ def test_shipped_configs_are_valid_and_stay_as_they_are(config):
         ("evaluate.mark", "0.4,1.2", "must be from 0 to 1"),
         ("evaluate.mark", "half", "must be a text, auto, or numbers, as in 0.4,0.7"),
         ("evaluate.threshold", "", "must be a text, auto, or numbers, as in 0.4,0.7"),
-        ("evaluate.threshold", "0.1,0.2,0.3", "give auto, one number, or two"),
+        (
+            "evaluate.threshold",
+            "0.1,0.2,0.3",
+            "give auto, one number, or two, for the ORM and for the SORM",
+        ),
         ("evaluate.temperature", "0", "must be greater than 0"),
         ("evaluate.suspects", 3, "must be from 1 to 2"),
         ("evaluate.choose", "best", "choose one of orm, vote, combination"),
