@@ -241,6 +241,10 @@ class _Asked:
             works.append(self.solutions("evaluate", f"{split} samples", questions, config.k))
             works.append(self.labelling("evaluate", f"{split} labels", questions, config.label_k))
             scored += questions * config.k
+        elif config.extra_samples:
+            drawn = self.solutions("evaluate", f"{split} samples", questions, config.extra_samples)
+            works.append(drawn)
+            scored += questions * config.extra_samples
         models = 3 if self.config.orm.balanced else 2
         works.append(self.scores(f"{split} scores", scored * models))
         works.append(self.refinements(f"{split} refinements", texts * questions))

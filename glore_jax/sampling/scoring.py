@@ -65,10 +65,12 @@ def likelihoods(
     # What stands at t says how likely token t + 1 is.
     logits = model.logits(hidden)[:, :-1]
     is_word = jnp.arange(logits.shape[-1]) < vocab_size
-    each = jax.nn.log_softmax(jnp.where(is_word, logits, -jnp.inf))
-    of_next = jnp.take_along_axis(each, tokens[:, 1:, None], axis=-1)[..., 0]
+    logits = jnp.where(is_word, logits, -jnp.inf)
+    # Not by `log_softmax`, which would hold another array of that size.
+    of_next = jnp.take_along_axis(logits, tokens[:, 1:, None], axis=-1)[..., 0]
+    of_next -= jax.nn.logsumexp(logits, axis=-1)
     counted = (positions >= sources[:, None]) & (positions < lengths[:, None])
-    return jnp.sum(of_next * counted[:, 1:], axis=-1)
+    return jnp.sum(jnp.where(counted[:, 1:], of_next, 0.0), axis=-1)
 
 
 def batch_shape(rows: int, longest: int, config: LlamaConfig, mesh: Mesh) -> tuple[int, int]:
