@@ -196,7 +196,6 @@ def test_a_mistake_is_told_before_jax_is_imported():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("missing", ["student", "refiner"])
 def test_candidates_that_the_config_adds(finished, tmp_path):
     """A run whose system also votes over backtracks, a second suspect and samples."""
     work = tmp_path / "work"
@@ -239,6 +238,7 @@ def test_a_run_that_has_chosen_nothing_is_told(finished, tmp_path, capsys):
     assert f"{tmp_path}/evaluate/choices.json is not there" in message
 
 
+@pytest.mark.parametrize("missing", ["student", "refiner"])
 def test_an_unfinished_run_is_named(finished, tmp_path, missing, capsys):
     shutil.copy(finished / "config.json", tmp_path)
     for stage in {"student", "orm", "sorm", "refiner"} - {missing}:

@@ -250,8 +250,8 @@ _EVALUATE = section(
     mark=Field(
         "auto",
         "[BAD] stands before the first step whose score is no higher; `auto`: for each locator "
-        "where it finds the first errors of `dev`'s drafts best; or a number for both, or two, "
-        "for the ORM and for the SORM.",
+        "where it best finds the first error of those drafts of `dev` that begin right; or a "
+        "number for both, or two, for the ORM and for the SORM.",
         at_least=0,
         at_most=1,
         form=Form.AUTO,

@@ -83,19 +83,21 @@ def peak(tried: Sequence[float], measures: Sequence[float]) -> float:
 def mark(scores: Sequence[Sequence[float]], errors: Sequence[int]) -> Chosen:
     """The mark at which the first flagged step is most often the first wrong one.
 
+    Of drafts that go wrong behind their first step. Where the first step is wrong, a local
+    refinement is the global one, which is there anyway; and were these drafts counted, a poor
+    locator would do best to flag every first step.
+
     Args:
       scores: a probability for each step of each wrong draft.
       errors: index of the first wrong step of each.
     """
-    how = "share of wrong drafts whose first step at or below it is the first wrong one"
-    if not errors:
+    how = "share of drafts wrong behind their first step whose first step marked is the wrong one"
+    later = [(steps, error) for steps, error in zip(scores, errors, strict=True) if error > 0]
+    if not later:
         return Chosen(MIDDLE, how, 0)
-    tried = cutoffs([score for steps in scores for score in steps])
-    measures = [
-        float(np.mean([first_error(s, at) == e for s, e in zip(scores, errors, strict=True)]))
-        for at in tried
-    ]
-    return Chosen(peak(tried, measures), how, len(errors), tuple(zip(tried, measures, strict=True)))
+    tried = cutoffs([score for steps, _ in later for score in steps])
+    measures = [float(np.mean([first_error(s, at) == e for s, e in later])) for at in tried]
+    return Chosen(peak(tried, measures), how, len(later), tuple(zip(tried, measures, strict=True)))
 
 
 def threshold(scores: Sequence[float], right: Sequence[int | bool]) -> Chosen:

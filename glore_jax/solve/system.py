@@ -61,7 +61,7 @@ def answer(workdir: epath.PathLike, question: str) -> Solved:
     if ctx.config.evaluate.backtrack and bad is not None:
         texts |= _alone(backtrack, ctx, draft, bad, force)
     texts |= samples
-    found = score_candidates(ctx, texts, places)
+    found = score_candidates(ctx, texts, places, force)
     choice = candidates.chosen(found, force)
     return Solved(
         question=question,
@@ -208,12 +208,14 @@ def _by_likelihood(ctx: Context, texts: Sequence[Text]) -> list[float]:
     return log_likelihoods(student, items, mesh=ctx.local_mesh)
 
 
-def score_candidates(ctx: Context, texts: Texts, places: refinements.Places) -> list[Candidate]:
+def score_candidates(
+    ctx: Context, texts: Texts, places: refinements.Places, force: InForce
+) -> list[Candidate]:
     """The candidates with the scores that choose among them."""
     solutions = list(texts.values())
     of_orm = _alone(_by_steps, ctx, "orm", solutions)
     values = {"orm": [candidates.final(steps) for steps in of_orm]}
-    if ctx.config.evaluate.choose == "combination":
+    if force.choose == "combination":
         of_sorm = _alone(_by_steps, ctx, "sorm", solutions)
         values["sorm"] = [candidates.lowest(steps) for steps in of_sorm]
         values["loglik"] = _alone(_by_likelihood, ctx, solutions)

@@ -5,8 +5,10 @@
         ─► two samples at each temperature ─► temperature, combination
 
 A mark serves best where it finds the first wrong step, as rollouts label it: there the refiner has
-learned to find `[BAD]`. The labels serve the thresholds too, so that a mark costs nothing more; to
-try marks by what the refiner mends would take a refinement at nearly every step of every draft.
+learned to find `[BAD]`. Only drafts that are right at first count, since at the first step a mark
+asks for nothing but the global refinement once more. The labels serve the thresholds too, so that a
+mark costs nothing more; to try marks by what the refiner mends would take a refinement at nearly
+every step of every draft.
 
 What the config gives as a number is not chosen. Everything that is generated is kept under
 `evaluate/choosing`, and what is chosen with the curve that it was chosen by.

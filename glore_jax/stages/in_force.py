@@ -46,14 +46,14 @@ class InForce:
         def values(name: str) -> dict[str, float]:
             return {of: entry["value"] for of, entry in choices[name].items()}
 
-        combination = choices.get("combination")
+        fitted = choices["combination"]
         return cls(
             mark=values("mark"),
             step_threshold=values("step_threshold"),
             final_threshold=values("final_threshold"),
             temperature=choices["temperature"]["value"],
             choose=choices["choose"],
-            combination=tuple(combination["weights"].values()) if combination else None,
+            combination=_weights(fitted["weights"]) if fitted else None,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +66,11 @@ class InForce:
             return scores["orm"]
         pairs = zip(self.combination, choosing.features(scores), strict=True)
         return sum(weight * feature for weight, feature in pairs)
+
+
+def _weights(by_feature: Mapping[str, float]) -> tuple[float, ...]:
+    """In the order of `choosing.FEATURES`."""
+    return tuple(by_feature[name] for name in choosing.FEATURES)
 
 
 def read(workdir: epath.PathLike) -> InForce:
