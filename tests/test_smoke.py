@@ -120,7 +120,6 @@ def test_hyperparameters_of_table_4():
         found = c[stage][part]
         assert (found.epochs, found.lr, found.min_lr, found.batch_size) == values
     assert (c.student.ei.k, c.rollout.k, c.rollout.max_new) == (96, 8, 300)
-    assert c.evaluate.threshold == 0.5
 
 
 def test_an_untrained_model_that_solves_nothing_is_a_clear_error(

@@ -61,7 +61,7 @@ def generations(config: ConfigDict) -> dict[str, Generation]:
         "sample": Generation(generation.sampling_of(sample), sample.k),
         "rollout": Generation(generation.sampling_of(rollout), rollout.k),
         "drafts": greedy,
-        "samples": Generation(Sampling(evaluate.temperature, max_new=evaluate.max_new), evaluate.k),
+        "samples": Generation(Sampling(1.0, max_new=evaluate.max_new), evaluate.k),
         "step_labels": Generation(generation.sampling_of(rollout), evaluate.label_k),
         "refine": Generation(
             Sampling(0.0, max_new=config.refiner.max_new),

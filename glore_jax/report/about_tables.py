@@ -76,7 +76,6 @@ def looks(results: Results) -> Table:
 
 _BLOCKS = {
     "seeds": "seed",
-    "choices": "in force",
     "samples": "K",
     "temperatures": "temperature",
     "settings": "setting",
@@ -94,9 +93,27 @@ def conditions(results: Results) -> Table:
     rows = [("config", str(block.get("config") or NONE))]
     rows.append(("commit of glore_jax", str(block.get("commit") or "not known")))
     rows.append(("what the base has read", str(block.get("base") or "not known")))
+    rows += _marks(at(results, "marks") or {})
     for key, name in _BLOCKS.items():
         rows += [(f"{name}: {of}", _text(value)) for of, value in (block.get(key) or {}).items()]
     return Table(title, ("", "this run"), tuple(rows), (), prose=True)
+
+
+def _marks(marks: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What decides, and of how many items of dev each was chosen."""
+    rows = []
+    counts = marks.get("dev_items") or {}
+    for key, value in marks.items():
+        values = {key: value}
+        if isinstance(value, Mapping):
+            values = {f"{key}.{of}": one for of, one in value.items()}
+        for name, one in values.items():
+            if key == "dev_items" or one is None:
+                continue
+            n = counts.get(name, counts.get(key))
+            chosen = "" if n is None else f" (of {_text(n)} dev items)"
+            rows.append((f"in force: {name}", f"{_text(one)}{chosen}"))
+    return rows
 
 
 def config(results: Results) -> Table:

@@ -38,7 +38,8 @@ def decisions(results: Results) -> Table:
     note = (
         "Majority class: calling all what most of them are. False alarms: share of right ones "
         "called wrong; missed: of wrong ones called right. First error, all drafts: the first step "
-        "called wrong is the first wrong one, or there is neither; right drafts make this easy."
+        "no higher than the mark is the first wrong one, or there is neither; right drafts make "
+        "this easy."
     )
     if not any("against truth" in row[0] for row in rows):
         note += " " + left_out(["figures against the truth"], "step_truth")

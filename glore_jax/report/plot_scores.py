@@ -55,7 +55,7 @@ def scores(results: Results, colours: Colours) -> Figure:
     panels = np.atleast_1d(figure.subplots(1, len(group), sharey=True))
     for axes, (model, counts) in zip(panels, group.items(), strict=True):
         _score_panel(axes, counts, colours)
-        if (threshold := number(results, f"about.choices.step_threshold_{model}")) is not None:
+        if (threshold := number(results, f"marks.step_threshold.{model}")) is not None:
             axes.axvline(threshold, color=colours["text"], lw=0.8, ls=":")
         axes.set_title(MODELS[model])
     panels[0].set_ylabel("share of its kind")

@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from glore_jax.report.names import MODELS
+
 Results = Mapping[str, Any]  # `Report.to_json()`
 
 FEWEST = 10  # questions, below which no interval says anything
@@ -59,15 +61,11 @@ def difference(results: Results, name: str) -> Difference | None:
 
 
 def in_force(results: Results, what: str) -> str:
-    """Thresholds or marks (`what` of `about.choices`) in words; empty if they are not known."""
-    values = {
-        key.removeprefix(f"{what}_"): value
-        for key, value in (at(results, "about.choices") or {}).items()
-        if key.startswith(f"{what}_")
-    }
+    """Thresholds or marks (`what` of `marks`) in words; empty if they are not known."""
+    values = at(results, f"marks.{what}") or {}
     if len(set(values.values())) == 1:
         return f"{next(iter(values.values())):.3g}"
-    return ", ".join(f"{model.upper()} {value:.3g}" for model, value in values.items())
+    return ", ".join(f"{MODELS.get(model, model)} {value:.3g}" for model, value in values.items())
 
 
 def interval(rate: float, n: float) -> tuple[float, float]:

@@ -47,6 +47,28 @@ class StudentModel(Figures):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Marks(Figures):
+    """What decides: chosen on split `dev` before test questions were touched, or given by the
+    config; the curves are in `evaluate/choices.json`."""
+
+    mark: Mapping[str, float] | None = numbers_by_name(
+        "by locator, the score at or below which the first step gets [BAD]"
+    )
+    step_threshold: Mapping[str, float] | None = numbers_by_name(
+        "by reward model, the score at or below which a step is called wrong"
+    )
+    final_threshold: Mapping[str, float] | None = numbers_by_name(
+        "by reward model, the score at or below which a whole solution is called wrong"
+    )
+    temperature: float | None = number("of samples of test questions")
+    choose: str | None = text("who chooses among the candidates: orm, vote or combination")
+    combination: Mapping[str, float] | None = numbers_by_name("by feature, its weight")
+    dev_items: Mapping[str, float] | None = numbers_by_name(
+        "by choice, of how many items of dev it was made; 0: by none, the config gives the value"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Head(Figures):
     """What the page and its tables have to know of the run."""
 
@@ -54,6 +76,7 @@ class Head(Figures):
     task: str | None = text("`task.name` of the config")
     model: StudentModel | None = group(StudentModel, "the base and its size")
     paper_column: str | None = text("the paper's column to compare with; empty: none fits")
+    marks: Marks | None = group(Marks, "marks, thresholds and the temperature in force")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,9 +134,6 @@ class About(Figures):
         "fields that the report speaks of, default or not, as JSON"
     )
     seeds: Mapping[str, float] | None = numbers_by_name("of the run, and of the task")
-    choices: Mapping[str, float] | None = numbers_by_name(
-        "thresholds, marks and what else was chosen on dev, in force"
-    )
     samples: Mapping[str, float] | None = numbers_by_name("K, by field of the config")
     temperatures: Mapping[str, float] | None = numbers_by_name("by field of the config")
     commit: str | None = text("git commit of the package; -dirty: with changes")

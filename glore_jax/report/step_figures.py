@@ -8,7 +8,7 @@ from glore_jax.report.contract import Figures, count, number, rate, rows
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decisions(Figures):
     """Scores as judges of right and wrong: an item is called wrong if its score is no higher than
-    the threshold in force (`about.choices`)."""
+    the threshold in force (`marks`)."""
 
     acc: float | None = rate("share of items called what they are")
     majority: float | None = rate("the same for calling all items what most of them are")
@@ -23,15 +23,15 @@ class StepDecisions(Decisions):
     """Scores as judges of steps, and of where a solution goes wrong first."""
 
     first_error_acc: float | None = rate(
-        "share of drafts, right ones too, for which the first step called wrong is the first wrong "
-        "one, or none is"
+        "share of drafts, right ones too, for which the first step at or below the mark is the "
+        "first wrong one, or there is neither"
     )
     auc: float | None = rate("area under the ROC curve over all steps")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Located(Figures):
-    """Where a reward model's mark, `[BAD]`, stands, at the mark in force (`about.choices`)."""
+    """Where a reward model's mark, `[BAD]`, stands, at the mark in force (`marks`)."""
 
     found: float | None = rate("share of wrong drafts marked at their first wrong step", "n_wrong")
     early: float | None = rate("share of wrong drafts marked before it", "n_wrong")

@@ -92,6 +92,8 @@ STAGES = {
             "seed",
             "task",
             "model.dtype",
+            "model.base",
+            "model.vocab_multiple",
             "evaluate",
             "orm.balanced",
             "refiner.attention",
@@ -105,7 +107,10 @@ STAGES = {
             "rollout.max_new",
             "sample.max_new",
         ),
-        asks={EVALUATED: ("sample.max_new", "evaluate.max_new")},
+        asks={
+            "dev": ("sample.max_new", "evaluate.max_new"),
+            EVALUATED: ("sample.max_new", "evaluate.max_new"),
+        },
         generates=True,
     ),
     "report": Declaration(

@@ -22,12 +22,6 @@ _SETTINGS = (
     *("evaluate.keep_prefix", "evaluate.splits"),
 )
 _SAMPLES = ("student.ei.k", "sample.k", "rollout.k", "evaluate.k", "evaluate.label_k")
-_LOCATORS = ("orm", "sorm")
-_CHOICES = {
-    "mark": "evaluate.mark",
-    "step_threshold": "evaluate.threshold",
-    "final_threshold": "evaluate.threshold",
-}
 
 
 def about(ctx: Context, manifests: Mapping[str, Mapping[str, Any]]) -> About:
@@ -40,7 +34,6 @@ def about(ctx: Context, manifests: Mapping[str, Mapping[str, Any]]) -> About:
         changed=_texts(changed(fields)),
         settings=_texts({name: fields[name] for name in _SETTINGS if name in fields}),
         seeds=_numbers({n: v for n, v in fields.items() if n.split(".")[-1] == "seed"}),
-        choices=choices(_read(ctx, "evaluate", "choices.json"), fields),
         samples=_numbers({name: fields[name] for name in _SAMPLES if name in fields}),
         temperatures=_numbers(temperatures),
         commit=described.get("commit"),
@@ -77,31 +70,6 @@ def changed(fields: Mapping[str, Any]) -> dict[str, Any]:
     given = dict(_flat(json.loads(json.dumps(standard))))
     nowhere = object()
     return {name: value for name, value in fields.items() if given.get(name, nowhere) != value}
-
-
-def choices(chosen: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, float]:
-    """Thresholds, marks and what else decides, as `mark_sorm`.
-
-    Args:
-      chosen: the content of `choices.json`: numbers, perhaps in groups, or `{value: number, ...}`
-        with more about it. {}: the config decides.
-      fields: of the config, by dotted name.
-    """
-    if chosen:
-        return dict(_chosen(chosen, ""))
-    found: dict[str, float] = {}
-    for name, field in _CHOICES.items():
-        found |= _numbers({f"{name}_{locator}": fields.get(field) for locator in _LOCATORS})
-    return found
-
-
-def _chosen(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
-    for name, entry in tree.items():
-        value = entry.get("value") if isinstance(entry, Mapping) else entry
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield prefix + name, float(value)
-        elif isinstance(entry, Mapping):
-            yield from _chosen(entry, f"{prefix}{name}_")
 
 
 def base_card(ctx: Context) -> str | None:

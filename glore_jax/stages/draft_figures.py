@@ -6,30 +6,20 @@ by the truth or by rollouts), or None where nobody knows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from glore_jax.labels import metrics
 from glore_jax.labels.balance import label_rates
-from glore_jax.records import LabelledDraft, RefinementScores, Sample
+from glore_jax.records import LabelledDraft, Sample
 from glore_jax.report import figures
 from glore_jax.report.step_figures import Decisions, Located, StepDecisions
+from glore_jax.stages.split_records import Refined, Scores
 
-Refined = Mapping[str, Any]  # by kind of refinement: {steps, bad, ended, correct}
-Scores = Sequence[Sequence[float]]
 Labels = Sequence[Sequence[int | bool] | None]
 Outcomes = Sequence[int | float]  # one a question, in 0..1: is the answer right, or how often
 
 LOCAL_KINDS = ("local_orm", "local_sorm")
-
-
-class Candidate(NamedTuple):
-    """One of the solutions among which the ORM chooses."""
-
-    name: str
-    score: float
-    correct: bool
 
 
 def last_scores(scores: Iterable[Sequence[float] | np.ndarray]) -> list[float]:
@@ -76,14 +66,18 @@ def _labelled_steps(scores: Scores, labels: Labels) -> tuple[list[float], list[i
     return flat_scores, flat_labels
 
 
-def steps(scores: Scores, labels: Labels, threshold: float) -> StepDecisions:
-    """Scores as judges of steps, over all steps with the final one, as in the paper's table 1."""
+def steps(scores: Scores, labels: Labels, threshold: float, mark: float) -> StepDecisions:
+    """Scores as judges of steps, over all steps with the final one, as in the paper's table 1.
+
+    `threshold`: at or below it a step is called wrong; `mark`: the first step at or below it is
+    taken for the first wrong one.
+    """
     flat_scores, flat_labels = _labelled_steps(scores, labels)
     called = []
     true = []
     for step_scores, step_labels in zip(scores, labels, strict=True):
         if step_labels:
-            called.append(metrics.first_error(step_scores, threshold))
+            called.append(metrics.first_error(step_scores, mark))
             true.append(first_wrong(step_labels))
     decisions = {
         **metrics.binary_scores(flat_scores, flat_labels, threshold),
@@ -160,22 +154,26 @@ def label_rate(labelled: Sequence[LabelledDraft]) -> figures.LabelRates:
     return figures.LabelRates.from_json(columns)
 
 
-# Refinement and choice.
+# Refinement.
 
 
 def refinements(
     drafts: Sequence[Sample], refined: Sequence[Refined]
 ) -> dict[str, figures.Refinement]:
     """By kind of refinement, and for the unions of the global one with either local one."""
+    before = np.array([d["correct"] for d in drafts], bool)
+    kinds = dict.fromkeys(("global", *LOCAL_KINDS))
+    kinds |= dict.fromkeys(kind for record in refined for kind in record)
 
     def correct(kind: str) -> np.ndarray:
-        return np.array([record[kind]["correct"] for record in refined], bool)
+        # A draft without a refinement of this kind stays as it is.
+        rows = zip(drafts, refined, strict=True)
+        return np.array([record.get(kind, d)["correct"] for d, record in rows], bool)
 
-    after = {kind: correct(kind) for kind in ("global", *LOCAL_KINDS)}
+    after = {kind: correct(kind) for kind in kinds}
     for kind in LOCAL_KINDS:
         union = kind.replace("local", "union")
         after[union] = after["global"] | after[kind]
-    before = np.array([d["correct"] for d in drafts], bool)
     return {kind: _refinement(before, fixed) for kind, fixed in after.items()}
 
 
@@ -190,35 +188,6 @@ def _refinement(before: np.ndarray, after: np.ndarray) -> figures.Refinement:
         all_acc=float(after.mean()),
         oracle_when_acc=float((before | after).mean()),
         n=len(before),
-    )
-
-
-def candidates(
-    draft: Sample, refined: Refined, finals: RefinementScores, draft_score: float
-) -> list[Candidate]:
-    """The draft, its global refinement and its local one (located by the SORM), with ORM scores.
-
-    The draft stands first, so that it wins ties.
-    """
-    return [
-        Candidate("draft", draft_score, draft["correct"]),
-        Candidate("global", finals["global"], refined["global"]["correct"]),
-        Candidate("local", finals["local_sorm"], refined["local_sorm"]["correct"]),
-    ]
-
-
-def chosen(candidates: Iterable[Candidate]) -> Candidate:
-    """The candidate with the highest score; of equal ones the first."""
-    return max(candidates, key=lambda candidate: candidate.score)
-
-
-def pipeline(right: Mapping[str, Outcomes]) -> figures.Pipeline:
-    """Accuracy of the system and of its rivals, by name."""
-    return figures.Pipeline(
-        **{
-            name: figures.Choice(acc=float(np.mean(outcomes)), n=len(outcomes))
-            for name, outcomes in right.items()
-        }
     )
 
 

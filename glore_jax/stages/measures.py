@@ -6,41 +6,29 @@ figures out.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from glore_jax.records import LabelledDraft, RefinementScores, Sample
+import numpy as np
+
 from glore_jax.report import figures
 from glore_jax.report.examples import WorkedExample
 from glore_jax.report.step_figures import LabelTruth, Located, StepDecisions
-from glore_jax.stages import draft_figures, gain_figures, labelling, sample_figures
+from glore_jax.stages import (
+    candidates,
+    draft_figures,
+    gain_figures,
+    labelling,
+    outcomes,
+    sample_figures,
+)
+from glore_jax.stages.candidates import Candidate
 from glore_jax.stages.context import Context
-from glore_jax.stages.draft_figures import Candidate, Labels, Outcomes, Refined, Scores
+from glore_jax.stages.draft_figures import Labels, Outcomes
+from glore_jax.stages.outcomes import System
 from glore_jax.stages.refinements import LOCATORS
-from glore_jax.tasks.base import Problem, Task
-
-
-@dataclasses.dataclass(frozen=True)
-class SplitRecords:
-    """What was generated and scored on one split.
-
-    Attributes:
-      problems: of the split.
-      drafts: greedy solutions, one a question.
-      samples: K drawn solutions a question, in any order; empty if the split is not sampled.
-      labelled: step-label records of the drafts that have a step; empty if the split has no labels.
-      scored: `drafts` and `samples`: by reward model, for each of those records a score a step.
-      refined: for each draft its refinements by kind: `{steps, bad, ended, correct}`.
-      finals: for each draft the ORM's score of each of its refinements.
-    """
-
-    problems: Sequence[Problem]
-    drafts: Sequence[Sample]
-    samples: Sequence[Sample]
-    labelled: Sequence[LabelledDraft]
-    scored: Mapping[str, Mapping[str, Scores]]
-    refined: Sequence[Refined]
-    finals: Sequence[RefinementScores]
+from glore_jax.stages.split_records import SplitRecords
+from glore_jax.tasks.base import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +46,15 @@ def measure(ctx: Context, records: SplitRecords) -> Measured:
     known = all(steps is not None for steps in truth)
     # Steps are judged by the truth where there is one, else by what the rollouts say.
     reference = truth if known else labels
-    choices = _choices(records)
+    choices = candidates.of_split(ctx.task, ctx.config, records)
 
+    systems = outcomes.systems(choices, records)
+    right: dict[str, Outcomes] = {name: system.right for name, system in systems.items()}
     samples = None
-    if records.samples:
+    if records.sampled:
         samples = sample_figures.Samples.of(records.samples, records.scored["samples"])
-    right = outcomes(choices, records, samples)
 
-    parts = _draft_figures(ctx, records, reference, right)
+    parts = _draft_figures(records, reference, systems, right)
     if known:
         parts |= _against_truth(ctx, records, truth)
     if records.labelled:
@@ -75,30 +64,6 @@ def measure(ctx: Context, records: SplitRecords) -> Measured:
     if samples is not None:
         measured = _with_samples(ctx, samples, measured)
     return Measured(measured, _examples(records, truth, choices))
-
-
-def outcomes(
-    choices: Sequence[Sequence[Candidate]],
-    records: SplitRecords,
-    samples: sample_figures.Samples | None,
-) -> dict[str, Outcomes]:
-    """The system and its rivals by name: for each question, in the order of the drafts, whether
-    its answer is right."""
-    right: dict[str, Outcomes] = {
-        "draft": [some[0].correct for some in choices],
-        "rerank": [draft_figures.chosen(some).correct for some in choices],
-        "oracle": [any(candidate.correct for candidate in some) for some in choices],
-    }
-    if samples is not None:
-        by_question = dict(
-            zip(
-                samples.questions, zip(*sample_figures.best_of_3(samples), strict=True), strict=True
-            )
-        )
-        drawn = [by_question[draft["question_id"]] for draft in records.drafts]
-        right["bo3"] = [by_orm for by_orm, _ in drawn]
-        right["bo3_oracle"] = [by_oracle for _, by_oracle in drawn]
-    return right
 
 
 # What the drafts' steps are: right or wrong.
@@ -120,22 +85,18 @@ def _rollout_labels(records: SplitRecords) -> list[list[int] | None]:
     return [labels.get(draft["question_id"]) for draft in records.drafts]
 
 
-def _choices(records: SplitRecords) -> list[list[Candidate]]:
-    """The candidates of each question, among which the ORM chooses."""
-    draft_scores = draft_figures.last_scores(records.scored["drafts"]["orm"])
-    rows = zip(records.drafts, records.refined, records.finals, draft_scores, strict=True)
-    return [draft_figures.candidates(*row) for row in rows]
-
-
 # Figures by what they need. Each function gives some fields of `figures.SplitFigures`.
 
 
 def _draft_figures(
-    ctx: Context, records: SplitRecords, reference: Labels, right: Mapping[str, Outcomes]
+    records: SplitRecords,
+    reference: Labels,
+    systems: Mapping[str, System],
+    right: Mapping[str, Outcomes],
 ) -> dict[str, Any]:
     """What needs drafts and refinements alone."""
     scores = records.scored["drafts"]
-    at = _thresholds(ctx, records)
+    at = records.in_force.final_threshold
     final = {m: draft_figures.final(scores[m], records.drafts, at[m]) for m in scores}
     curves = figures.Curves(
         label_rate=draft_figures.label_rate(records.labelled) if records.labelled else None,
@@ -146,15 +107,22 @@ def _draft_figures(
         "draft": draft_figures.draft(records.drafts, reference),
         "final": final,
         "refine": draft_figures.refinements(records.drafts, records.refined),
-        "pipeline": draft_figures.pipeline(right),
+        "pipeline": pipeline(systems),
         "by_steps": _by_steps(records, right),
         "curves": curves,
     }
 
 
-def _thresholds(ctx: Context, records: SplitRecords) -> dict[str, float]:
-    """By reward model, the score at or below which a step or a solution is called wrong."""
-    return dict.fromkeys(records.scored["drafts"], ctx.config.evaluate.threshold)
+def pipeline(systems: Mapping[str, System]) -> figures.Pipeline:
+    """The system and its rivals, by name."""
+    return figures.Pipeline(
+        **{
+            name: figures.Choice(
+                acc=float(np.mean(system.right)), n=len(system.right), tokens=system.tokens
+            )
+            for name, system in systems.items()
+        }
+    )
 
 
 def _by_steps(
@@ -166,13 +134,19 @@ def _by_steps(
     return draft_figures.by_steps(lengths, right) or None
 
 
-def _step_decisions(
-    ctx: Context, records: SplitRecords, labels: Labels
-) -> dict[str, StepDecisions]:
+def _step_decisions(records: SplitRecords, labels: Labels) -> dict[str, StepDecisions]:
     """Each reward model as a judge of steps against `labels`."""
-    at = _thresholds(ctx, records)
     scores = records.scored["drafts"]
-    return {model: draft_figures.steps(scores[model], labels, at[model]) for model in scores}
+    at = records.in_force
+    return {
+        model: draft_figures.steps(
+            scores[model],
+            labels,
+            at.step_threshold[model],
+            at.mark.get(model, at.step_threshold[model]),
+        )
+        for model in scores
+    }
 
 
 def _marked(records: SplitRecords) -> dict[str, list[int | None]]:
@@ -192,7 +166,7 @@ def _located(records: SplitRecords, labels: Labels) -> dict[str, Located]:
 def _against_truth(ctx: Context, records: SplitRecords, truth: Labels) -> dict[str, Any]:
     """What needs a task that knows the truth of every step."""
     return {
-        "step_truth": _step_decisions(ctx, records, truth),
+        "step_truth": _step_decisions(records, truth),
         "located_truth": _located(records, truth),
         "label_truth": _label_truth(ctx, records),
     }
@@ -210,7 +184,7 @@ def _against_labels(ctx: Context, records: SplitRecords, labels: Labels) -> dict
     """What needs rollout labels of the drafts."""
     cost = labelling.cost(records.labelled, ctx.config.evaluate.label_k)
     return {
-        "step": _step_decisions(ctx, records, labels),
+        "step": _step_decisions(records, labels),
         "located": _located(records, labels),
         "cost": figures.LabelCost.from_json(cost),
     }
@@ -227,16 +201,16 @@ def _gains(
     """Every difference that the split can tell, with its interval."""
     questions = [draft["question_id"] for draft in records.drafts]
     scores = records.scored["drafts"]
-    at = _thresholds(ctx, records)
+    at = records.in_force
     finals = {model: draft_figures.last_scores(scores[model]) for model in scores}
     pairs = gain_figures.of_answers(right)
     pairs |= gain_figures.of_refinements(right["draft"], records.refined)
-    pairs |= gain_figures.of_finals(finals, right["draft"], at)
+    pairs |= gain_figures.of_finals(finals, right["draft"], at.final_threshold)
     if truth is not None:
-        pairs |= gain_figures.of_steps("truth", scores, truth, at)
+        pairs |= gain_figures.of_steps("truth", scores, truth, at.step_threshold)
         pairs |= gain_figures.of_marks("truth", _marked(records), truth)
     if records.labelled:
-        pairs |= gain_figures.of_steps("steps", scores, labels, at)
+        pairs |= gain_figures.of_steps("steps", scores, labels, at.step_threshold)
         pairs |= gain_figures.of_marks("steps", _marked(records), labels)
     if samples is not None:
         pairs |= gain_figures.of_samples(samples, questions)
@@ -267,9 +241,8 @@ def _examples(
     """What happened to each draft, for the page."""
     scores = records.scored["drafts"]
     examples = []
-    for i, (draft, refined) in enumerate(zip(records.drafts, records.refined, strict=True)):
-        choice = draft_figures.chosen(choices[i])
-        local = refined["local_sorm"]
+    for i, (draft, some) in enumerate(zip(records.drafts, choices, strict=True)):
+        choice = candidates.chosen(some, records.in_force)
         example: WorkedExample = {
             "question_id": draft["question_id"],
             "question": draft["question"],
@@ -279,12 +252,12 @@ def _examples(
             "truth": truth[i],
             "orm": scores["orm"][i],
             "sorm": scores["sorm"][i],
-            "bad": local["bad"],
-            "global": refined["global"]["steps"],
-            "global_correct": refined["global"]["correct"],
-            "local": local["steps"],
-            "local_correct": local["correct"],
-            "scores": {candidate.name: candidate.score for candidate in choices[i]},
+            "bad": records.refined[i]["local_sorm"]["bad"],
+            "others": {
+                candidate.name: {"steps": candidate.steps, "correct": candidate.correct}
+                for candidate in some[1:]
+            },
+            "scores": {candidate.name: candidate.score for candidate in some},
             "choice": choice.name,
             "choice_correct": choice.correct,
         }

@@ -15,6 +15,7 @@ from glore_jax.report.examples import WorkedExample
 from glore_jax.report.step_figures import LabelTruth
 from glore_jax.report.summary import summary
 from glore_jax.report.write import write
+from glore_jax.stages import in_force
 from glore_jax.stages.about import about
 from glore_jax.stages.context import Context
 from glore_jax.stages.left_out import left_out
@@ -65,6 +66,7 @@ def collect(ctx: Context) -> run_figures.Report:
         task=ctx.config.task.name,
         model=model,
         paper_column=ctx.config.report.paper_column,
+        marks=marks_in_force(ctx),
         **(fields | replaced),
         label_truth_test=measured.label_truth,
         templates=templates,
@@ -91,6 +93,31 @@ def measured_splits(ctx: Context) -> dict[str, figures.SplitFigures]:
         }
     except BrokenContract as e:  # another version of the program wrote it
         raise UserError(f"{file}: {e}; delete the folder of its stage and run again") from e
+
+
+def marks_in_force(ctx: Context) -> run_figures.Marks:
+    """What stage `evaluate` chose on dev, or was given."""
+    choices = in_force.read_choices(ctx.workdir)
+    found = in_force.InForce.of(choices)
+    by_model = ("mark", "step_threshold", "final_threshold")
+    counts = {
+        f"{name}.{of}": entry["n"] for name in by_model for of, entry in choices[name].items()
+    }
+    counts["temperature"] = choices["temperature"]["n"]
+    if found.combination is None:
+        weights = None
+    else:
+        weights = dict(choices["combination"]["weights"])
+        counts["combination"] = choices["combination"]["n"]
+    return run_figures.Marks(
+        mark=found.mark,
+        step_threshold=found.step_threshold,
+        final_threshold=found.final_threshold,
+        temperature=found.temperature,
+        choose=found.choose,
+        combination=weights,
+        dev_items=counts,
+    )
 
 
 def parameters(ctx: Context) -> int:
@@ -186,4 +213,4 @@ def _rank(example: WorkedExample) -> int:
         return 4 if example["draft_correct"] else 0
     if example["draft_correct"]:
         return 1
-    return 2 if example["global_correct"] or example["local_correct"] else 3
+    return 2 if any(other["correct"] for other in example["others"].values()) else 3

@@ -171,14 +171,6 @@ def scorers(samples: Samples) -> dict[str, figures.Scorer]:
     return found
 
 
-def best_of_3(samples: Samples) -> tuple[list[bool], list[bool]]:
-    """(the ORM's choice, an oracle's) among the first three samples of each question: right?"""
-    rows = zip(samples.by_question(samples.scores["orm"]), samples.correct, strict=True)
-    firsts = [(scores[:3], right[:3]) for scores, right in rows]
-    by_orm = [bool(right[int(np.argmax(scores))]) for scores, right in firsts]
-    return by_orm, [bool(right.any()) for _, right in firsts]
-
-
 def rerank_curves(samples: Samples, k: int, seed: int) -> figures.RerankCurves:
     """Accuracy of one of K samples along K = 1, 2, 4, … up to `k`, by who chooses it."""
     ks = axis(k)

@@ -28,7 +28,9 @@ def test_a_model_that_learned_nothing_says_why(cell, results):
 def test_conditions_and_config(cell, results):
     table = about_tables.conditions(results)
     assert cell(table, "commit of glore_jax", "this run") == "0123abcd"
-    assert cell(table, "in force: mark_sorm", "this run") == "0.287"
+    assert cell(table, "in force: mark.sorm", "this run") == "0.287 (of 84 dev items)"
+    assert cell(table, "in force: choose", "this run") == "combination"
+    assert cell(table, "in force: combination.orm", "this run") == "1.25 (of 77 dev items)"
     assert cell(table, "K: sample.k", "this run") == "3"
     assert cell(table, "ran on: student", "this run") == "8 x cpu"
     assert cell(about_tables.config(results), "`student.worked`", "value") == "400"

@@ -73,7 +73,11 @@ def forms(path, value) -> set[str]:
         return {f"{value:,.1f}"}
     if path.endswith("tokens"):
         return {f"{value:,.0f}"}
-    return {f"{value:.4g}"} if path.startswith("about") else {f"{value:.3f}", f"{value:+.3f}"}
+    return (
+        {f"{value:.4g}"}
+        if path.startswith(("about", "marks"))
+        else {f"{value:.3f}", f"{value:+.3f}"}
+    )
 
 
 def is_shown(path, value, text: str) -> bool:
@@ -109,5 +113,5 @@ def test_thresholds_are_those_in_force(results):
     text = document.markdown(results)
     assert "on the label's side of ORM 0.55, SORM 0.45;" in text
     assert "(threshold 0.5)" in text and "than the mark (ORM 0.412, SORM 0.287)" in text
-    del results["about"]
+    del results["marks"]
     assert "on the label's side of the threshold in force;" in document.markdown(results)

@@ -18,7 +18,7 @@ def described(ctx, **more) -> None:
 def test_a_run_without_its_files_is_not_guessed_at(ctx):
     found = about.about(ctx, MANIFESTS)
     assert found.config is None and found.commit is None and found.changed == {}
-    assert found.choices == {} and found.devices == {"student": "8 x cpu"}
+    assert found.devices == {"student": "8 x cpu"}
 
 
 def test_what_the_config_says(ctx):
@@ -44,32 +44,6 @@ def test_a_field_that_the_default_lacks_differs():
     fields = {"task.name": "chains", "seed": 0, "pretrain.seed": 7}
     assert set(about.changed(fields)) == {"task.name", "pretrain.seed"}
     assert set(about.changed({"task.name": "unheard of"})) == {"task.name"}
-
-
-def test_choices_are_those_made_on_dev_else_the_configs(ctx):
-    assert about.choices({}, {"evaluate.mark": 0.8, "evaluate.threshold": 0.5}) == {
-        "mark_orm": 0.8,
-        "mark_sorm": 0.8,
-        "step_threshold_orm": 0.5,
-        "step_threshold_sorm": 0.5,
-        "final_threshold_orm": 0.5,
-        "final_threshold_sorm": 0.5,
-    }
-    chosen = {
-        "mark": {"orm": {"value": 0.3, "how": "x", "n": 5, "curve": [[0.1, 0.2]]}},
-        "temperature": {"value": 0.7, "n": 9},
-        "choose": "orm",
-        "combination": {"weights": {"orm": 1.5}},
-        "step_threshold": {"sorm": 0.4},
-    }
-    assert about.choices(chosen, {"evaluate.mark": 0.8}) == {
-        "mark_orm": 0.3,
-        "temperature": 0.7,
-        "combination_weights_orm": 1.5,
-        "step_threshold_sorm": 0.4,
-    }
-    storage.write_json(ctx.folder("evaluate", "choices.json"), chosen)
-    assert about.about(ctx, MANIFESTS).choices["mark_orm"] == 0.3
 
 
 def test_what_the_base_has_read(ctx, tmp_path):

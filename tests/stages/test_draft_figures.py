@@ -36,22 +36,6 @@ def test_rates_without_a_side(records):
     assert row.fix_rate is None and row.n_wrong == 0 and row.break_rate == 1 / 2
 
 
-def test_rerank_and_oracle(records):
-    scores = [solution[-1] for solution in records.scored["drafts"]["orm"]]
-    rows = zip(records.drafts, records.refined, records.finals, scores, strict=True)
-    choices = [draft_figures.candidates(*row) for row in rows]
-    # Chosen: a global (right), b draft (wrong), c global (wrong), d draft (right), e local (wrong).
-    names = [draft_figures.chosen(candidates).name for candidates in choices]
-    assert names == ["global", "draft", "global", "draft", "local"]
-
-
-def test_ways_to_answer_by_name():
-    right = {"rerank": [True, False], "oracle": [True, True]}
-    found = draft_figures.pipeline(right)
-    assert (found.rerank.acc, found.rerank.n, found.oracle.acc) == (1 / 2, 2, 1.0)
-    assert found.bo3 is None
-
-
 def test_the_system_by_length_of_the_worked_solution():
     right = {"draft": [1, 0, 0, 1], "rerank": [1, 1, 0, 1], "oracle": [1, 1, 1, 1]}
     two, three = draft_figures.by_steps([2, 3, 3, -1], right)  # the last one has no solution
@@ -80,7 +64,7 @@ def test_a_draft_without_steps_has_no_score_no_length_and_no_first_error():
 
 
 def test_drafts_without_labels_are_not_counted_as_steps():
-    found = draft_figures.steps([[0.9, 0.2], [0.9], []], [[1, 0], None, []], threshold=0.5)
+    found = draft_figures.steps([[0.9, 0.2], [0.9], []], [[1, 0], None, []], 0.5, 0.5)
     assert found.n == 2 and found.acc == 1.0 and found.first_error_acc == 1.0
     assert found.majority == 0.5
 

@@ -43,13 +43,6 @@ def test_scorers(samples):
     assert scorers["orm"].n_auc == 8
 
 
-def test_best_of_3(samples):
-    by_orm, by_oracle = sample_figures.best_of_3(samples)
-    # Of b the first three are 5, none and 5, of a 6, 5 and 6; the ORM takes the right ones.
-    assert by_orm == [True, True] and by_oracle == [True, True]
-    assert samples.questions == ["b", "a"]
-
-
 def test_rerank_curves(samples):
     curves = sample_figures.rerank_curves(samples, 4, seed=0)
     assert curves.k == (1, 2, 4)
