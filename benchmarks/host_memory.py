@@ -118,7 +118,6 @@ class Stages:
         samples = sample_figures.Samples.of(records.stream(folder, Sample, columns), scores)
         sample_figures.student(self.ctx.task, samples, synthetic.K, None)
         sample_figures.scorers(samples)
-        sample_figures.best_of_3(samples, synthetic.K, 0)
         return 0
 
     def _samples(self, columns: tuple[str, ...] | None = None) -> grouping.Groups[Sample]:

@@ -115,7 +115,6 @@ def set_stages(c: ConfigDict) -> None:
 
     c.evaluate.k = 4
     c.evaluate.splits = ("test", "test_templates")
-    c.evaluate.mark = 0.8
     c.evaluate.keep_prefix = True
 
 

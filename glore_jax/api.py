@@ -1,11 +1,13 @@
-"""For notebooks: a policy and a reward model from a Hugging Face folder, in two calls.
+"""For notebooks: a policy and a reward model from a Hugging Face folder, in two calls; and what a
+run chose.
 
 policy = load_policy("runs/tiny/student/hf")
 policy.generate(["Ben has 22 pies. ...\\n"], samples=4)
 policy.logits([[1, 5, 7]])
 
 rewarder = load_reward_model("runs/tiny/sorm/hf")
-rewarder.step_scores("Ben has 22 pies. ...", ["22-3=19", "#### 19"])
+scores = rewarder.step_scores("Ben has 22 pies. ...", ["22-3=19", "#### 19"])
+scores <= load_choices("runs/tiny").mark["sorm"]  # True: [BAD] stands before the first such step
 """
 
 import functools
@@ -26,6 +28,8 @@ from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine, Fork, Job
 from glore_jax.sampling.scoring import score_steps
 from glore_jax.sampling.tokens import Sampling
+from glore_jax.stages import in_force
+from glore_jax.stages.in_force import InForce
 from glore_jax.tasks.prompts import Prompts
 
 _SLOTS = 8  # most samples of a prompt that decode at a time
@@ -61,6 +65,18 @@ def load_reward_model(
       UserError: names what is wrong with the folder.
     """
     return Rewarder(hf_import.read_reward_model(folder, param_dtype=dtype, dtype=dtype), template)
+
+
+def load_choices(workdir: epath.PathLike) -> InForce:
+    """What a run chose on its dev split, or was given: marks, thresholds, temperature.
+
+    Args:
+      workdir: its work directory, with a finished or half-done stage `evaluate`.
+
+    Raises:
+      UserError: nothing has been chosen there yet.
+    """
+    return in_force.read(workdir)
 
 
 class Policy:

@@ -10,8 +10,8 @@ may be null, no other one is.
     LabelledDraft     rollout/records, evaluate/SPLIT/step_labels
     Pair              refiner/pairs
     StepScores        evaluate/SPLIT/scores/MODEL
-    Refinement        evaluate/SPLIT/refinements
-    RefinementScores  evaluate/SPLIT/scores/refinements
+    Refinement        evaluate/SPLIT/refinements, /base_refinements and /backtracks
+    LogLikelihood     evaluate/SPLIT/scores/loglik, .../base_loglik
 
 As a program it prints the records of a folder as JSON Lines, for tools that do not read Parquet:
 
@@ -119,13 +119,20 @@ class Pair(TypedDict):
 
 
 class Refinement(TypedDict):
-    """What the refiner made of a question's draft with `[BAD]` in front of step `bad`."""
+    """Another solution to a question, made from its draft with a view to step `bad`.
+
+    The refiner's with `[BAD]` in front of that step, the untrained base's behind the steps before
+    it, or, as number `rollout`, the student's from there on. `tokens` were drawn for it, without
+    end-of-sequence.
+    """
 
     question_id: str
     bad: int
+    rollout: int
     steps: list[str]
     ended: bool
     correct: bool
+    tokens: int
 
 
 class StepScores(TypedDict):
@@ -134,11 +141,10 @@ class StepScores(TypedDict):
     scores: list[float]
 
 
-# The ORM's probability for the last step of each refinement of a draft. ("global" is a word of
-# Python's, so this type cannot be written as a class.)
-RefinementScores = TypedDict(
-    "RefinementScores", {"global": float, "local_orm": float, "local_sorm": float}
-)
+class LogLikelihood(TypedDict):
+    """The natural logarithm of a solution's probability under a model, at temperature 1."""
+
+    loglik: float
 
 
 class Solution(TypedDict):

@@ -1,8 +1,10 @@
 """Records of an evaluated split, made by hand: their figures are known beforehand."""
 
+import dataclasses
 from types import SimpleNamespace
 
-from glore_jax.stages.measures import SplitRecords
+from glore_jax.stages.in_force import InForce
+from glore_jax.stages.split_records import SplitRecords
 from glore_jax.tasks.base import Problem, Task
 
 
@@ -43,8 +45,17 @@ QUESTIONS = {
 SORM = [[0.1, 0.2], [0.9, 0.5], [0.9, 0.8], [0.4, 0.7], [0.3, 0.6]]
 
 
+IN_FORCE = InForce(
+    mark={"orm": 0.5, "sorm": 0.5},
+    step_threshold={"orm": 0.5, "sorm": 0.5},
+    final_threshold={"orm": 0.5, "sorm": 0.5},
+    temperature=1.0,
+)
+
+
 def solution(right: bool, **more) -> dict:
-    return {"correct": right, "steps": RIGHT if right else WRONG, "ended": True, **more}
+    about = {"correct": right, "steps": RIGHT if right else WRONG, "ended": True, "tokens": 10}
+    return about | more
 
 
 def make_records() -> SplitRecords:
@@ -58,7 +69,8 @@ def make_records() -> SplitRecords:
         question = f"question {name}"
         problems.append(Problem(name, question, "5", facts={"right": 2 if draft else 0}))
         about = {"question_id": name, "sample_id": 0, "question": question, "gold": "5"}
-        drafts.append(about | solution(draft) | {"ended": name != "e"})
+        drawn = {"answer": "5" if draft else "6", "tokens": 10, "logprob": -1.5}
+        drafts.append(about | drawn | solution(draft) | {"ended": name != "e"})
         refined.append(
             {
                 "global": solution(whole, bad=0),
@@ -67,10 +79,11 @@ def make_records() -> SplitRecords:
             }
         )
         # The local refinement that the ORM located takes no part, whatever its score.
-        finals.append({"global": scores[1], "local_orm": 0.99, "local_sorm": scores[2]})
+        of_refined = {"global": scores[1], "local_orm": 0.99, "local_sorm": scores[2]}
+        finals.append({"draft": scores[0], **of_refined})
         orm.append([0.6, scores[0]])
     scored = {"drafts": {"orm": orm, "sorm": SORM}, "samples": {"orm": [], "sorm": []}}
-    return SplitRecords(problems, drafts, [], [], scored, refined, finals)
+    return SplitRecords(problems, drafts, [], [], scored, refined, {"orm": finals}, IN_FORCE)
 
 
 # Two questions of four samples: answer, is it right, log-likelihood, ORM score. Of a one sample is
@@ -109,6 +122,7 @@ def make_samples() -> tuple[list[dict], dict[str, list[list[float]]]]:
                     "correct": correct,
                     "logprob": logprob,
                     "ended": True,
+                    "tokens": 10,
                     "steps": [f"#### {answer}"],
                 }
             )
@@ -118,7 +132,24 @@ def make_samples() -> tuple[list[dict], dict[str, list[list[float]]]]:
     return records[::-1], {"orm": orm, "sorm": sorm}
 
 
+def make_sampled() -> SplitRecords:
+    """Questions a and b, with their samples."""
+    records = make_records()
+    samples, scores = make_samples()
+    drafts = {model: rows[:2] for model, rows in records.scored["drafts"].items()}
+    return dataclasses.replace(
+        records,
+        problems=records.problems[:2],
+        drafts=records.drafts[:2],
+        samples=samples,
+        scored={"drafts": drafts, "samples": scores},
+        refined=records.refined[:2],
+        finals={scorer: rows[:2] for scorer, rows in records.finals.items()},
+        sampled=True,
+    )
+
+
 def context(k: int = 4) -> SimpleNamespace:
     """A run's context as far as measures look at it."""
-    evaluate = SimpleNamespace(threshold=0.5, k=k, label_k=4)
+    evaluate = SimpleNamespace(k=k, label_k=4, suspects=1, backtrack=0, extra_samples=0)
     return SimpleNamespace(task=Known({}), config=SimpleNamespace(evaluate=evaluate, seed=0))

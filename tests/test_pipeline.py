@@ -92,6 +92,8 @@ def test_manifest_and_config_say_what_was_run(run):
     assert resolved["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
     assert "jax" in resolved["packages"]
     assert student["packages"]["jax"] == resolved["packages"]["jax"]
+    assert student["devices"] == "8 x cpu"
+    assert resolved["commit"] == versions.commit()
 
 
 @pytest.fixture

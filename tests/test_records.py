@@ -14,9 +14,9 @@ from glore_jax import parquet, records
 from glore_jax.errors import UserError
 from glore_jax.records import (
     LabelledDraft,
+    LogLikelihood,
     Pair,
     Refinement,
-    RefinementScores,
     Sample,
     Solution,
     StepScores,
@@ -33,11 +33,12 @@ FOLDERS = {
     "rollout/records": LabelledDraft,
     "refiner/pairs": Pair,
     "evaluate/*/drafts": Sample,
-    "evaluate/*/samples": Sample,
+    "evaluate/*/samples*": Sample,
     "evaluate/*/step_labels": LabelledDraft,
-    "evaluate/*/refinements": Refinement,
+    "evaluate/*/*refinements": Refinement,
     "evaluate/*/scores/*orm": StepScores,
-    "evaluate/*/scores/refinements": RefinementScores,
+    "evaluate/*/scores/*-refinements": StepScores,
+    "evaluate/*/scores/*loglik": LogLikelihood,
 }
 
 

@@ -33,7 +33,7 @@ def case(finished, tmp_path_factory) -> Case:
         return parquet.read_records(finished / "evaluate" / "test" / name)
 
     drafts, scores = records("drafts"), [r["scores"] for r in records("scores/sorm")]
-    mark = storage.read_json(finished / "config.json")["config"]["evaluate"]["mark"]
+    mark = storage.read_json(finished / "evaluate" / "choices.json")["mark"]["sorm"]["value"]
 
     def telling(i):
         """First a draft of which a later step is flagged, then one of which the first one is."""
@@ -194,6 +194,48 @@ def test_one_model_at_a_time(finished, monkeypatch):
 def test_a_mistake_is_told_before_jax_is_imported():
     code = "import sys; from glore_jax import solve; solve.main([]); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_candidates_that_the_config_adds(finished, tmp_path):
+    """A run whose system also votes over backtracks, a second suspect and samples."""
+    work = tmp_path / "work"
+    work.mkdir()
+    for stage in ("student", "orm", "sorm", "refiner"):
+        (work / stage).symlink_to(finished / stage)
+    (work / "evaluate").mkdir()
+    described = storage.read_json(finished / "config.json")
+    fields = {"suspects": 2, "backtrack": 2, "extra_samples": 1, "choose": "combination"}
+    described["config"]["evaluate"].update(fields)
+    storage.write_json(work / "config.json", described)
+    chosen = storage.read_json(finished / "evaluate" / "choices.json")
+    chosen["choose"] = "combination"
+    chosen["combination"] = {"weights": {"orm": 1.0, "sorm": 0.5, "loglik": 0.1}}
+    chosen["mark"]["sorm"]["value"] = 1.0  # every first step is marked
+    storage.write_json(work / "evaluate" / "choices.json", chosen)
+    solved = solve.solve(work, "Ben has 2 pies and 3 pens. How many things does Ben have?")
+    assert list(solved.texts) == [
+        "draft",
+        "global",
+        "local",
+        "local_2",
+        "backtrack_1",
+        "backtrack_2",
+        "sample_1",
+    ]
+    assert solved.bad == 0 and solved.texts["local"] == solved.texts["global"]
+    assert solved.scores.keys() == solved.texts.keys() and solved.choice in solved.texts
+    lines = solve.show(solved).splitlines()
+    assert any(line.startswith("backtrack_2 ORM 0.") for line in lines)
+
+
+def test_a_run_that_has_chosen_nothing_is_told(finished, tmp_path, capsys):
+    for stage in ("student", "orm", "sorm", "refiner"):
+        (tmp_path / stage).symlink_to(finished / stage)
+    shutil.copy(finished / "config.json", tmp_path)
+    assert solve.main([f"--workdir={tmp_path}", "--question=2+3?"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert f"{tmp_path}/evaluate/choices.json is not there" in message
 
 
 @pytest.mark.parametrize("missing", ["student", "refiner"])

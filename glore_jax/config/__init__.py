@@ -5,6 +5,7 @@ single fields (`--config.rollout.k=16`). Users see a plain `ml_collections.Confi
 the command, so that a misspelt field is an error.
 
     fields.py      what a field is: default, meaning, bounds or choices, its effect on a result
+    auto.py        fields that are a number, or left to the run
     schema.py      the tree of all fields
     shared.py      declarations that several sections share
     tasks.py       the fields of each task

@@ -25,6 +25,7 @@ class Form(enum.Enum):
     NAMES = "names, as in a,b"
     PAIR = "two numbers, the first no larger, as in 3,6"
     TABLE = "nested tuples"
+    AUTO = "auto, or numbers, as in 0.4,0.7"
 
 
 class _NoDefault:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from glore_jax.config import auto
 from glore_jax.config.fields import NO_DEFAULT, Field, Form, Section, find, leaves
 from glore_jax.config.schema import ALL
 from glore_jax.config.tasks import SPLITS, TASKS
@@ -78,6 +79,8 @@ def _check_value(name: str, field: Field, value: Any) -> None:
     elif field.form is Form.NAMES:
         if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
             raise UserError(f"config.{name} is {value!r}: must be {field.form.value}")
+    elif field.form is Form.AUTO:
+        _check_auto(name, field, value)
     elif field.form is Form.PLAIN:
         _check_type(name, field, value)
         _check_bounds(name, field, value, value)
@@ -91,6 +94,15 @@ def _check_pair(name: str, field: Field, pair: Any) -> None:
         raise UserError(f"config.{name} is {pair!r}: must be {field.form.value}")
     for number in pair:
         _check_bounds(name, field, number, pair)
+
+
+def _check_auto(name: str, field: Field, value: Any) -> None:
+    try:
+        written = auto.numbers(value)
+    except (AttributeError, ValueError):
+        raise UserError(f"config.{name} is {value!r}: must be a text, {field.form.value}") from None
+    for number in written or ():
+        _check_bounds(name, field, number, repr(value))
 
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -240,6 +252,25 @@ def _evaluated_splits(config: ConfigDict) -> None:
             )
 
 
+def _marks(config: ConfigDict) -> None:
+    for field in ("mark", "threshold"):
+        written = auto.numbers(config.evaluate[field])
+        if written is not None and len(written) > 2:
+            raise UserError(
+                f"config.evaluate.{field} is {config.evaluate[field]!r}: give auto, one number, or "
+                "two, for the ORM and for the SORM"
+            )
+
+
+def _candidates(config: ConfigDict) -> None:
+    asked = config.evaluate.extra_samples
+    if asked > config.evaluate.k:
+        raise UserError(
+            f"config.evaluate.extra_samples is {asked}: must be at most evaluate.k, "
+            f"{config.evaluate.k}, the samples of a question"
+        )
+
+
 def _balanced_orm(config: ConfigDict) -> None:
     if config.orm.balanced and config.orm.per_question == 1:
         raise UserError(
@@ -292,6 +323,8 @@ _RULES: tuple[Callable[[ConfigDict], None], ...] = (
     _cache_bytes,
     _learning_rates,
     _evaluated_splits,
+    _marks,
+    _candidates,
     _balanced_orm,
     _kept_steps,
     _propagation,

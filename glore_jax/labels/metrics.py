@@ -28,17 +28,27 @@ def within_pair_accuracy(
     wins = 0.0
     pairs = 0
     for scores, correct in groups:
-        won, count = _pair_wins(*_arrays(scores, correct))
+        won, count = pair_wins(scores, correct)
         wins += won
         pairs += count
     return (wins / pairs if pairs else None), pairs
+
+
+def pair_wins(scores: ArrayLike, labels: ArrayLike) -> tuple[float, int]:
+    """Over all pairs of a good and a bad item: (wins of the good one, a tie is half; pairs)."""
+    x, good = _arrays(scores, labels)
+    losers = np.sort(x[~good])
+    below = np.searchsorted(losers, x[good], side="left")
+    not_above = np.searchsorted(losers, x[good], side="right")
+    # Ties are in `not_above` alone, so half of both together counts them half.
+    return float((below + not_above).sum()) / 2, int(good.sum()) * losers.size
 
 
 def auc(scores: ArrayLike, labels: ArrayLike) -> tuple[float | None, int]:
     """(area under the ROC curve, number of items); None unless both classes occur."""
     x, y = _arrays(scores, labels)
     # The area is the share of pairs of a good and a bad item in which the good one scores higher.
-    wins, pairs = _pair_wins(x, y)
+    wins, pairs = pair_wins(x, y)
     return (wins / pairs if pairs else None), x.size
 
 
@@ -58,24 +68,20 @@ def binary_scores(prob: ArrayLike, label: ArrayLike, threshold: float) -> Measur
     So the paper calls a step (section 4.1 step 3).
 
     Returns:
-      `acc`; `f1` of finding the bad items; `balanced_acc`, the mean of the two classes' accuracies;
-      `false_alarm`, the share of good items called bad; `missed`, the share of bad items called
-      good; `n`.
+      `acc`; `majority`, the accuracy of calling all items what most are; `f1` of finding the bad
+      items; `false_alarm`, the share of good items called bad; `missed`, the share of bad items
+      called good; `n`.
     """
     p, good = _probabilities(prob, label)
     called_bad = p <= threshold
     false_alarm = _mean(called_bad[good])
     missed = _mean(~called_bad[~good])
-    if false_alarm is None or missed is None:
-        balanced_acc = None
-    else:
-        balanced_acc = 1 - (false_alarm + missed) / 2
     found = int((called_bad & ~good).sum())
     called_or_bad = int(called_bad.sum()) + int((~good).sum())  # found ones count in both
     return {
         "acc": _mean(called_bad == ~good),
+        "majority": float(max(good.mean(), 1 - good.mean())) if p.size else None,
         "f1": 2 * found / called_or_bad if called_or_bad else None,
-        "balanced_acc": balanced_acc,
         "false_alarm": false_alarm,
         "missed": missed,
         "n": p.size,
@@ -187,15 +193,6 @@ def _harmonic_mean(a: float | None, b: float | None) -> float | None:
     if a is None or b is None:
         return None
     return 2 * a * b / (a + b) if a + b else 0.0
-
-
-def _pair_wins(scores: np.ndarray, right: np.ndarray) -> tuple[float, int]:
-    """Over all pairs of a right and a wrong item: (wins of the right one, a tie is half; pairs)."""
-    losers = np.sort(scores[~right])
-    below = np.searchsorted(losers, scores[right], side="left")
-    not_above = np.searchsorted(losers, scores[right], side="right")
-    # Ties are in `not_above` alone, so half of both together counts them half.
-    return float((below + not_above).sum()) / 2, int(right.sum()) * losers.size
 
 
 def _bin_of(values: np.ndarray, bins: int) -> np.ndarray:

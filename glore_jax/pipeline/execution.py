@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import datetime
 import time
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ class _Manifest:
             "inputs": stage.inputs,
             "layout": stage.layout,
             "packages": versions.decisive(),
+            "devices": _devices(),
             "done": False,
             "started": before.get("started") or now,
             "seconds": self._seconds,
@@ -51,6 +53,16 @@ class _Manifest:
         self._content.update(fields, seconds=round(seconds, 3))
         if processes.is_main():
             storage.write_json(self._file, self._content)
+
+
+def _devices() -> str:
+    """What this run computes on, in words: `8 x TPU v4, 2 processes`."""
+    import jax
+
+    kinds = collections.Counter(device.device_kind for device in jax.devices())
+    found = ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()))
+    processes = jax.process_count()
+    return found if processes == 1 else f"{found}, {processes} processes"
 
 
 def run_stage(ctx: Context, stage: Stage, questions: dict[str, Fitting]) -> None:

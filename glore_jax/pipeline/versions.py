@@ -11,7 +11,11 @@ config.json keeps the versions of the last run, and all that there were before u
 import datetime
 import functools
 import importlib.metadata
+import json
+import os
+import pathlib
 import platform
+import subprocess
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -89,15 +93,49 @@ def _refuse_others(name: str, made: Mapping[str, str], here: Mapping[str, str]) 
     )
 
 
-def describe(workdir: epath.Path) -> dict[str, Any]:
-    """`python`, `packages` and `history` of config.json for a run that begins in `workdir`.
+def commit() -> str | None:
+    """The git commit of the package, with `-dirty` behind it if files were changed since.
 
-    `history`: {since, python, packages} of each change, the oldest first; the last one is in force.
+    Of the checkout that it lies in, or of the repository that it was installed from; None if
+    neither is known.
+    """
+    checkout = pathlib.Path(__file__).parents[2]
+    if (checkout / ".git").exists():
+        words = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+        return _git(checkout, *words)
+    try:
+        installed = importlib.metadata.distribution("glore-jax").read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return json.loads(installed or "{}").get("vcs_info", {}).get("commit_id")
+
+
+def _git(folder: pathlib.Path, *words: str) -> str | None:
+    """What git says in `folder`; None if there is no git, or it refuses."""
+    command = ("git", "-C", str(folder), *words)
+    # Without its locks: somebody may be at work there.
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        said = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said.stdout.strip() or None
+
+
+def describe(workdir: epath.Path) -> dict[str, Any]:
+    """`python`, `packages`, `commit` and `history` of config.json for a run that begins in
+    `workdir`.
+
+    `history`: {since, python, packages, commit} of each change, the oldest first; the last one is
+    in force.
     """
     before = _described(workdir)
     present = {
         "python": platform.python_version(),
         "packages": _versions((*_DECISIVE, *_OTHERS)),
+        "commit": commit(),
     }
     history = list(before.get("history", []))
     if not history and "packages" in before:  # of a run that kept none

@@ -17,6 +17,8 @@ from statistics import fmean
 
 from ml_collections import ConfigDict
 
+from glore_jax.config import auto
+
 TRAIN = "train"
 WRITE = "write"
 SCORE = "score"
@@ -208,23 +210,49 @@ class _Asked:
         return [self.training("refiner", "train", "refiner.train", pairs, tokens)]
 
     def evaluate(self) -> list[Work]:
-        return [
-            work for split in self.config.evaluate.splits for work in self.evaluate_split(split)
-        ]
+        splits = self.config.evaluate.splits
+        measured = [work for split in splits for work in self.evaluate_split(split)]
+        return self.choices() + measured
+
+    def choices(self) -> list[Work]:
+        """What is written and scored on dev to choose marks, thresholds and the temperature."""
+        config = self.config.evaluate
+        drafts = self.counts["dev"]
+        tried = len(auto.numbers(config.temperature) or auto.TEMPERATURES)
+        samples = auto.SAMPLES * tried if tried > 1 or config.choose == "combination" else 0
+        labels = None in (auto.numbers(config.mark), auto.numbers(config.threshold))
+        works = []
+        if samples or labels:
+            works.append(self.solutions("evaluate", "dev drafts", drafts, 1))
+        if samples:
+            works.append(self.solutions("evaluate", "dev samples", drafts, samples))
+        if labels:
+            works.append(self.labelling("evaluate", "dev labels", drafts, config.label_k))
+        if works:
+            works.append(self.scores("dev scores", 2 * drafts * (1 + samples)))
+        return works
 
     def evaluate_split(self, split: str) -> list[Work]:
         config = self.config.evaluate
         questions = self.counts[split]
         works = [self.solutions("evaluate", f"{split} drafts", questions, 1)]
         scored = questions
+        texts = 2 + config.suspects + config.backtrack  # made from each draft
+        read = texts
         if split in config.sample_splits:
+            texts += 2  # by the untrained base
+            read = texts + 2 * (1 + texts)  # student and base read the draft, too
             works.append(self.solutions("evaluate", f"{split} samples", questions, config.k))
             works.append(self.labelling("evaluate", f"{split} labels", questions, config.label_k))
             scored += questions * config.k
+        elif config.extra_samples:
+            drawn = self.solutions("evaluate", f"{split} samples", questions, config.extra_samples)
+            works.append(drawn)
+            scored += questions * config.extra_samples
         models = 3 if self.config.orm.balanced else 2
         works.append(self.scores(f"{split} scores", scored * models))
-        works.append(self.refinements(f"{split} refinements", 3 * questions))
-        works.append(self.scores(f"{split} reranking", 3 * questions))
+        works.append(self.refinements(f"{split} refinements", texts * questions))
+        works.append(self.scores(f"{split} reranking", read * questions))
         return works
 
     def scores(self, what: str, solutions: float) -> Work:

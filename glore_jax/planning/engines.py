@@ -58,7 +58,7 @@ def generations(config: ConfigDict) -> dict[str, Generation]:
         "sample": Generation(generation.sampling_of(sample), sample.k),
         "rollout": Generation(rollout.sampling, rollout.rule.k),
         "drafts": greedy,
-        "samples": Generation(Sampling(evaluate.temperature, max_new=evaluate.max_new), evaluate.k),
+        "samples": Generation(Sampling(1.0, max_new=evaluate.max_new), evaluate.k),
         "step_labels": Generation(step_labels.sampling, step_labels.rule.k),
         "refine": Generation(
             Sampling(0.0, max_new=config.refiner.max_new),

@@ -38,6 +38,7 @@ class Kind(enum.Enum):
     COUNT = "a count"
     NUMBER = "a number"
     TEXT = "a text"
+    FLAG = "true or false"
     STEP_COUNT = "a pair of a step and a count"
     GROUP = "a group of figures"
 
@@ -117,6 +118,21 @@ def text(meaning: str) -> Any:
     return _field(Kind.TEXT, meaning)
 
 
+def texts(meaning: str) -> Any:
+    """A list of texts."""
+    return _field(Kind.TEXT, meaning, Shape.LIST)
+
+
+def texts_by_name(meaning: str) -> Any:
+    """Texts by name."""
+    return _field(Kind.TEXT, meaning, Shape.MAPPING, null=False)
+
+
+def flag(meaning: str) -> Any:
+    """True or false."""
+    return _field(Kind.FLAG, meaning)
+
+
 def step_counts(meaning: str) -> Any:
     """A list of [step, count]; steps count from 1."""
     return _field(Kind.STEP_COUNT, meaning, Shape.LIST)
@@ -133,7 +149,7 @@ def groups(of: "type[Figures]", meaning: str) -> Any:
 
 
 def rows(of: "type[Figures]", meaning: str) -> Any:
-    """A list of groups."""
+    """A list of groups; without it the key is left out."""
     return _field(Kind.GROUP, meaning, Shape.LIST, group=of, null=False)
 
 
@@ -177,28 +193,28 @@ class Figures:
         """Plain JSON values: dicts, lists, numbers and texts."""
         out = {}
         for key, spec in self.specs().items():
-            value = self.value(key)
+            value = self.entry(key)
             if value is not None or spec.null:
                 out[key] = _written(value)
         return out
 
-    def value(self, key: str) -> Any:
+    def entry(self, key: str) -> Any:
         """The value under JSON key `key`."""
         name = key if key in self.__dataclass_fields__ else f"{key}_"
         return getattr(self, name)
 
     def _check_field(self, key: str, spec: Spec) -> None:
-        present = [value for value in _values(spec, self.value(key)) if not _is_missing(value)]
+        present = [value for value in _values(spec, self.entry(key)) if not _is_missing(value)]
         for value in present:
             if not _is_of_kind(spec.kind, value):
                 raise BrokenContract(key, f"is {value!r}, not {spec.kind.value}")
         if present and spec.over:
-            beside = [self.value(name) for name in (spec.over, "n") if name in self.specs()]
+            beside = [self.entry(name) for name in (spec.over, "n") if name in self.specs()]
             if all(count is None for count in beside):
                 raise BrokenContract(key, f"has no count `{spec.over}` beside it")
 
     def _check_lengths(self) -> None:
-        size = len(self.value(self.AXIS) or ())
+        size = len(self.entry(self.AXIS) or ())
         for path, values in self._lists():
             if len(values) != size:
                 raise BrokenContract(path, f"and .{self.AXIS} differ in length")
@@ -206,7 +222,7 @@ class Figures:
     def _lists(self) -> Iterator[tuple[str, tuple]]:
         """(path, list) of the lists of this group and of the groups right inside it."""
         for key in self.specs():
-            value = self.value(key)
+            value = self.entry(key)
             if isinstance(value, tuple):
                 yield key, value
             elif isinstance(value, Figures):
@@ -242,6 +258,8 @@ def _is_of_kind(kind: Kind, value: Any) -> bool:
         return isinstance(value, Figures)
     if kind is Kind.TEXT:
         return isinstance(value, str)
+    if kind is Kind.FLAG:
+        return isinstance(value, bool)
     if kind is Kind.STEP_COUNT:
         return len(value) == 2 and all(_is_of_kind(Kind.COUNT, part) for part in value)
     # True is an int in Python, and never a figure.

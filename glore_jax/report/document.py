@@ -3,9 +3,18 @@ HTML."""
 
 import dataclasses
 
-from glore_jax.report import paper, paper_tables, plots, run_tables
+from glore_jax.report import (
+    about_tables,
+    headline,
+    judge_tables,
+    names,
+    paper,
+    paper_tables,
+    plots,
+    run_tables,
+)
 from glore_jax.report.reading import Results, at, number
-from glore_jax.report.table import Table, count_at, left_out
+from glore_jax.report.table import Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,49 +51,47 @@ def about(results: Results) -> str:
     return text + f"None of them is this task; {column} stands beside for orientation."
 
 
-def headline(results: Results) -> str:
-    """The result in a few sentences; a line that says why if there is none."""
-    draft = number(results, "draft.acc")
-    if draft is None:
-        return left_out(["result"], "draft")
-    n = number(results, "draft.n")
-    over = f"{n:,.0f} test questions" if n else "the test questions"
-    text = f"Of {over}, the student's greedy draft solves {draft:.1%}."
-    rerank = number(results, "pipeline.rerank.acc")
-    if rerank is None:
-        return text
-    gain = f"{100 * (rerank - draft):+.1f} points"
-    text += (
-        " Choosing among draft, global and local refinement by ORM score solves "
-        f"{rerank:.1%} ({gain})."
-    )
-    if (bo3 := number(results, "pipeline.bo3.acc")) is not None:
-        text += f" The best of three samples by ORM score solves {bo3:.1%}."
-    if (oracle := number(results, "pipeline.oracle.acc")) is not None:
-        text += f" An oracle choice among the three would solve {oracle:.1%}."
-    return text
-
-
 def _student_lead(results: Results) -> str:
     facts = []
     if (steps := number(results, "draft.steps_mean")) is not None:
         facts.append(f"A draft has {steps:.1f} steps on average")
-    if (truncated := number(results, "draft.truncated")) is not None:
-        n = count_at(results, "draft.n")
-        facts.append(f"{truncated:,.0f} of {n} were cut off at the length limit")
+    for what, path, n in (("", "draft", "draft.n"), ("of the samples ", "student", "student.n")):
+        if (truncated := number(results, f"{path}.truncated")) is not None:
+            total = number(results, n)
+            k = number(results, "student.K") if path == "student" else 1
+            of = f" of {total * k:,.0f}" if total and k else ""
+            facts.append(f"{what}{truncated:,.0f}{of} were cut off at the length limit")
     lead = "The student writes the drafts that the rest works on."
     return f"{lead} {'; '.join(facts)}." if facts else lead
 
 
+def _refinement_lead(results: Results) -> str:
+    """What a local refinement is in this run."""
+    keeps = (at(results, "about.settings") or {}).get("evaluate.keep_prefix")
+    local = {
+        "true": "keeps the steps before E, the first step that is marked as wrong, and goes on",
+        "false": "is written anew, told where E is, the first step that is marked as wrong",
+    }.get(str(keeps), "is told where E is, the first step that is marked as wrong")
+    return (
+        f"Global refinement starts again; local refinement {local}. A union counts a draft as "
+        "fixed if either does it."
+    )
+
+
 def sections(results: Results) -> list[Section]:
-    """The report's sections in the order of the pipeline, after the result."""
+    """The report's sections: the result, then the pipeline in its order, then its conditions."""
     return [
         Section(
             anchor="result",
             title="Result",
-            lead=headline(results),
-            plots=("pipeline",),
-            tables=(paper_tables.figure_6(results),),
+            lead=" ".join(headline.sentences(results)),
+            plots=("pipeline", "by_steps"),
+            tables=(
+                run_tables.answers(results),
+                about_tables.patterns(results),
+                run_tables.by_steps(results),
+                paper_tables.figure_6(results),
+            ),
         ),
         Section(
             anchor="student",
@@ -97,35 +104,56 @@ def sections(results: Results) -> list[Section]:
                 paper_tables.figure_4(results),
             ),
         ),
-        Section(
-            anchor="reward-models",
-            title="Reward models",
-            lead="The ORM judges whole solutions (when to refine, which to choose); "
-            "the SORM finds the first wrong step (where to refine).",
-            plots=("reliability", "scores", "label_rate"),
-            tables=(
-                paper_tables.table_1(results),
-                run_tables.step_scores(results),
-                run_tables.label_truth(results),
-                paper_tables.table_2(results),
-                run_tables.within_pair(results),
-            ),
-        ),
+        _reward_models(results),
         Section(
             anchor="refinement",
             title="Refinement",
-            lead="Global refinement starts again; local refinement keeps the steps before E, "
-            "the first wrong step. A union counts a draft as fixed if either does it.",
+            lead=_refinement_lead(results),
             plots=("refinement",),
             tables=(
                 paper_tables.table_3(results),
+                run_tables.gains(results, "Refinements compared", names.REFINEMENT_GAINS),
                 run_tables.breaks(results),
                 paper_tables.figure_5(results),
             ),
         ),
         Section("templates", "Unseen templates", "", (), (run_tables.templates(results),)),
         Section("cost", "Cost", "", (), (run_tables.cost(results),)),
+        Section(
+            anchor="about",
+            title="About this run",
+            lead="",
+            plots=(),
+            tables=(
+                about_tables.left_out_items(results),
+                about_tables.warnings(results),
+                about_tables.conditions(results),
+                about_tables.config(results),
+            ),
+        ),
     ]
+
+
+def _reward_models(results: Results) -> Section:
+    return Section(
+        anchor="reward-models",
+        title="Reward models",
+        lead="The ORM judges whole solutions (when to refine, which to choose); "
+        "the SORM finds the first wrong step (where to refine).",
+        plots=("reliability", "scores", "label_rate"),
+        tables=(
+            about_tables.looks(results),
+            paper_tables.table_1(results),
+            paper_tables.table_2(results),
+            judge_tables.decisions(results),
+            judge_tables.located(results),
+            judge_tables.within_pair(results),
+            run_tables.gains(results, "Judges compared", names.JUDGE_GAINS),
+            judge_tables.label_truth(results),
+            judge_tables.labels_by_step(results),
+            judge_tables.labels_by_k(results),
+        ),
+    )
 
 
 # Markdown.
@@ -154,6 +182,8 @@ def _markdown_plot(name: str, results: Results) -> list[str]:
 
 
 def _markdown_table(table: Table, heading: bool) -> list[str]:
+    if not table.rows and not table.note:
+        return []
     lines = [f"### {table.title}", ""] if heading else []
     if table.rows:
         lines += [*_markdown_rows(table), ""]

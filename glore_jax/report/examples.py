@@ -10,34 +10,52 @@ from typing import TypedDict
 
 from glore_jax.report.table import NONE
 
-# One example as `evaluate/examples.jsonl` holds it. Called, because `global` is a word of Python.
-WorkedExample = TypedDict(
-    "WorkedExample",
-    {
-        "question_id": str,
-        "question": str,
-        "gold": str,  # the right answer
-        "draft": Sequence[str],  # steps, as in the two refinements below
-        "draft_correct": bool,
-        "truth": Sequence[int | bool] | None,  # by step, None where the task does not know
-        "orm": Sequence[float] | None,  # scores by step of the draft
-        "sorm": Sequence[float] | None,
-        "bad": int | None,  # step before which the local refiner sees [BAD]; None: nothing flagged
-        "global": Sequence[str] | None,
-        "global_correct": bool | None,
-        "local": Sequence[str] | None,
-        "local_correct": bool | None,
-        "scores": Mapping[str, float | None],  # the ORM's, of draft, global and local
-        "choice": str,  # the one of them with the highest score
-        "choice_correct": bool,
-    },
-    total=False,
-)
+
+class Other(TypedDict):
+    """Another solution than the draft: its steps, and whether its answer is right."""
+
+    steps: Sequence[str]
+    correct: bool | None
+
+
+class WorkedExample(TypedDict, total=False):
+    """One example as `evaluate/examples.jsonl` holds it.
+
+    Fields:
+      question_id, question, gold: the problem: its name, its text, its right answer.
+      draft, draft_correct: steps of the student's greedy solution, and whether it is right.
+      truth: by step of the draft; None where the task does not know.
+      orm, sorm: scores by step of the draft.
+      bad: step before which the local refiner sees [BAD]; None: nothing flagged.
+      others: by name the other candidates: global, local, ...
+      scores: by name the ORM's score of the draft and the others.
+      choice, choice_correct: name of the system's choice, and whether it is right.
+    """
+
+    question_id: str
+    question: str
+    gold: str
+    draft: Sequence[str]
+    draft_correct: bool
+    truth: Sequence[int | bool] | None
+    orm: Sequence[float] | None
+    sorm: Sequence[float] | None
+    bad: int | None
+    others: Mapping[str, Other]
+    scores: Mapping[str, float | None]
+    choice: str
+    choice_correct: bool
+
 
 # The page's filters: kind of example, and the name of its button.
 FILTERS = {"all": "All", "fixed": "Fixed", "broken": "Broken", "wrong": "Choice wrong"}
 
-_NAMES = {"draft": "Draft", "global": "Global refinement", "local": "Local refinement"}
+_NAMES = {
+    "draft": "Draft",
+    "global": "Global refinement",
+    "local": "Local refinement",
+    "local_2": "Local refinement at the next suspect",
+}
 
 # Steps take the colour of their score: orange below one half, blue above, stronger further away.
 LOW = "213,94,0"
@@ -59,7 +77,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-    """One of the three solutions: its verdict (right, wrong, or empty), ORM score and choice."""
+    """One of the solutions: its verdict (right, wrong, or empty), ORM score and choice."""
 
     name: str
     verdict: str
@@ -70,7 +88,7 @@ class Solution:
 
 @dataclasses.dataclass(frozen=True)
 class Refined:
-    """A refinement: its steps, each with whether the draft has the same at the same place."""
+    """Another solution: its steps, each with whether the draft has the same at the same place."""
 
     solution: Solution
     steps: tuple[tuple[str, bool], ...]
@@ -103,9 +121,9 @@ def outcome(example: WorkedExample) -> tuple[str, str]:
         return "fixed", "Fixed: the draft is wrong, the choice right"
     if draft:
         return "broken wrong", "Broken: the draft is right, the choice wrong"
-    if example.get("global_correct") or example.get("local_correct"):
-        return "wrong", "Missed: a refinement is right, another solution was chosen"
-    return "wrong", "Unsolved: none of the three is right"
+    if any(other["correct"] for other in example.get("others", {}).values()):
+        return "wrong", "Missed: a right solution was there, another one was chosen"
+    return "wrong", "Unsolved: no solution is right"
 
 
 def filter_counts(examples: Sequence[WorkedExample]) -> dict[str, int]:
@@ -119,13 +137,10 @@ def card(example: WorkedExample, index: int) -> Card:
     """What the page shows of `example`, the one at place `index` from 1."""
     kinds, sentence = outcome(example)
     draft = example.get("draft") or ()
-    refined = []
-    if (steps := example.get("global")) is not None:
-        solution = _solution(example, "global", example.get("global_correct"))
-        refined.append(Refined(solution, _marked(steps, draft)))
-    if (steps := example.get("local")) is not None:
-        solution = _solution(example, "local", example.get("local_correct"))
-        refined.append(Refined(solution, _marked(steps, draft)))
+    refined = [
+        Refined(_solution(example, name, other["correct"]), _marked(other["steps"], draft))
+        for name, other in example.get("others", {}).items()
+    ]
     return Card(
         name=example.get("question_id", str(index)),
         kinds=kinds,
@@ -149,7 +164,7 @@ def _solution(example: WorkedExample, kind: str, right: bool | None) -> Solution
     score = _finite((example.get("scores") or {}).get(kind))
     percent = "" if score is None else f"{100 * min(max(score, 0), 1):.0f}"
     return Solution(
-        name=_NAMES[kind],
+        name=_NAMES.get(kind, kind.replace("_", " ").capitalize()),
         verdict="" if right is None else _word(right),
         chosen=example.get("choice") == kind,
         orm=_two(score),

@@ -1,7 +1,7 @@
-"""The figures behind `report.json`: one type a group, each field with its meaning.
+"""What is measured on one split: one type a group of figures, each field with its meaning.
 
-`SplitFigures` is what stage `evaluate` measures on one split and keeps in `evaluate/results.json`;
-`Report` is the whole of `report.json`. Groups are checked when they are made and turn into JSON and
+Stage `evaluate` makes `SplitFigures` and keeps them in `evaluate/results.json`; the whole of
+`report.json` is `run_figures.Report`. Groups are checked when they are made and turn into JSON and
 back (see `contract.py`). The order of the fields is the order of the keys in the files.
 
 Models go by their names: `orm`, `sorm`, `balanced_orm` (an ORM trained on balanced labels) and,
@@ -18,13 +18,12 @@ from glore_jax.report.contract import (
     group,
     groups,
     number,
-    numbers_by_name,
     rate,
     rates,
     rows,
     step_counts,
-    text,
 )
+from glore_jax.report.step_figures import Decisions, LabelTruth, Located, StepDecisions
 
 # JSON lists of numbers, of which single ones may be missing.
 Numbers = tuple[float | None, ...]
@@ -43,46 +42,6 @@ class Draft(Figures):
     steps_mean: float | None = number("mean number of steps, the answer line not counted")
     first_error_histogram: tuple[tuple[int, int], ...] | None = step_counts(
         "[first wrong step, drafts], by the truth where the task knows it, else by rollout labels"
-    )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Decisions(Figures):
-    """Scores as judges of right and wrong: an item is called wrong if its score is no higher than
-    `evaluate.threshold`."""
-
-    acc: float | None = rate("share of items called what they are")
-    f1: float | None = rate("harmonic mean of precision and recall in finding the wrong items")
-    balanced_acc: float | None = rate("mean of the accuracies on right and on wrong items")
-    false_alarm: float | None = rate("share of right items called wrong")
-    missed: float | None = rate("share of wrong items called right")
-    n: int | None = count("items: drafts, or steps of drafts with the last one included")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StepDecisions(Decisions):
-    """Scores as judges of steps, and of where a solution goes wrong first."""
-
-    first_error_acc: float | None = rate(
-        "share of drafts for which the first step called wrong is the first wrong one"
-    )
-    first_error_f1: float | None = rate(
-        "harmonic mean of that accuracy on drafts with and without a wrong step"
-    )
-    auc: float | None = rate("area under the ROC curve over all steps")
-    positive: float | None = rate("share of right steps, which a constant guess would reach")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LabelTruth(Figures):
-    """Rollout labels against the truth, over steps before the last (whose label is graded)."""
-
-    acc: float | None = rate("share of labels that agree with the truth")
-    n: int | None = count("labels")
-    false_positive: float | None = rate("share of the truly wrong prefixes that are labelled good")
-    false_negative: float | None = rate("share of the truly right prefixes that are labelled bad")
-    strict_acc: float | None = rate(
-        "agreement with the truth that also counts slips which can still come out right"
     )
 
 
@@ -108,21 +67,72 @@ class Choice(Figures):
 
     acc: float | None = rate("share of questions whose chosen solution is right")
     n: int | None = count("questions")
+    tokens: float | None = number("tokens drawn for a question, the mean")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pipeline(Figures):
-    """The whole system beside the cheapest rival, three samples.
+    """The whole system beside its rivals.
 
     The system's candidates are the draft, its global refinement and its local one (located by the
-    SORM).
+    SORM), and what `evaluate.suspects`, `.backtrack` and `.extra_samples` add. Samples are drawn at
+    the temperature that serves the draft and two samples best on `dev`.
     """
 
-    rerank: Choice | None = group(Choice, "the ORM chooses among the candidates")
+    draft: Choice | None = group(Choice, "the draft is all")
+    rerank: Choice | None = group(Choice, "the system chooses among the candidates")
     oracle: Choice | None = group(Choice, "a right candidate is chosen wherever there is one")
+    rerank_loglik: Choice | None = group(Choice, "the likeliest of the candidates is chosen")
+    base_judge: Choice | None = group(
+        Choice, "the candidate that the untrained base finds likeliest is chosen"
+    )
+    base_refiner: Choice | None = group(
+        Choice, "the ORM chooses among the draft and what the untrained base makes of it"
+    )
+    greedy2_orm: Choice | None = group(Choice, "the ORM chooses among the draft and two samples")
+    greedy2_loglik: Choice | None = group(Choice, "the likeliest of the same is chosen")
+    majority3: Choice | None = group(
+        Choice, "the commonest answer of the same, of equally common ones the likeliest's"
+    )
+    weighted3: Choice | None = group(
+        Choice, "the answer of the same with the largest sum of ORM scores"
+    )
     bo3: Choice | None = group(Choice, "the ORM chooses among three samples")
     bo3_oracle: Choice | None = group(Choice, "an oracle chooses among three samples")
-    rerank_loglik: Choice | None = group(Choice, "the likeliest of the candidates is chosen")
+    equal_orm: Choice | None = group(
+        Choice,
+        "the ORM chooses among the draft and as many samples as the tokens of a system of more "
+        "candidates buy",
+    )
+    equal_loglik: Choice | None = group(Choice, "the likeliest of the same is chosen")
+    equal_majority: Choice | None = group(Choice, "the commonest answer of the same")
+    equal_weighted: Choice | None = group(
+        Choice, "the answer of the same with the largest sum of ORM scores"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gain(Figures):
+    """A difference of two figures on the same questions, with a paired bootstrap interval.
+
+    Resamples are of questions; see `labels.bootstrap`.
+    """
+
+    value: float | None = number("the first figure minus the second")
+    low: float | None = number("lower end of the 95 % interval")
+    high: float | None = number("upper end of the 95 % interval")
+    n: int | None = count("questions that count in it")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OfLength(Figures):
+    """The system on the questions whose worked solution has so many steps."""
+
+    steps: int | None = count("steps of the worked solution, the answer line not counted")
+    n: int | None = count("questions")
+    draft: float | None = rate("accuracy of the greedy draft")
+    rerank: float | None = rate("accuracy of the system's choice")
+    oracle: float | None = rate("accuracy of an oracle's choice among the candidates")
 
 
 # Many samples of a question.
@@ -236,7 +246,10 @@ class Curves(Figures):
     """What the plots show beyond single figures. Steps are judged by the truth where the task knows
     it, else by rollout labels."""
 
-    label_rate: LabelRates | None = group(LabelRates, "rollout labels of the drafts")
+    label_rate: LabelRates | None = group(LabelRates, "rollout labels of the greedy drafts")
+    label_rate_training: LabelRates | None = group(
+        LabelRates, "rollout labels of training; in report.json alone"
+    )
     reliability: Mapping[str, Reliability] | None = groups(Reliability, "by reward model")
     scores: Mapping[str, ScoreHistogram] | None = groups(ScoreHistogram, "by reward model")
     rerank: RerankCurves | None = group(RerankCurves, "choices among samples")
@@ -255,13 +268,6 @@ class LabelCost(Figures):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TotalCost(LabelCost):
-    """What the step labels of training cost."""
-
-    seconds: float | None = number("seconds of stage rollout")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitFigures(Figures):
     """Everything measured on one split. What a run did not do is left out."""
 
@@ -273,67 +279,28 @@ class SplitFigures(Figures):
         Refinement, "by kind: global, local_orm, local_sorm, union_orm, union_sorm"
     )
     pipeline: Pipeline | None = group(Pipeline, "the whole system")
+    gains: Mapping[str, Gain] | None = groups(
+        Gain, "differences by name, FIRST_over_SECOND (`names.gain`)"
+    )
+    by_steps: tuple[OfLength, ...] | None = rows(
+        OfLength, "by steps of the worked solution, where the task has one"
+    )
     curves: Curves | None = group(Curves, "for the plots")
     step_truth: Mapping[str, StepDecisions] | None = groups(
         StepDecisions, "step scores against the truth, by reward model"
     )
-    step_truth_strict: Mapping[str, StepDecisions] | None = groups(
-        StepDecisions,
-        "the same against the truth that also counts slips which can still come out right",
-    )
     label_truth: LabelTruth | None = group(LabelTruth, "rollout labels of this split's drafts")
     step: Mapping[str, StepDecisions] | None = groups(
         StepDecisions, "step scores against rollout labels, by reward model"
+    )
+    located: Mapping[str, Located] | None = groups(
+        Located, "places of [BAD] against rollout labels, by reward model"
+    )
+    located_truth: Mapping[str, Located] | None = groups(
+        Located, "places of [BAD] against the truth, by reward model"
     )
     cost: LabelCost | None = group(LabelCost, "of this split's labels")
     scorer: Mapping[str, Scorer] | None = groups(
         Scorer, "scores of whole solutions, by reward model, and loglik"
     )
     student: Student | None = group(Student, "the student alone")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Templates(Figures):
-    """The system on questions of templates that were never trained on."""
-
-    n: int | None = count("questions")
-    draft: float | None = rate("accuracy of the greedy draft")
-    rerank: float | None = rate("accuracy of the system's choice")
-    oracle: float | None = rate("accuracy of an oracle's choice among the candidates")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StudentModel(Figures):
-    """The model that is trained."""
-
-    base: str | None = text("`model.base` of the config")
-    parameters: int | None = count("weights of the student")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class About(Figures):
-    """What was run."""
-
-    name: str | None = text("`name` of the config")
-    task: str | None = text("`task.name` of the config")
-    model: StudentModel | None = group(StudentModel, "the base and its size")
-    paper_column: str | None = text("the paper's column to compare with; empty: none fits")
-
-
-# SplitFigures stands before About: a dataclass takes its fields from its last base on, and About's
-# are the first keys of the file.
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Report(SplitFigures, About):
-    """The whole of `report.json`: the main split's figures, and what other stages measured."""
-
-    label_truth: LabelTruth | None = group(
-        LabelTruth, "rollout labels of training; null if the task knows no truth", null=True
-    )
-    cost: TotalCost | None = group(TotalCost, "of the training labels")
-    label_truth_test: LabelTruth | None = group(
-        LabelTruth, "rollout labels of the test drafts; null if the task knows no truth", null=True
-    )
-    templates: Templates | None = group(
-        Templates, "unseen templates; null if the run has no such split", null=True
-    )
-    seconds: Mapping[str, float] | None = numbers_by_name("seconds of each stage")

@@ -16,33 +16,23 @@ from importlib import resources
 import jinja2
 import markupsafe
 
-from glore_jax.report import document, examples, plots
+from glore_jax.report import document, examples, headline, plots
 from glore_jax.report.document import Section
 from glore_jax.report.examples import WorkedExample
-from glore_jax.report.reading import Results, number
+from glore_jax.report.names import RIVALS
+from glore_jax.report.reading import Difference, Results, difference, in_force, number
 
 PACKAGE = "glore_jax.report"
-
-# The few figures to see first: name and path.
-_TILES = {
-    "Draft": "draft.acc",
-    "Best of 3": "pipeline.bo3.acc",
-    "Reranked": "pipeline.rerank.acc",
-    "Oracle choice": "pipeline.oracle.acc",
-    "Global ∪ local fix rate": "refine.union_sorm.fix_rate",
-    "SORM step accuracy": "step.sorm.acc",
-}
-_MAIN_TILE = "pipeline.rerank.acc"
 
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """One large figure; `gain` over the draft may be empty, `main` is the system's own."""
+    """One large figure; what stands below it may be empty, `main` is the system's own."""
 
     name: str
     value: str
-    gain: str
-    main: bool
+    below: str
+    main: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +75,7 @@ def page(
         css=_static("page.css") + _static("examples.css"),
         script=_static("page.js"),
         sections=[_section(s, results, light, dark) for s in document.sections(results)],
+        mark=in_force(results, "mark"),
         filters=examples.FILTERS,
         filter_counts=examples.filter_counts(worked),
         cards=[examples.card(example, i) for i, example in enumerate(worked, start=1)],
@@ -160,15 +151,41 @@ def _data_uri(png: bytes) -> str:
 
 
 def _tiles(results: Results) -> list[Tile]:
-    draft = number(results, "draft.acc")
-    tiles = []
-    for name, path in _TILES.items():
-        value = number(results, path)
-        if value is None:
-            continue
-        gain = ""
-        # Only the pipeline's figures are accuracies on the drafts' questions.
-        if draft is not None and path.startswith("pipeline."):
-            gain = f"{100 * (value - draft):+.1f} points"
-        tiles.append(Tile(name, f"{value:.1%}", gain, path == _MAIN_TILE))
-    return tiles
+    """The few figures to see first; those that the run lacks are left out."""
+    rival = headline.best_rival(results)
+    gain = difference(results, "rerank_over_draft")
+    ahead = difference(results, f"rerank_over_{rival}") if rival else None
+    closed = difference(results, "gap_closed")
+    n = number(results, "draft.n")
+    tiles = [
+        ("Draft", "draft.acc", f"{n:,.0f} questions" if n else "", False),
+        (
+            f"Best rival: {RIVALS[rival]}" if rival else "",
+            f"pipeline.{rival}.acc",
+            f"system against it {_points(ahead)}" if ahead else "",
+            False,
+        ),
+        (
+            "System",
+            "pipeline.rerank.acc",
+            f"against the draft {_points(gain)}" if gain else "",
+            True,
+        ),
+        (
+            "Oracle choice",
+            "pipeline.oracle.acc",
+            f"the system closes {closed.value:.0%} of the gap" if closed else "",
+            False,
+        ),
+    ]
+    return [
+        Tile(name, f"{value:.1%}", below, main)
+        for name, path, below, main in tiles
+        if (value := number(results, path)) is not None
+    ]
+
+
+def _points(gain: Difference) -> str:
+    """A gain in per cent points with the ends of its interval."""
+    low, high = (f"{100 * end:+.1f}" for end in (gain.low, gain.high))
+    return f"{100 * gain.value:+.1f} ({low} to {high})"

@@ -5,17 +5,21 @@ from collections.abc import Sequence
 
 from glore_jax.report import paper
 from glore_jax.report.names import MODELS, REFINEMENTS
-from glore_jax.report.reading import Results, at, finite, number
-from glore_jax.report.table import NONE, Table, count, left_out, range_text, rate
+from glore_jax.report.reading import Results, at, finite, in_force, number
+from glore_jax.report.table import NONE, Table, count, left_out, range_text, rate, rate_at
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One figure: its name in the table, its path in the results and the path of its count."""
+    """One figure: its name in the table, its path in the results and the path of its count.
+
+    `majority`: path of what calling all items the commoner class reaches; empty: no such figure.
+    """
 
     label: str
     path: str
     n: str
+    majority: str = ""
 
 
 def comparison(
@@ -44,7 +48,8 @@ def comparison(
         return Table(title, note=left_out([uncapitalized], rows[-1].path.split(".")[0]))
 
     interval_header = ("95% interval",) if questions else ()
-    header = ("", "this run", *interval_header, "n", *paper.COLUMNS)
+    majority_header = ("majority class",) if any(row.majority for row in rows) else ()
+    header = ("", "this run", *interval_header, *majority_header, "n", *paper.COLUMNS)
     cells = [_comparison_cells(results, row, source, questions) for row in found]
     notes = [note] if note else []
     notes += [left_out([row.label], row.path) for row in rows if row not in found]
@@ -58,30 +63,44 @@ def _comparison_cells(
     value = number(results, row.path)
     n = number(results, row.n)
     interval_cell = (range_text(value, n),) if questions else ()
+    majority_cell = (rate_at(results, row.majority),) if row.majority else ()
     theirs = [source.text(row.path, name) for name in paper.COLUMNS]
-    return (row.label, rate(value), *interval_cell, count(n), *theirs)
+    return (row.label, rate(value), *interval_cell, *majority_cell, count(n), *theirs)
+
+
+def _judges(group: str) -> list[Row]:
+    """One row a reward model, with the majority class beside its accuracy."""
+    return [
+        Row(name, f"{group}.{key}.acc", f"{group}.{key}.n", f"{group}.{key}.majority")
+        for key, name in MODELS.items()
+    ]
+
+
+def threshold_text(results: Results, what: str) -> str:
+    """The threshold in force, as `0.5`, or which one is meant where it is not known."""
+    return in_force(results, what) or "the threshold in force"
 
 
 def table_1(results: Results) -> Table:
     """Step accuracy against the labels of the rollouts, as in the paper's table 1."""
     title = "Table 1. Step accuracy against rollout labels"
-    rows = [Row(name, f"step.{key}.acc", f"step.{key}.n") for key, name in MODELS.items()]
     note = (
-        "Share of steps whose score is on the label's side of 0.5; "
-        "the label is 1 if some rollout from the step ends right."
+        "Share of steps whose score is on the label's side of "
+        f"{threshold_text(results, 'step_threshold')}; the label is 1 if some rollout from the "
+        "step ends right. Majority class: calling all steps what most of them are."
     )
-    return comparison(results, title, rows, paper.TABLE_1, note, questions=False)
+    return comparison(results, title, _judges("step"), paper.TABLE_1, note, questions=False)
 
 
 def table_2(results: Results) -> Table:
     """The score at the last step as a judge of the final answer, as in the paper's table 2."""
     title = "Table 2. Final-answer accuracy"
-    rows = [Row(name, f"final.{key}.acc", f"final.{key}.n") for key, name in MODELS.items()]
     note = (
         "Share of drafts whose final answer the score at the last step judges rightly "
-        "(threshold 0.5)."
+        f"(threshold {threshold_text(results, 'final_threshold')}). Majority class: calling all "
+        "drafts what most of them are."
     )
-    return comparison(results, title, rows, paper.TABLE_2, note)
+    return comparison(results, title, _judges("final"), paper.TABLE_2, note)
 
 
 def table_3(results: Results) -> Table:
@@ -104,6 +123,7 @@ _STUDENT_COLUMNS = {
     "majK": "maj@K",
     "rerankK": "rerank@K",
     "passK": "pass@K",
+    "rerankK_sorm": "SORM@K",
     "mean1": "one sample",
     "loglikK": "log-lik.@K",
 }
@@ -121,8 +141,9 @@ def table_5(results: Results) -> Table:
     header = ("", *_STUDENT_COLUMNS.values(), "K", "n")
     note = (
         "maj@1 is greedy decoding. Of K samples: maj@K takes the commonest answer, rerank@K the "
-        "one the ORM scores highest, log-lik.@K the one the student finds likeliest; pass@K counts "
-        "a question solved if any is right; one sample is the mean over them."
+        "one the ORM scores highest, SORM@K the SORM, log-lik.@K the one the student finds "
+        "likeliest; pass@K counts a question solved if any is right; one sample is the mean over "
+        "them."
     )
     return Table(title, header, tuple(rows), our_row=True, note=note)
 
@@ -133,7 +154,8 @@ def _papers_students() -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, values in paper.TABLE_5_SFT.items():
         theirs = [paper.digits(value) for value in values]
-        rows.append((f"{name}, SFT", *theirs, NONE, NONE, k, NONE))
+        nothing = [NONE] * (len(_STUDENT_COLUMNS) - len(theirs))
+        rows.append((f"{name}, SFT", *theirs, *nothing, k, NONE))
     for name in paper.COLUMNS:
         theirs = [paper.TABLE_5.text(f"student.{key}", name) for key in _STUDENT_COLUMNS]
         rows.append((f"{name}, EI", *theirs, k, NONE))
@@ -201,13 +223,9 @@ def figure_6(results: Results) -> Table:
     choices = {
         "bo3": "Best of 3 samples, ORM",
         "rerank": "Draft, global, local: ORM chooses",
-        "rerank_loglik": "Draft, global, local: log-likelihood",
         "bo3_oracle": "Best of 3 samples, oracle",
         "oracle": "Draft, global, local: oracle chooses",
     }
-    # The paper has no choice by likelihood: without ours there is no such row, and none is missed.
-    if number(results, "pipeline.rerank_loglik.acc") is None:
-        del choices["rerank_loglik"]
     rows = [Row("Draft", "draft.acc", "draft.n")]
     rows += [Row(name, f"pipeline.{key}.acc", f"pipeline.{key}.n") for key, name in choices.items()]
     note = "The paper's are read off the chart."

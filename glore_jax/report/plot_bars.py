@@ -4,6 +4,7 @@
 ████████████◇          below its middle the paper's figure, where there is one
 """
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib
@@ -15,7 +16,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from glore_jax.report import paper
-from glore_jax.report.names import REFINEMENTS
+from glore_jax.report.headline import best_rival
+from glore_jax.report.names import REFINEMENTS, RIVALS
 from glore_jax.report.plot_style import Colours, new_figure, percent
 from glore_jax.report.reading import Results, interval, number
 
@@ -111,21 +113,26 @@ def _refinement_bars(
 
 # The pipeline.
 
-# From the bottom up: name, what the ORM's choice gives, what an oracle's gives.
-_PIPELINE_ROWS = (
-    ("Draft, global,\nlocal", "pipeline.rerank", "pipeline.oracle"),
-    ("Best of 3\nsamples", "pipeline.bo3", "pipeline.bo3_oracle"),
-    ("Draft", "draft", ""),
-)
+
+def _pipeline_rows(results: Results) -> list[tuple[str, str, str]]:
+    """From the bottom up: name, what its own choice gives, what an oracle's gives."""
+    rows = [("System", "pipeline.rerank", "pipeline.oracle")]
+    rival = best_rival(results)
+    if rival not in (None, "bo3"):
+        name = textwrap.fill(RIVALS[rival], 18)
+        rows.append((f"Best rival:\n{name}", f"pipeline.{rival}", ""))
+    rows.append(("Best of 3\nsamples", "pipeline.bo3", "pipeline.bo3_oracle"))
+    rows.append(("Draft", "draft", ""))
+    return rows
 
 
 def pipeline(results: Results, colours: Colours) -> Figure:
-    """Draft, best of 3 and the reranked three, with what an oracle choice would reach."""
-    figure = new_figure(3.1)
+    """Draft, rivals and the system, with what an oracle choice would reach."""
+    figure = new_figure(3.4)
     axes = figure.subplots()
     names: list[str] = []
     reach = 0.0
-    for name, path, oracle_path in _PIPELINE_ROWS:
+    for name, path, oracle_path in _pipeline_rows(results):
         value = number(results, f"{path}.acc")
         if value is None:
             continue
@@ -140,7 +147,7 @@ def pipeline(results: Results, colours: Colours) -> Figure:
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     keys = [
-        Patch(color=colours["right"], alpha=_ALPHA, label="ORM chooses"),
+        Patch(color=colours["right"], alpha=_ALPHA, label="as chosen"),
         Patch(color=colours["right"], alpha=_ORACLE_ALPHA, label="oracle chooses"),
         _paper_key(results),
     ]

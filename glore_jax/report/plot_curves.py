@@ -111,31 +111,76 @@ def first_error(results: Results, colours: Colours) -> Figure:
     return figure
 
 
+# Whose rollout labels: their key in `curves`, name, colour, marker, line.
+_LABELS = (
+    ("label_rate_training", "training", "sorm", "s", "-"),
+    ("label_rate", "test drafts", "orm", "o", "--"),
+)
+
+
 def label_rate(results: Results, colours: Colours) -> Figure:
     """Share of good labels by prefix length, and how many prefixes there are."""
-    group = at(results, "curves.label_rate")
-    length = floats(group.get("length"))
-    rates = floats(group.get("rate"))
-    n = floats(group.get("n"))
-    figure = new_figure(3.7)
+    figure = new_figure(3.9)
     top, bottom = figure.subplots(2, sharex=True, height_ratios=(3, 1))
-
-    intervals = [_known_interval(rate, count) for rate, count in zip(rates, n, strict=True)]
-    ends = np.array(intervals)
-    top.fill_between(length, ends[:, 0], ends[:, 1], color=colours["sorm"], alpha=0.15, lw=0)
-    top.plot(length, rates, color=colours["sorm"], marker="s")
+    known = [row for row in _LABELS if at(results, f"curves.{row[0]}")]
+    for i, (key, name, colour, marker, dashes) in enumerate(known):
+        group = at(results, f"curves.{key}")
+        length, rates, n = (floats(group.get(field)) for field in ("length", "rate", "n"))
+        intervals = [_known_interval(rate, count) for rate, count in zip(rates, n, strict=True)]
+        ends = np.array(intervals).reshape(-1, 2)
+        shade = colours[colour]
+        top.fill_between(length, ends[:, 0], ends[:, 1], color=shade, alpha=0.15, lw=0)
+        top.plot(length, rates, color=shade, marker=marker, ls=dashes, label=name)
+        width = 0.76 / len(known)  # bars of one length stand side by side
+        bottom.bar(length + width * (i - (len(known) - 1) / 2), n, color=shade, width=width)
     top.axhline(0.5, color=colours["text"], lw=0.8, ls=":")
     top.set_ylim(-0.02, 1.02)
-    top.set_ylabel("positive")
+    top.set_ylabel("good")
     percent(top.yaxis)
     top.grid(axis="y")
-    top.set_title("Share of positive step labels, before balancing")
+    top.legend(loc="best")
+    top.set_title("Share of good step labels, before balancing")
 
-    bottom.bar(length, n, color=colours["loglik"], width=0.6)
     bottom.set_ylabel("prefixes")
     bottom.set_xlabel("prefix length in steps")
     bottom.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     bottom.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+    bottom.grid(axis="y")
+    return figure
+
+
+# By length of the question.
+
+_SYSTEMS = {"draft": ("draft", "loglik"), "rerank": ("system", "orm"), "oracle": ("oracle", "pass")}
+
+
+def by_steps(results: Results, colours: Colours) -> Figure:
+    """Accuracy of draft, system and oracle by steps of the worked solution, and their number."""
+    rows = at(results, "by_steps")
+    steps = floats([row["steps"] for row in rows])
+    n = floats([row["n"] for row in rows])
+    figure = new_figure(3.9)
+    top, bottom = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    for i, (key, (name, style)) in enumerate(_SYSTEMS.items()):
+        accs = floats([row.get(key) for row in rows])
+        ends = np.array([_known_interval(a, count) for a, count in zip(accs, n, strict=True)])
+        around = np.abs(ends.reshape(-1, 2).T - accs)
+        colour = colours.get(style, colours["text"])
+        dashes = "--" if key == "oracle" else "-"
+        places = steps + 0.08 * (i - 1)  # intervals stand side by side
+        options = {"color": colour, "marker": MARKERS[style], "ls": dashes, "lw": 1.5}
+        top.errorbar(places, accs, around, elinewidth=1, label=name, **options)
+    top.set_ylim(-0.02, 1.02)
+    top.set_ylabel("accuracy")
+    percent(top.yaxis)
+    top.grid(axis="y")
+    top.legend(loc="best")
+    top.set_title("Accuracy by steps of the worked solution")
+    bottom.bar(steps, n, color=colours["loglik"], width=0.6)
+    bottom.set_ylabel("questions")
+    bottom.set_xlabel("steps")
+    bottom.set_xticks(steps, [f"{step:g}" for step in steps])
+    bottom.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     bottom.grid(axis="y")
     return figure
 

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from glore_jax.report.names import MODELS
 from glore_jax.report.plot_style import MARKERS, Colours, floats, new_figure, percent
-from glore_jax.report.reading import Results, at
+from glore_jax.report.reading import Results, at, number
 
 
 def reliability(results: Results, colours: Colours) -> Figure:
@@ -55,6 +55,8 @@ def scores(results: Results, colours: Colours) -> Figure:
     panels = np.atleast_1d(figure.subplots(1, len(group), sharey=True))
     for axes, (model, counts) in zip(panels, group.items(), strict=True):
         _score_panel(axes, counts, colours)
+        if (threshold := number(results, f"marks.step_threshold.{model}")) is not None:
+            axes.axvline(threshold, color=colours["text"], lw=0.8, ls=":")
         axes.set_title(MODELS[model])
     panels[0].set_ylabel("share of its kind")
     # All panels have the same two names; the legend has each once.
@@ -75,7 +77,6 @@ def _score_panel(axes: Axes, counts: Results, colours: Colours) -> None:
             colour = colours[kind]
             axes.stairs(shares, edges, color=colour, fill=True, alpha=0.25)
             axes.stairs(shares, edges, color=colour, lw=1.6, ls=dashes, label=f"{kind} steps")
-    axes.axvline(0.5, color=colours["text"], lw=0.8, ls=":")
     axes.set_xlabel("score")
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.5, 1])

@@ -25,22 +25,32 @@ class Plot:
       caption: what it shows.
       needs: path of the figures it cannot do without.
       draw: draws it from the results, on a fresh figure.
+      least: entries of these figures without which there is nothing to compare.
     """
 
     title: str
     caption: str
     needs: str
     draw: Callable[[Results, Colours], Figure]
+    least: int = 1
 
 
 PLOTS = {
     "pipeline": Plot(
         "The reranked pipeline",
-        "Accuracy of the draft, of the best of three samples, and of the choice among draft, "
-        "global and local refinement. Dark: the ORM chooses. Light: what an oracle choice would "
-        "add. Lines are 95% intervals.",
+        "Accuracy of the draft, of its rivals, and of the system, which chooses among the draft "
+        "and its refinements. Light: what an oracle choice would add. Lines are 95% intervals of "
+        "each alone; those of the differences, which are paired and narrower, stand in the table.",
         "pipeline.rerank.acc",
         plot_bars.pipeline,
+    ),
+    "by_steps": Plot(
+        "Accuracy by number of steps",
+        "Accuracy on questions whose worked solution has so many steps. Bars are 95% intervals; "
+        "below, how many questions there are.",
+        "by_steps",
+        plot_curves.by_steps,
+        least=2,
     ),
     "rerank": Plot(
         "Best of K samples",
@@ -57,9 +67,10 @@ PLOTS = {
     ),
     "label_rate": Plot(
         "Label rate by prefix length",
-        "Share of prefixes from which some rollout ends right, and their number. Early prefixes "
-        "can mostly still be solved and late ones seldom, which is why labels are balanced at each "
-        "length. The band is the 95% interval.",
+        "Share of prefixes from which some rollout ends right, and their number: of the drafts "
+        "that the SORM learns from, before they are balanced, and of the greedy test drafts. Early "
+        "prefixes can mostly still be solved and late ones seldom, which is why labels are "
+        "balanced at each length. Bands are 95% intervals.",
         "curves.label_rate.length",
         plot_curves.label_rate,
     ),
@@ -71,7 +82,7 @@ PLOTS = {
     ),
     "scores": Plot(
         "Scores of right and wrong steps",
-        "Step scores split by whether the prefix is right. "
+        "Step scores split by whether the prefix is right, and the threshold in force. "
         "The better a model, the less the two overlap.",
         "curves.scores",
         plot_scores.scores,
@@ -89,9 +100,13 @@ def missing(name: str, results: Results) -> str | None:
     """Why plot `name` is left out of the report of `results`; None if it can be drawn."""
     plot = PLOTS[name]
     value = at(results, plot.needs)
-    is_empty = value is None or (hasattr(value, "__len__") and len(value) == 0)
-    if not is_empty:
+    if value is not None and not hasattr(value, "__len__"):
         return None
+    entries = len(value or ())
+    if entries >= plot.least:
+        return None
+    if entries:
+        return f"Left out: plot {plot.title!r} (`{plot.needs}` has only {entries} entry)."
     return f"Left out: plot {plot.title!r} (the results hold no `{plot.needs}`)."
 
 

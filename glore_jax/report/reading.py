@@ -1,15 +1,20 @@
-"""Reading one figure out of the results as JSON, and the interval of a rate.
+"""Reading one figure or gain out of the results as JSON, and the interval of a rate.
 
 A figure is named by its path, `step.sorm.acc`, which is also how the paper's rows are laid beside
 ours. Everything may be missing, None or NaN (a task that knows no step truth, a stage that was not
 run); readers ask here and get None, so that no table or plot has its own idea of it.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
 
+from glore_jax.report.names import MODELS
+
 Results = Mapping[str, Any]  # `Report.to_json()`
+
+FEWEST = 10  # questions, below which no interval says anything
 
 _Z_SQUARED = 1.959964**2  # the normal quantile of a two-sided 95 % interval, squared
 
@@ -34,6 +39,33 @@ def finite(value: Any) -> float | None:
 def number(results: Results, path: str) -> float | None:
     """The number at dotted `path`; None if it is missing, no number, or not finite."""
     return finite(at(results, path))
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A gain of the results: what is measured, and the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    n: float
+
+
+def difference(results: Results, name: str) -> Difference | None:
+    """The gain `gains.NAME`; None if a part of it is missing, or if it is over few questions."""
+    parts = [number(results, f"gains.{name}.{key}") for key in ("value", "low", "high", "n")]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts) or known[-1] < FEWEST:
+        return None
+    return Difference(*known)
+
+
+def in_force(results: Results, what: str) -> str:
+    """Thresholds or marks (`what` of `marks`) in words; empty if they are not known."""
+    values = at(results, f"marks.{what}") or {}
+    if len(set(values.values())) == 1:
+        return f"{next(iter(values.values())):.3g}"
+    return ", ".join(f"{MODELS.get(model, model)} {value:.3g}" for model, value in values.items())
 
 
 def interval(rate: float, n: float) -> tuple[float, float]:

@@ -1,18 +1,93 @@
-"""The tables that the paper does not have: expert iteration, steps in detail, labels, cost."""
+"""The tables that the paper does not have: rivals, lengths, expert iteration, cost."""
 
-from glore_jax.report import paper
-from glore_jax.report.names import MODELS, REFINEMENTS, SCORERS
-from glore_jax.report.reading import Results, at, number, stage_seconds
+from collections.abc import Mapping
+
+from glore_jax.report.names import REFINEMENTS, RIVALS
+from glore_jax.report.reading import Difference, Results, at, difference, number, stage_seconds
 from glore_jax.report.table import (
     NONE,
     Table,
     count,
     count_at,
+    gain_range,
     left_out,
     range_text,
     rate,
     rate_at,
+    side,
+    signed,
 )
+
+
+def answers(results: Results) -> Table:
+    """The system beside the draft, its rivals and the oracle, each with the difference."""
+    title = "The system and its rivals"
+    if number(results, "pipeline.rerank.acc") is None:
+        return Table(title, note=left_out(["the system and its rivals"], "pipeline"))
+    ways = {"draft": "Draft", **RIVALS, "bo3_oracle": "Best of 3 samples, oracle"}
+    rows = [_answer(results, "rerank", "System", None)]
+    for key, name in ways.items():
+        if number(results, f"pipeline.{key}.acc") is not None:
+            rows.append(_answer(results, key, name, difference(results, f"rerank_over_{key}")))
+    if number(results, "pipeline.oracle.acc") is not None:
+        turned = _turned(difference(results, "oracle_over_rerank"))
+        rows.append(_answer(results, "oracle", "Oracle choice among the candidates", turned))
+    header = ("", "accuracy", "tokens", "n", "system against it", "95% interval")
+    note = (
+        "The system chooses among the draft and its refinements. Intervals are paired: both answer "
+        "the same questions, which a bootstrap draws anew. Tokens are those drawn for a question, "
+        "where they were counted. Oracles know the right answers."
+    )
+    if closed := difference(results, "gap_closed"):
+        note += (
+            f" Of the gap between draft and oracle the system closes {signed(closed.value)} "
+            f"({gain_range(closed)}), over the {count(closed.n)} questions that only the oracle "
+            "solves."
+        )
+    return Table(title, header, tuple(rows), (1,), note=note)
+
+
+def _answer(results: Results, key: str, name: str, gain: Difference | None) -> tuple[str, ...]:
+    """One way to answer; `gain`: of the system over it."""
+    base = f"pipeline.{key}"
+    figures = (count_at(results, f"{base}.tokens"), count_at(results, f"{base}.n"))
+    cells = (signed(gain.value), gain_range(gain)) if gain else (NONE, NONE)
+    return (name, rate_at(results, f"{base}.acc"), *figures, *cells)
+
+
+def _turned(gain: Difference | None) -> Difference | None:
+    """The same difference the other way round."""
+    return gain and Difference(-gain.value, -gain.high, -gain.low, gain.n)
+
+
+def gains(results: Results, title: str, labels: Mapping[str, str], note: str = "") -> Table:
+    """Those of the gains `labels` (their names by key) that the run has."""
+    rows = []
+    for key, name in labels.items():
+        if gain := difference(results, key):
+            cells = (signed(gain.value), gain_range(gain), count(gain.n), side(gain))
+            rows.append((name, *cells))
+    if not rows:
+        return Table(title, note=left_out(["differences with their intervals"], "gains"))
+    header = ("", "difference", "95% interval", "questions", "interval is")
+    return Table(title, header, tuple(rows), (1,), note=note)
+
+
+def by_steps(results: Results) -> Table:
+    """The system by the length of the question's worked solution."""
+    title = "By number of steps"
+    entries = at(results, "by_steps") or []
+    if not entries:
+        return Table(title, note=left_out(["figures by number of steps"], "by_steps"))
+    rows = []
+    for entry in entries:
+        n = number(entry, "n")
+        accs = [number(entry, key) for key in ("draft", "rerank", "oracle")]
+        cells = [text for acc in accs[:2] for text in (rate(acc), range_text(acc, n))]
+        rows.append((count_at(entry, "steps"), count(n), *cells, rate(accs[2])))
+    header = ("steps", "n", "draft", "95% interval", "system", "95% interval", "oracle")
+    note = "Steps of the worked solution, the answer line not counted."
+    return Table(title, header, tuple(rows), (2, 4), note=note)
 
 
 def rounds(results: Results) -> Table:
@@ -25,84 +100,22 @@ def rounds(results: Results) -> Table:
     for entry in entries:
         acc = number(entry, "acc")
         n = number(entry, "n")
+        solutions = [count_at(entry, key) for key in ("examples", "too_long")]
+        training = [rate_at(entry, key) for key in ("loss", "token_accuracy", "gradient_norm")]
+        cells = (rate(acc), range_text(acc, n), count(n), count_at(entry, "truncated"))
         name = f"round {entry.get('round')}"
-        rows.append((name, rate(acc), range_text(acc, n), count(n), count_at(entry, "examples")))
-    header = ("", "maj@1 on dev", "95% interval", "n", "training solutions")
-    note = "Round 0 is supervised fine-tuning (SFT) alone."
+        rows.append((name, *cells, *solutions, *training, rate_at(entry, "fill")))
+    header = (
+        *("", "maj@1 on dev", "95% interval", "n", "cut off"),
+        *("training solutions", "too long", "loss", "tokens guessed", "gradient", "fill"),
+    )
+    note = (
+        "Round 0 is supervised fine-tuning (SFT) alone. Cut off: dev solutions that ran out of "
+        "length; too long: training solutions that no row holds. Loss (nats a token), share of "
+        "tokens guessed and norm of the gradient are means over the last updates; fill is the "
+        "share of a batch that is no padding."
+    )
     return Table(title, header, tuple(rows), (1,), note=note)
-
-
-def step_scores(results: Results) -> Table:
-    """Everything measured about step scores, against rollout labels and against the truth."""
-    title = "Step scores in detail"
-    header = ("", "accuracy", "F1", "first error found", "AUC", "steps")
-    keys = ("acc", "f1", "first_error_acc", "auc")
-    rows = []
-    for group, against in (("step", "rollout labels"), ("step_truth", "truth")):
-        for model, name in MODELS.items():
-            base = f"{group}.{model}"
-            if number(results, f"{base}.acc") is None:
-                continue
-            figures = [rate_at(results, f"{base}.{key}") for key in keys]
-            n = count_at(results, f"{base}.n")
-            rows.append((f"{name}, against {against}", *figures, n))
-    if not rows:
-        return Table(title, note=left_out(["step scores"], "step"))
-    note = (
-        "First error found: share of drafts for which the first step at or below 0.5 "
-        "is the first wrong step."
-    )
-    if not any("against truth" in row[0] for row in rows):
-        note += " " + left_out(["figures against the truth"], "step_truth")
-    return Table(title, header, tuple(rows), (1, 2, 3, 4), note=note)
-
-
-def within_pair(results: Results) -> Table:
-    """How often a scorer puts a right solution above a wrong one of the same question."""
-    title = "Telling right from wrong solutions"
-    rows = []
-    for key, name in SCORERS.items():
-        base = f"scorer.{key}"
-        if number(results, f"{base}.within_pair") is None:
-            continue
-        pairs = (rate_at(results, f"{base}.within_pair"), count_at(results, f"{base}.n"))
-        across = (rate_at(results, f"{base}.auc"), count_at(results, f"{base}.n_auc"))
-        rows.append((name, *pairs, *across))
-    if not rows:
-        return Table(title, note=left_out(["pairs of solutions"], "scorer"))
-    header = ("", "within pair", "pairs", "AUC", "solutions")
-    note = (
-        "Within pair: how often a right sample scores above a wrong one of the same question "
-        "(0.5 is chance). AUC compares across questions."
-    )
-    return Table(title, header, tuple(rows), (1, 3), note=note)
-
-
-def label_truth(results: Results) -> Table:
-    """Rollout labels against the truth, which the paper could only estimate by hand."""
-    title = "Rollout labels against the truth"
-    if number(results, "label_truth.acc") is None:
-        return Table(title, note=left_out(["rollout labels against the truth"], "label_truth"))
-    kinds = (
-        ("Labels that agree", "acc", f"{paper.LABEL_AGREEMENT:.2f}"),
-        ("Wrong prefixes labelled good", "false_positive", NONE),
-        ("Right prefixes labelled bad", "false_negative", NONE),
-    )
-    rows = []
-    for name, key, theirs in kinds:
-        cells = [name]
-        for part in ("label_truth", "label_truth_test"):
-            cells += [rate_at(results, f"{part}.{key}"), count_at(results, f"{part}.n")]
-        rows.append((*cells, theirs))
-    header = ("", "training", "labels", "test", "labels", "paper")
-    note = (
-        "Training: the labels that the SORM and the refiner learn from, of questions that some "
-        "sample solves (rollout.solved_only). Test: those of the greedy drafts, of all questions. "
-        "Wrong prefixes labelled good: share of the truly wrong ones; right prefixes labelled bad: "
-        "of the truly right ones. The paper's figure: 257 GSM8K steps labelled by hand "
-        "(appendix G)."
-    )
-    return Table(title, header, tuple(rows), (1, 3), beside=5, note=note)
 
 
 def breaks(results: Results) -> Table:

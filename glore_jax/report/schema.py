@@ -2,7 +2,8 @@
 
     python -m glore_jax.report.schema docs/report.schema.json
 
-writes it anew after a change of `figures.py`; a test holds the file and the types together.
+writes it anew after a change of the types (`figures.py`, `step_figures.py`, `run_figures.py`); a
+test holds the file and the types together.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any
 
 from glore_jax import storage
 from glore_jax.report.contract import Figures, Kind, Shape, Spec
-from glore_jax.report.figures import Report
+from glore_jax.report.run_figures import Report
 
 Schema = dict[str, Any]
 
@@ -23,6 +24,7 @@ _SINGLE: dict[Kind, Schema] = {
     Kind.COUNT: _COUNT,
     Kind.NUMBER: {"type": "number"},
     Kind.TEXT: {"type": "string"},
+    Kind.FLAG: {"type": "boolean"},
     Kind.STEP_COUNT: {"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2},
 }
 

@@ -1,8 +1,8 @@
-"""The result for a terminal: a dozen aligned lines, with the paper's column beside ours."""
+"""The result for a terminal: in words, then aligned lines with the paper's column beside ours."""
 
 import dataclasses
 
-from glore_jax.report import paper
+from glore_jax.report import headline, paper
 from glore_jax.report.reading import Results, number, stage_seconds
 from glore_jax.report.table import NONE, count_at, rate
 
@@ -24,23 +24,13 @@ def _rates(group: str, *keys: str) -> tuple[str, ...]:
     return tuple(f"{group}.{key}" for key in keys)
 
 
-_LABELS = ("acc", "false_positive", "false_negative")
+_WIDTH = 98  # of a line
 
 _LINES = (
     Line("Draft (greedy)", ("draft.acc",), "draft.n", paper.TABLE_5),
-    Line(
-        "Reranked: draft, global, local",
-        ("pipeline.rerank.acc",),
-        "pipeline.rerank.n",
-        paper.FIGURE_6,
-    ),
+    Line("System", ("pipeline.rerank.acc",), "pipeline.rerank.n", paper.FIGURE_6),
     Line("Best of 3 samples", ("pipeline.bo3.acc",), "pipeline.bo3.n", paper.FIGURE_6),
-    Line(
-        "Oracle choice of the three",
-        ("pipeline.oracle.acc",),
-        "pipeline.oracle.n",
-        paper.FIGURE_6,
-    ),
+    Line("Oracle choice", ("pipeline.oracle.acc",), "pipeline.oracle.n", paper.FIGURE_6),
     Line(
         "Fix rate: global / local / union",
         _rates("refine", "global.fix_rate", "local_sorm.fix_rate", "union_sorm.fix_rate"),
@@ -53,15 +43,24 @@ _LINES = (
         "refine.global.n_right",
     ),
     Line(
-        "Step accuracy: ORM / SORM",
-        _rates("step", "orm.acc", "sorm.acc"),
+        "Steps: ORM / SORM / majority",
+        _rates("step", "orm.acc", "sorm.acc", "sorm.majority"),
         "step.sorm.n",
         paper.TABLE_1,
     ),
-    Line("  against the truth", _rates("step_truth", "orm.acc", "sorm.acc"), "step_truth.sorm.n"),
     Line(
-        "Final answer: ORM / SORM",
-        _rates("final", "orm.acc", "sorm.acc"),
+        "  against the truth",
+        _rates("step_truth", "orm.acc", "sorm.acc", "sorm.majority"),
+        "step_truth.sorm.n",
+    ),
+    Line(
+        "First error found: ORM / SORM",
+        _rates("located_truth", "orm.found", "sorm.found"),
+        "located_truth.sorm.n_wrong",
+    ),
+    Line(
+        "Final answers: ORM / SORM / majority",
+        _rates("final", "orm.acc", "sorm.acc", "orm.majority"),
         "final.orm.n",
         paper.TABLE_2,
     ),
@@ -70,10 +69,18 @@ _LINES = (
         _rates("scorer", "orm.within_pair", "sorm.within_pair", "loglik.within_pair"),
         "scorer.orm.n",
     ),
-    Line("Labels: right / false + / false -", _rates("label_truth", *_LABELS), "label_truth.n"),
-    Line("  of the test drafts", _rates("label_truth_test", *_LABELS), "label_truth_test.n"),
     Line(
-        "Unseen templates: draft / reranked",
+        "Labels of wrong drafts / first error",
+        _rates("label_truth", "wrong_acc", "first_error_acc"),
+        "label_truth.errors",
+    ),
+    Line(
+        "  of the test drafts",
+        _rates("label_truth_test", "wrong_acc", "first_error_acc"),
+        "label_truth_test.errors",
+    ),
+    Line(
+        "Unseen templates: draft / system",
         _rates("templates", "draft", "rerank"),
         "templates.n",
     ),
@@ -81,7 +88,10 @@ _LINES = (
 
 
 def summary(results: Results) -> str:
-    """A dozen aligned lines: what came out, its count, the paper's column. No final newline."""
+    """The result in words, then aligned lines: what came out, its count, the paper's column.
+
+    No final newline.
+    """
     column = paper.column(results)
     rows = [("", "this run", "n", f"paper, {column}")]
     for line in _LINES:
@@ -89,7 +99,7 @@ def summary(results: Results) -> str:
             rows.append(_cells(results, line, column))
     # Names to the left; figures end, and counts end, in one column each.
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    lines = []
+    lines = [headline.text(results, _WIDTH), ""]
     for name, ours, n, theirs in rows:
         text = f"{name:<{widths[0]}}  {ours:>{widths[1]}}  {n:>{widths[2]}}  {theirs}"
         lines.append(text.rstrip())

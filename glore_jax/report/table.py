@@ -8,7 +8,7 @@ any figure is only that line.
 import dataclasses
 from collections.abc import Sequence
 
-from glore_jax.report.reading import Results, interval, number
+from glore_jax.report.reading import Difference, Results, interval, number
 
 NONE = "–"
 
@@ -16,6 +16,8 @@ NONE = "–"
 _REASONS = {
     "step_truth": "the task does not know which steps are right",
     "label_truth": "the task does not know which steps are right",
+    "located_truth": "the task does not know which steps are right",
+    "by_steps": "the task has no worked solutions",
     "templates": "the task has no split of unseen templates",
 }
 
@@ -31,6 +33,7 @@ class Table:
       ours: the columns of this run.
       beside: the column to compare them with (the paper's chosen one).
       our_row: the first row is this run, instead of columns.
+      prose: cells are sentences.
       note: stands below, also for a table without rows.
     """
 
@@ -41,6 +44,7 @@ class Table:
     _: dataclasses.KW_ONLY
     beside: int | None = None
     our_row: bool = False
+    prose: bool = False
     note: str = ""
 
 
@@ -70,6 +74,30 @@ def range_text(value: float | None, n: float | None) -> str:
         return NONE
     low, high = interval(value, n)
     return f"{low:.3f} to {high:.3f}"
+
+
+def signed(value: float) -> str:
+    """A difference of rates with three decimals and its sign."""
+    return f"{value:+.3f}"
+
+
+def gain_range(gain: Difference) -> str:
+    """The ends of a gain's interval."""
+    return f"{signed(gain.low)} to {signed(gain.high)}"
+
+
+def points(gain: Difference) -> str:
+    """A gain in per cent points with its interval, for a sentence."""
+    low = f"{100 * gain.low:+.1f}"
+    high = f"{100 * gain.high:+.1f}"
+    return f"{100 * gain.value:+.1f} points (95% interval {low} to {high})"
+
+
+def side(gain: Difference) -> str:
+    """Where the interval lies: above 0, below it, or around it."""
+    if gain.low > 0:
+        return "above 0"
+    return "below 0" if gain.high < 0 else "includes 0"
 
 
 def left_out(what: Sequence[str], path: str) -> str:

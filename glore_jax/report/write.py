@@ -7,8 +7,8 @@ from etils import epath
 from glore_jax import storage
 from glore_jax.report import document, plots
 from glore_jax.report.examples import WorkedExample
-from glore_jax.report.figures import Report
 from glore_jax.report.page import page
+from glore_jax.report.run_figures import Report
 
 
 def write(report: Report, examples: Sequence[WorkedExample], folder: epath.PathLike) -> epath.Path:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-_WIDTH = 10  # characters of the left column
+_WIDTH = 10  # least characters of the left column
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Solved:
       question: its text.
       sorm: the SORM's probability of each step of the draft.
       bad: the step of the draft that is flagged, from 0; -1 if none is.
-      texts: the steps of "draft", "global" and "local".
+      texts: the steps of each candidate: "draft", "global", "local" and what the config adds.
       scores: the ORM's probability of each of these.
       choice: the name of the best.
       answer: the final answer of that one, None if it has none.
@@ -31,14 +31,15 @@ class Solved:
 def show(solved: Solved) -> str:
     """What the terminal shows: each text with its scores, and the answer."""
     lines = [f"question  {solved.question}", ""]
+    width = max(_WIDTH, *(len(name) + 1 for name in solved.texts))
     for name in solved.texts:
-        lines += _show_text(solved, name)
+        lines += _show_text(solved, name, width)
     answer = "none" if solved.answer is None else solved.answer
     return "\n".join([*lines, f"answer    {answer}"])
 
 
-def _show_text(solved: Solved, name: str) -> list[str]:
-    heading = f"{name:<{_WIDTH}}ORM {solved.scores[name]:.2f}"
+def _show_text(solved: Solved, name: str, width: int) -> list[str]:
+    heading = f"{name:<{width}}ORM {solved.scores[name]:.2f}"
     if name == solved.choice:
         heading += " <- chosen"
     if name == "local" and solved.bad < 0:

@@ -6,28 +6,20 @@ by the truth or by rollouts), or None where nobody knows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from glore_jax.labels import metrics
 from glore_jax.labels.balance import label_rates
-from glore_jax.records import LabelledDraft, RefinementScores, Sample
+from glore_jax.records import LabelledDraft, Sample
 from glore_jax.report import figures
+from glore_jax.report.step_figures import Decisions, Located, StepDecisions
+from glore_jax.stages.split_records import Refined, Scores
 
-Refined = Mapping[str, Any]  # by kind of refinement: {steps, bad, ended, correct}
-Scores = Sequence[Sequence[float]]
 Labels = Sequence[Sequence[int | bool] | None]
+Outcomes = Sequence[int | float]  # one a question, in 0..1: is the answer right, or how often
 
 LOCAL_KINDS = ("local_orm", "local_sorm")
-
-
-class Candidate(NamedTuple):
-    """One of the solutions among which the ORM chooses."""
-
-    name: str
-    score: float
-    correct: bool
 
 
 def last_scores(scores: Iterable[Sequence[float] | np.ndarray]) -> list[float]:
@@ -40,7 +32,7 @@ def last_scores(scores: Iterable[Sequence[float] | np.ndarray]) -> list[float]:
 
 def draft(drafts: Sequence[Sample], labels: Labels) -> figures.Draft:
     """How good the drafts are, and where those that go wrong do so first according to `labels`."""
-    errors = [_first_wrong(steps) + 1 for steps in labels if steps and 0 in map(int, steps)]
+    errors = [first_wrong(steps) + 1 for steps in labels if steps and 0 in map(int, steps)]
     # The last step is the answer line; an empty draft has no steps, not minus one.
     lengths = [max(len(d["steps"]) - 1, 0) for d in drafts]
     return figures.Draft(
@@ -52,7 +44,7 @@ def draft(drafts: Sequence[Sample], labels: Labels) -> figures.Draft:
     )
 
 
-def _first_wrong(labels: Sequence[int | bool]) -> int:
+def first_wrong(labels: Sequence[int | bool]) -> int:
     """Index of the first step labelled wrong, -1 if there is none."""
     wrong = [i for i, label in enumerate(labels) if not label]
     return wrong[0] if wrong else -1
@@ -74,31 +66,66 @@ def _labelled_steps(scores: Scores, labels: Labels) -> tuple[list[float], list[i
     return flat_scores, flat_labels
 
 
-def steps(scores: Scores, labels: Labels, threshold: float) -> figures.StepDecisions:
-    """Scores as judges of steps, over all steps with the final one, as in the paper's table 1."""
+def steps(scores: Scores, labels: Labels, threshold: float, mark: float) -> StepDecisions:
+    """Scores as judges of steps, over all steps with the final one, as in the paper's table 1.
+
+    `threshold`: at or below it a step is called wrong; `mark`: the first step at or below it is
+    taken for the first wrong one.
+    """
     flat_scores, flat_labels = _labelled_steps(scores, labels)
     called = []
     true = []
     for step_scores, step_labels in zip(scores, labels, strict=True):
         if step_labels:
-            called.append(metrics.first_error(step_scores, threshold))
-            true.append(_first_wrong(step_labels))
-    found = metrics.first_error_accuracy(called, true)
+            called.append(metrics.first_error(step_scores, mark))
+            true.append(first_wrong(step_labels))
     decisions = {
         **metrics.binary_scores(flat_scores, flat_labels, threshold),
-        "first_error_acc": found["acc"],
-        "first_error_f1": found["f1"],
+        "first_error_acc": metrics.first_error_accuracy(called, true)["acc"],
         "auc": metrics.auc(flat_scores, flat_labels)[0],
-        "positive": float(np.mean(flat_labels)) if flat_labels else None,
     }
-    return figures.StepDecisions.from_json(decisions)
+    return StepDecisions.from_json(decisions)
 
 
-def final(scores: Scores, drafts: Sequence[Sample], threshold: float) -> figures.Decisions:
+def located(marked: Sequence[int | None], labels: Labels) -> Located:
+    """Where marks stand against the first steps labelled wrong.
+
+    `marked`: index of the step behind the mark of each draft, None without a mark. Drafts without
+    labels or steps do not count.
+    """
+    pairs = [
+        (-1 if place is None else place, first_wrong(of_draft))
+        for place, of_draft in zip(marked, labels, strict=True)
+        if of_draft
+    ]
+    places = np.array([place for place, _ in pairs], np.int64)
+    first = np.array([first for _, first in pairs], np.int64)
+    wrong = first >= 0
+    is_marked = places >= 0
+    found = metrics.first_error_accuracy(places, first)
+    return Located.from_json(
+        {
+            "found": found["wrong_acc"],
+            "early": _share((is_marked & (places < first))[wrong]),
+            "late": _share((places > first)[wrong]),
+            "missed": _share(~is_marked[wrong]),
+            "offset": found["offset"],
+            "n_wrong": found["wrong_n"],
+            "false_alarm": _share(is_marked[~wrong]),
+            "n_right": found["right_n"],
+        }
+    )
+
+
+def _share(values: np.ndarray) -> float | None:
+    return float(values.mean()) if values.size else None
+
+
+def final(scores: Scores, drafts: Sequence[Sample], threshold: float) -> Decisions:
     """The scores at the last step as judges of the final answers, as in the paper's table 2."""
     correct = [int(d["correct"]) for d in drafts]
     decisions = metrics.binary_scores(last_scores(scores), correct, threshold)
-    return figures.Decisions.from_json(decisions)
+    return Decisions.from_json(decisions)
 
 
 def reliability(scores: Scores, labels: Labels) -> figures.Reliability:
@@ -127,22 +154,26 @@ def label_rate(labelled: Sequence[LabelledDraft]) -> figures.LabelRates:
     return figures.LabelRates.from_json(columns)
 
 
-# Refinement and choice.
+# Refinement.
 
 
 def refinements(
     drafts: Sequence[Sample], refined: Sequence[Refined]
 ) -> dict[str, figures.Refinement]:
     """By kind of refinement, and for the unions of the global one with either local one."""
+    before = np.array([d["correct"] for d in drafts], bool)
+    kinds = dict.fromkeys(("global", *LOCAL_KINDS))
+    kinds |= dict.fromkeys(kind for record in refined for kind in record)
 
     def correct(kind: str) -> np.ndarray:
-        return np.array([record[kind]["correct"] for record in refined], bool)
+        # A draft without a refinement of this kind stays as it is.
+        rows = zip(drafts, refined, strict=True)
+        return np.array([record.get(kind, d)["correct"] for d, record in rows], bool)
 
-    after = {kind: correct(kind) for kind in ("global", *LOCAL_KINDS)}
+    after = {kind: correct(kind) for kind in kinds}
     for kind in LOCAL_KINDS:
         union = kind.replace("local", "union")
         after[union] = after["global"] | after[kind]
-    before = np.array([d["correct"] for d in drafts], bool)
     return {kind: _refinement(before, fixed) for kind, fixed in after.items()}
 
 
@@ -160,30 +191,18 @@ def _refinement(before: np.ndarray, after: np.ndarray) -> figures.Refinement:
     )
 
 
-def candidates(
-    draft: Sample, refined: Refined, finals: RefinementScores, draft_score: float
-) -> list[Candidate]:
-    """The draft, its global refinement and its local one (located by the SORM), with ORM scores.
+def by_steps(lengths: Sequence[int], right: Mapping[str, Outcomes]) -> tuple[figures.OfLength, ...]:
+    """The system by the length of the question's worked solution.
 
-    The draft stands first, so that it wins ties.
+    `lengths`: its steps without the answer line; below 1 where there is none.
     """
-    return [
-        Candidate("draft", draft_score, draft["correct"]),
-        Candidate("global", finals["global"], refined["global"]["correct"]),
-        Candidate("local", finals["local_sorm"], refined["local_sorm"]["correct"]),
-    ]
-
-
-def chosen(candidates: Iterable[Candidate]) -> Candidate:
-    """The candidate with the highest score; of equal ones the first."""
-    return max(candidates, key=lambda candidate: candidate.score)
-
-
-def pipeline(choices: Sequence[Sequence[Candidate]]) -> figures.Pipeline:
-    """The ORM's choice and an oracle's; `choices` holds the candidates of each question."""
-    reranked = [chosen(candidates).correct for candidates in choices]
-    oracle = [any(candidate.correct for candidate in candidates) for candidates in choices]
-    return figures.Pipeline(
-        rerank=figures.Choice(acc=float(np.mean(reranked)), n=len(choices)),
-        oracle=figures.Choice(acc=float(np.mean(oracle)), n=len(choices)),
-    )
+    of = np.array(lengths, np.int64)
+    rows = []
+    for steps in np.unique(of[of > 0]).tolist():
+        here = of == steps
+        shares = {
+            name: float(np.mean(np.asarray(right[name], float)[here]))
+            for name in ("draft", "rerank", "oracle")
+        }
+        rows.append(figures.OfLength(steps=steps, n=int(here.sum()), **shares))
+    return tuple(rows)

@@ -1,56 +1,107 @@
 """Stage `evaluate`: the whole system on test questions (paper section 4.2 and figure 3).
 
-    question ─► greedy draft ─► step scores ─► [BAD] at the first step at or below `evaluate.mark`
+    dev ─► marks, thresholds, temperature (`choices`), before anything else is looked at
+
+    question ─► greedy draft ─► step scores ─► [BAD] at the first step at or below the mark
                      │                                   │
                      │                       global and local refinement
                      └──────────────┬────────────────────┘
                           rerank by the ORM's final score
 
 Beside it, on the splits of `evaluate.sample_splits`: K samples a question, for majority vote and
-reranking, and rollout labels of the drafts' steps. Everything that is generated or scored is kept
-as records under `evaluate/SPLIT`; `measures` turns the records into the report's figures.
+reranking; rollout labels of the drafts' steps; and the rivals, among them the untrained base as
+refiner and as judge. Everything that is generated or scored is kept as records under
+`evaluate/SPLIT`; `measures` turns the records into the report's figures.
 """
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from glore_jax import storage
 from glore_jax.parallel import processes
-from glore_jax.records import LabelledDraft, RefinementScores, Sample, StepScores
+from glore_jax.records import LabelledDraft, Sample
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import generation, labelling, measures, models, parts, refinements, rewards
+from glore_jax.stages import (
+    candidates,
+    choices,
+    generation,
+    labelling,
+    measures,
+    models,
+    parts,
+    refinements,
+    scores,
+    untrained,
+)
 from glore_jax.stages.context import Context
-from glore_jax.stages.draft_figures import last_scores
-from glore_jax.stages.refinements import KINDS
+from glore_jax.stages.in_force import InForce
+from glore_jax.stages.refinements import Texts
+from glore_jax.stages.split_records import Scores, SplitRecords
 from glore_jax.tasks.base import Problem
 
-GENERATED = ("drafts", "samples", "step_labels", "refinements")
-
-_LEAST_SCORED = 64  # solutions of a part: scoring one takes little, and calls should be full
+GENERATED = (
+    "drafts",
+    "samples",
+    "step_labels",
+    "refinements",
+    "backtracks",
+    "base_refinements",
+)
 
 # Reward model -> probabilities per step of each solution.
-Scores = dict[str, list[list[float]]]
+ByModel = Mapping[str, Scores]
+# Scorer -> for each draft the value of each of its texts, by kind.
+Finals = dict[str, list[dict[str, float]]]
+
+
+class Solutions(NamedTuple):
+    """What the student writes on a split.
+
+    Attributes:
+      drafts: greedy, one a question.
+      samples: K a question on a sampled split; elsewhere what the system asks for, which may be
+        none.
+      labelled: step labels of the drafts of a sampled split.
+    """
+
+    drafts: list[Sample]
+    samples: list[Sample]
+    labelled: list[LabelledDraft]
 
 
 def run(ctx: Context) -> dict:
-    results = {split: evaluate_split(ctx, split) for split in ctx.config.evaluate.splits}
+    in_force = choices.choose(ctx)
+    results = {split: evaluate_split(ctx, split, in_force) for split in ctx.config.evaluate.splits}
     figures = {split: result.figures.to_json() for split, result in results.items()}
     examples = [example for result in results.values() for example in result.examples]
     processes.on_main(storage.write_json, ctx.folder("evaluate", "results.json"), figures)
     processes.on_main(storage.write_jsonl, ctx.folder("evaluate", "examples.jsonl"), examples)
-    return {split: counts(ctx, split, figures[split]) for split in results}
+    counted = {split: counts(ctx, split, figures[split]) for split in results}
+    return {"in_force": in_force.to_json(), **counted}
 
 
-def evaluate_split(ctx: Context, split: str) -> measures.Measured:
+def evaluate_split(ctx: Context, split: str, in_force: InForce) -> measures.Measured:
     """The figures and worked examples of one split."""
     problems = ctx.problems(split)
-    drafts, samples, labelled = write_solutions(ctx, split, problems)
-    scored = score_all(ctx, split, drafts, samples)
-    refined = refinements.refine(ctx, split, drafts, scored["drafts"])
-    finals = score_refinements(ctx, split, refined)
-    records = measures.SplitRecords(problems, drafts, samples, labelled, scored, refined, finals)
+    written = write_solutions(ctx, split, problems, in_force.temperature)
+    scored = score_all(ctx, split, written.drafts, written.samples)
+    refined = write_refinements(ctx, split, written.drafts, scored["drafts"], in_force)
+    finals = score_refinements(ctx, split, written.drafts, scored["drafts"], refined)
+    records = SplitRecords(
+        problems,
+        *written,
+        scored,
+        refined,
+        finals,
+        in_force,
+        sampled=is_sampled(ctx, split),
+    )
     return measures.measure(ctx, records)
+
+
+def is_sampled(ctx: Context, split: str) -> bool:
+    return split in ctx.config.evaluate.sample_splits
 
 
 def counts(ctx: Context, split: str, figures: dict) -> dict:
@@ -64,79 +115,119 @@ def counts(ctx: Context, split: str, figures: dict) -> dict:
 
 
 def write_solutions(
-    ctx: Context, split: str, problems: Sequence[Problem]
-) -> tuple[list[Sample], list[Sample], list[LabelledDraft]]:
-    """What the student writes: (greedy drafts, K samples a question, step labels of the drafts).
-
-    The last two are empty on a split that `evaluate.sample_splits` does not name.
-    """
+    ctx: Context, split: str, problems: Sequence[Problem], temperature: float
+) -> Solutions:
+    """What the student writes; `temperature`: of the samples."""
     config = ctx.config.evaluate
+    sampled = is_sampled(ctx, split)
     policy = models.load_policy(ctx, "student", "hf")
     drafts = list(generation.greedy(ctx, f"evaluate/{split}/drafts", policy, problems))
-    if split not in config.sample_splits:
-        return drafts, [], []
-    sampling = Sampling(config.temperature, max_new=config.max_new)
-    folder = f"evaluate/{split}/samples"
-    samples = list(generation.sample(ctx, folder, policy, problems, sampling, config.k))
-    folder = f"evaluate/{split}/step_labels"
-    how = labelling.test_labels(ctx.config)
-    labelled = list(labelling.label(ctx, folder, policy, drafts, how))
-    return drafts, samples, labelled
+    samples: list[Sample] = []
+    labelled: list[LabelledDraft] = []
+    if k := config.k if sampled else config.extra_samples:
+        sampling = Sampling(temperature, max_new=config.max_new)
+        folder = f"evaluate/{split}/samples"
+        samples = list(generation.sample(ctx, folder, policy, problems, sampling, k))
+    if sampled:
+        folder = f"evaluate/{split}/step_labels"
+        labelled = list(
+            labelling.label(ctx, folder, policy, drafts, labelling.test_labels(ctx.config))
+        )
+    return Solutions(drafts, samples, labelled)
 
 
-def reward_models(ctx: Context) -> dict[str, tuple[str, str]]:
-    """Name of each reward model -> its folder in the work directory."""
-    folders = {"orm": ("orm", "hf"), "sorm": ("sorm", "hf")}
-    if ctx.config.orm.balanced:
-        folders["balanced_orm"] = ("orm", "balanced_hf")
-    return folders
+def write_refinements(
+    ctx: Context, split: str, drafts: Sequence[Sample], scored: ByModel, in_force: InForce
+) -> list[Texts]:
+    """All texts that are made from each draft, by kind; `scored`: the drafts by reward model."""
+    config = ctx.config.evaluate
+    places = []
+    for i, draft in enumerate(drafts):
+        of_draft = {locator: scored[locator][i] for locator in in_force.mark}
+        places.append(
+            refinements.places_of(draft["steps"], of_draft, in_force.mark, config.suspects)
+        )
+    found = [refinements.refine(ctx, f"evaluate/{split}/refinements", drafts, places)]
+    if config.backtrack:
+        sampling = Sampling(in_force.temperature, max_new=config.max_new)
+        folder = f"evaluate/{split}/backtracks"
+        found.append(refinements.backtrack(ctx, folder, drafts, places, sampling))
+    if is_sampled(ctx, split):
+        folder = f"evaluate/{split}/base_refinements"
+        found.append(untrained.refine(ctx, folder, drafts, places))
+    return [merged(texts) for texts in zip(*found, strict=True)]
+
+
+def merged(texts: Sequence[Texts]) -> Texts:
+    """One dict of several with different keys."""
+    return {kind: text for some in texts for kind, text in some.items()}
+
+
+# Scores.
 
 
 def score_all(
     ctx: Context, split: str, drafts: list[Sample], samples: list[Sample]
-) -> dict[str, Scores]:
+) -> dict[str, ByModel]:
     """{"drafts": scores, "samples": scores}, kept in `evaluate/SPLIT/scores/MODEL`.
 
     The records of a model hold first the drafts, then the samples.
     """
-    drafts_scored: Scores = {}
-    samples_scored: Scores = {}
-    for name in reward_models(ctx):
-        scores = score_with(ctx, split, name, drafts + samples)
-        drafts_scored[name] = scores[: len(drafts)]
-        samples_scored[name] = scores[len(drafts) :]
+    drafts_scored: dict[str, Scores] = {}
+    samples_scored: dict[str, Scores] = {}
+    texts = [scores.text_of(sample) for sample in drafts + samples]
+    for name in scores.reward_models(ctx.config):
+        found = scores.by_steps(ctx, f"evaluate/{split}/scores/{name}", name, texts)
+        drafts_scored[name] = found[: len(drafts)]
+        samples_scored[name] = found[len(drafts) :]
     return {"drafts": drafts_scored, "samples": samples_scored}
 
 
-def score_with(ctx: Context, split: str, name: str, solutions: list[Sample]) -> list[list[float]]:
-    """Probabilities per step of each solution by the reward model `name`."""
-    model = functools.cache(lambda: models.load_reward(ctx, *reward_models(ctx)[name]))
-
-    def make(some: list[Sample]) -> list[StepScores]:
-        texts = [(sample["question"], sample["steps"]) for sample in some]
-        scores = rewards.score(ctx, model(), texts, f"evaluate/{split} {name}")
-        return [{"scores": [float(p) for p in of_solution]} for of_solution in scores]
-
-    folder = f"evaluate/{split}/scores/{name}"
-    rows = parts.in_parts(ctx, folder, StepScores, solutions, make, least=_LEAST_SCORED)
-    return [row["scores"] for row in rows]
-
-
 def score_refinements(
-    ctx: Context, split: str, refined: list[dict[str, Any]]
-) -> list[RefinementScores]:
-    """The ORM's final score of each refinement; 0 for an empty text."""
-    model = functools.cache(lambda: models.load_reward(ctx, "orm", "hf"))
+    ctx: Context,
+    split: str,
+    drafts: Sequence[Sample],
+    scored: ByModel,
+    refined: Sequence[Texts],
+) -> Finals:
+    """The value of each draft (`draft`) and of each text made from it, by scorer.
 
-    def make(some: list[dict[str, Any]]) -> list[RefinementScores]:
-        texts = [(row["question"], row[kind]["steps"]) for row in some for kind in KINDS]
-        scores = rewards.score(ctx, model(), texts, f"evaluate/{split} refinements")
-        # In the order of `texts`: all kinds of the first draft, then those of the next.
-        finals = iter(last_scores(scores))
-        return [
-            {"global": next(finals), "local_orm": next(finals), "local_sorm": next(finals)}
-            for _ in some
-        ]
+    As `SplitRecords.finals`. `scored`: the drafts by reward model. Kept in
+    `evaluate/SPLIT/scores/SCORER-refinements`, and `.../loglik`, `.../base_loglik`.
+    """
+    weighed = ctx.config.evaluate.choose == "combination"
+    sampled = is_sampled(ctx, split)
+    texts = [
+        scores.Text(draft["question"], text["steps"], text["ended"])
+        for draft, of_draft in zip(drafts, refined, strict=True)
+        for text in of_draft.values()
+    ]
+    folder = f"evaluate/{split}/scores"
+    values: dict[str, tuple[list[float], list[float]]] = {}  # of the drafts, of `texts`
+    for scorer, of_solution in (("orm", candidates.final), ("sorm", candidates.lowest)):
+        if scorer == "orm" or weighed:
+            found = scores.by_steps(ctx, f"{folder}/{scorer}-refinements", scorer, texts)
+            values[scorer] = (
+                [of_solution(steps) for steps in scored[scorer]],
+                [of_solution(steps) for steps in found],
+            )
+    of_drafts = [scores.text_of(draft) for draft in drafts]
+    asked = {"loglik": sampled or weighed, "base_loglik": sampled}
+    loads = {"loglik": scores.load_student, "base_loglik": scores.load_base}
+    for scorer, is_asked in asked.items():
+        if is_asked:
+            load = functools.partial(loads[scorer], ctx)
+            both = scores.by_likelihood(ctx, f"{folder}/{scorer}", load, of_drafts + texts)
+            values[scorer] = both[: len(drafts)], both[len(drafts) :]
+    return {scorer: by_kind(*found, refined) for scorer, found in values.items()}
 
-    folder = f"evaluate/{split}/scores/refinements"
-    return parts.in_parts(ctx, folder, RefinementScores, refined, make, least=_LEAST_SCORED)
+
+def by_kind(
+    of_drafts: Sequence[float], of_texts: Sequence[float], refined: Sequence[Texts]
+) -> list[dict[str, float]]:
+    """For each draft its own value and those of its texts, which stand one after the other."""
+    rest = iter(of_texts)
+    return [
+        {candidates.DRAFT: own, **{kind: next(rest) for kind in of_draft}}
+        for own, of_draft in zip(of_drafts, refined, strict=True)
+    ]

@@ -18,6 +18,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from glore_jax.config import AnyConfig
+from glore_jax.labels.agreement import Judged, agreement
 from glore_jax.labels.stepwise import LabelRule, StepLabeller, verifies
 from glore_jax.models.model import Model
 from glore_jax.records import LabelledDraft, Sample, StoredRecords, Trace
@@ -189,51 +190,27 @@ def label(
 
 
 def label_truth(
-    task: Task,
-    problems: Mapping[str, Problem],
-    records: Iterable[LabelledDraft],
-    strict: bool = False,
+    task: Task, problems: Mapping[str, Problem], records: Iterable[LabelledDraft], k: int
 ) -> dict | None:
-    """How well rollout labels agree with the known truth, per step before the last.
-
-    The last step is left out: its label is graded, not rolled out.
+    """How well rollout labels agree with the known truth; see `labels.agreement`.
 
     Args:
       problems: by question id.
-      strict: compare with the strict truth (see `Task.step_truth`).
+      records: gone through once.
+      k: rollouts of a prefix.
 
     Returns:
-      `acc`, the share of n labels that are true; `false_positive`, the share of bad steps that are
-      labelled good; `false_negative`, the share of good steps labelled bad; `n`. None if there is
-      no step to compare, or the task does not know the truth.
+      The figures of `agreement`; None if there is no step to compare, or the task does not know the
+      truth of some.
     """
-    pairs: list[tuple[int, bool]] = []  # (label, truth) of each step
-    for record in records:
-        truth = task.step_truth(problems[record["question_id"]], record["completions"], strict)
-        if truth is None:
-            return None
-        pairs += list(zip(record["labels"], truth, strict=True))[:-1]
-    if not pairs:
-        return None
-    labels_of_bad = [label for label, right in pairs if not right]
-    labels_of_good = [label for label, right in pairs if right]
-    return {
-        "acc": sum(label == right for label, right in pairs) / len(pairs),
-        "n": len(pairs),
-        "false_positive": sum(labels_of_bad) / max(len(labels_of_bad), 1),
-        "false_negative": labels_of_good.count(0) / max(len(labels_of_good), 1),
-    }
 
+    def judged(record: LabelledDraft) -> Judged:
+        problem = problems[record["question_id"]]
+        steps = record["completions"]
+        strict = task.step_truth(problem, steps, strict=True)
+        return Judged(record, task.step_truth(problem, steps), strict)
 
-def label_truth_both_ways(
-    task: Task, problems: Mapping[str, Problem], records: Iterable[LabelledDraft]
-) -> dict | None:
-    """`label_truth` with `strict_acc`, its accuracy by the strict truth."""
-    truth = label_truth(task, problems, records)
-    strict = label_truth(task, problems, records, strict=True)
-    if truth is None or strict is None:
-        return None
-    return truth | {"strict_acc": strict["acc"]}
+    return agreement(map(judged, records), k)
 
 
 def cost(records: Iterable[LabelledDraft], k: int) -> dict[str, int]:

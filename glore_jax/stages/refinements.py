@@ -1,86 +1,71 @@
-"""Refinements of drafts: where `[BAD]` stands, and what the refiner writes (paper section 4.2).
+"""Further solutions made from drafts: where `[BAD]` stands, and what is written (section 4.2).
 
-    draft    2+3=5 | 5*2=11 | 11-4=7 | #### 7
-    scores    .9       .3       .6       .2        of a reward model; mark .5
-                       ▲ the first step at or below the mark: bad = 1
+    draft      2+3=5 | 5*2=11 | 11-4=7 | #### 7
+    scores      .9       .3       .6       .2        of a reward model; mark .5
+                         ▲ the first step at or below the mark: bad = 1
 
-    global   [BAD] 2+3=5 | 5*2=11 | 11-4=7 | #### 7        bad = 0, whatever the scores are
-    local    2+3=5 | [BAD] 5*2=11 | 11-4=7 | #### 7        once with the ORM's scores, once with
-                                                           the SORM's
+    global     [BAD] 2+3=5 | 5*2=11 | 11-4=7 | #### 7      bad = 0, whatever the scores are
+    local      2+3=5 | [BAD] 5*2=11 | 11-4=7 | #### 7      once with the ORM's scores and mark, once
+                                                           with the SORM's
+    local 2    2+3=5 | 5*2=11 | 11-4=7 | [BAD] #### 7      where the score falls most of the others
+    backtrack  2+3=5 |                                     the student goes on from here
+
 Equal places are one text, so `[BAD]` at the first step gives the global refinement. Where no step
 is flagged, the local refinement is the draft itself; a draft without any step stays as it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from glore_jax.config import AnyConfig
+from glore_jax.labels import choosing
 from glore_jax.labels.metrics import first_error
 from glore_jax.models.model import Model
 from glore_jax.records import Refinement, Sample, StoredRecords
-from glore_jax.sampling.engine import Fork, Job
+from glore_jax.sampling.engine import Completion, Fork, Job
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import generation, models
+from glore_jax.stages import candidates, generation, models
 from glore_jax.stages.context import Context
+from glore_jax.tasks.prompts import Prompts
 
 LOCATORS = {"local_orm": "orm", "local_sorm": "sorm"}  # kind -> whose scores place the mark
 KINDS = ("global", *LOCATORS)
+SECOND = "local_sorm_2"
 
 Places = dict[str, int | None]  # kind -> index of the step behind [BAD], None without a mark
+Texts = dict[str, Mapping[str, Any]]  # kind -> "bad", "steps", "ended", "correct", "tokens"
 
 
-class _Request(NamedTuple):
-    """One text asked of the refiner: `draft` again, from its step `bad`."""
+class Request(NamedTuple):
+    """One or more texts asked for: `draft` again, from its step `bad`."""
 
     draft: Sample
     bad: int
 
 
-def refine(
-    ctx: Context, split: str, drafts: Sequence[Sample], scores: Mapping[str, Sequence[list[float]]]
-) -> list[dict[str, Any]]:
-    """The refinements of each draft.
-
-    What the refiner writes is kept in `evaluate/SPLIT/refinements`.
+def places_of(
+    steps: Sequence[str],
+    scores: Mapping[str, Sequence[float]],
+    mark: Mapping[str, float],
+    suspects: int = 1,
+) -> Places:
+    """Where each kind of refinement of a draft has its `[BAD]`.
 
     Args:
-      scores: reward model -> probabilities per step of each draft; "orm" and "sorm" are read.
-
-    Returns:
-      For each draft {"question_id", "question", and for each of `KINDS` a dict with the index
-      "bad" (None: no mark), the refined "steps", "correct" and "ended"}.
+      steps: of the draft.
+      scores: locator -> probability of each step.
+      mark: locator -> the score at or below which a step is flagged.
+      suspects: steps that the SORM names; 2: also `SECOND`.
     """
-    model = models.load_policy(ctx, "refiner", "hf")
-    mark = ctx.config.evaluate.mark
-    places = []
-    for i, draft in enumerate(drafts):
-        of_draft = {locator: scores[locator][i] for locator in LOCATORS.values()}
-        places.append(places_of(draft, of_draft, mark))
-
-    rows = _write(ctx, f"evaluate/{split}/refinements", model, drafts, places)
-    written = {(row["question_id"], row["bad"]): row for row in rows}
-    refined = []
-    for draft, of_kind in zip(drafts, places, strict=True):
-        name = draft["question_id"]
-        texts = {
-            kind: _unchanged(draft) if bad is None else written[name, bad]
-            for kind, bad in of_kind.items()
-        }
-        refined.append({"question_id": name, **texts, "question": draft["question"]})
-    return refined
-
-
-def places_of(draft: Sample, scores: Mapping[str, Sequence[float]], mark: float) -> Places:
-    """Where each kind of refinement of `draft` has its `[BAD]`.
-
-    `scores`: locator -> probability of each step; a step is flagged at or below `mark`.
-    """
-    if not draft["steps"]:
-        return dict.fromkeys(KINDS)
+    kinds = (*KINDS, SECOND)[: len(KINDS) + suspects - 1]
+    if not steps:
+        return dict.fromkeys(kinds)
     places: Places = {"global": 0}
     for kind, locator in LOCATORS.items():
-        bad = first_error(scores[locator], mark)
+        bad = first_error(scores[locator], mark[locator])
         places[kind] = None if bad < 0 else bad
+    if suspects > 1:
+        places[SECOND] = choosing.suspects(scores["sorm"], mark["sorm"], suspects)[1]
     return places
 
 
@@ -92,67 +77,160 @@ def kept_prefix(config: AnyConfig, steps: list[str], bad: int) -> list[str]:
     return steps[:bad] if config.evaluate.keep_prefix else []
 
 
-def _write(
-    ctx: Context, name: str, model: Model, drafts: Sequence[Sample], places: Sequence[Places]
-) -> StoredRecords[Refinement]:
-    """What the refiner writes, greedily, for every different place of every draft."""
-    prompts = ctx.prompts(model)
-    requests = _requests(drafts, places)
-    max_new = ctx.config.refiner.max_new
+def refine(
+    ctx: Context, name: str, drafts: Sequence[Sample], places: Sequence[Places]
+) -> list[Texts]:
+    """What the refiner makes of each draft, greedily, by kind; kept in the folder `name`.
 
-    def trunk_of(request: _Request) -> list[int]:
+    Each different place of a draft is one text. Without a place the draft is its own refinement.
+    """
+    requests = requests_of(drafts, places)
+    model = models.load_policy(ctx, "refiner", "hf")
+    prompts = ctx.prompts(model)
+
+    def trunk_of(request: Request) -> list[int]:
         steps = request.draft["steps"]
         begun = kept_prefix(ctx.config, steps, request.bad)
         return prompts.refine(request.draft["question"], steps, request.bad, begun)
 
-    engine = generation.make_engine(
+    rows = write(
         ctx,
+        name,
         model,
-        generation.longest_of(requests, trunk_of),
-        len(requests),
-        max_new,
-        1,
+        requests,
+        trunk_of,
+        lambda request: kept_prefix(ctx.config, request.draft["steps"], request.bad),
+        Sampling(0.0, max_new=ctx.config.refiner.max_new),
         bidirectional=ctx.config.refiner.attention == "prefix",
     )
+    written = {(row["question_id"], row["bad"]): row for row in rows}
+    return [
+        {
+            kind: unchanged(draft) if bad is None else written[draft["question_id"], bad]
+            for kind, bad in of_kind.items()
+        }
+        for draft, of_kind in zip(drafts, places, strict=True)
+    ]
 
-    def make_job(request: _Request) -> Job:
+
+def requests_of(drafts: Sequence[Sample], places: Sequence[Places]) -> list[Request]:
+    """One for each different place of each draft."""
+    return [
+        Request(draft, bad)
+        for draft, of_kind in zip(drafts, places, strict=True)
+        for bad in sorted({bad for bad in of_kind.values() if bad is not None})
+    ]
+
+
+def write(
+    ctx: Context,
+    name: str,
+    model: Model,
+    requests: Sequence[Request],
+    trunk_of: Callable[[Request], list[int]],
+    begun_of: Callable[[Request], list[str]],
+    sampling: Sampling,
+    **options: Any,
+) -> StoredRecords[Refinement]:
+    """One text for each request, kept in the folder `name`.
+
+    Args:
+      trunk_of: request -> the tokens that `model` goes on from.
+      begun_of: request -> the steps that the text begins with and that the trunk holds already.
+      options: of the engine.
+    """
+    longest = generation.longest_of(requests, trunk_of)
+    engine = generation.make_engine(
+        ctx, model, longest, len(requests), sampling.max_new, 1, **options
+    )
+
+    def make_job(request: Request) -> Job:
         # Two places of one draft are two forks: `bad` tells their identities apart.
         trunk = trunk_of(request)
         fork = Fork(len(trunk), cut=request.bad)
         return Job(f"{request.draft['question_id']} refined", trunk, [fork])
 
-    def to_rows(request: _Request, job: Job) -> list[Refinement]:
-        draft = request.draft
-        (completion,) = job.completions.values()
-        written = ctx.task.split_steps(completion.text)
-        steps = kept_prefix(ctx.config, draft["steps"], request.bad) + written
-        return [
-            {
-                "question_id": draft["question_id"],
-                "bad": request.bad,
-                "steps": steps,
-                "ended": completion.ended,
-                "correct": ctx.task.grade(steps, draft["gold"]),
-            }
-        ]
+    def to_rows(request: Request, job: Job) -> list[Refinement]:
+        return _records(ctx, request, job, begun_of(request))
 
-    sampling = Sampling(0.0, max_new=max_new)
     return generation.generate(ctx, name, Refinement, requests, engine, sampling, make_job, to_rows)
 
 
-def _requests(drafts: Sequence[Sample], places: Sequence[Places]) -> list[_Request]:
-    requests = []
-    for draft, of_kind in zip(drafts, places, strict=True):
-        different = {bad for bad in of_kind.values() if bad is not None}
-        requests += [_Request(draft, bad) for bad in sorted(different)]
-    return requests
+def backtrack(
+    ctx: Context, name: str, drafts: Sequence[Sample], places: Sequence[Places], sampling: Sampling
+) -> list[Texts]:
+    """`evaluate.backtrack` continuations of each draft by the student, by their names.
+
+    They leave the draft before the step that the SORM marks; a draft without a mark has none. Kept
+    in the folder `name`.
+    """
+    count = ctx.config.evaluate.backtrack
+    requests = [
+        Request(draft, bad)
+        for draft, of_kind in zip(drafts, places, strict=True)
+        if (bad := of_kind["local_sorm"]) is not None
+    ]
+    model = models.load_policy(ctx, "student", "hf")
+    prompts = ctx.prompts(model)
+
+    def trunk_of(request: Request) -> list[int]:
+        draft = request.draft
+        return backtrack_trunk(prompts, draft["question"], draft["steps"], request.bad)
+
+    longest = generation.longest_of(requests, trunk_of)
+    seed = generation.seed_of(ctx, name)
+    engine = generation.make_engine(
+        ctx, model, longest, len(requests), sampling.max_new, count, seed=seed
+    )
+
+    def make_job(request: Request) -> Job:
+        trunk = trunk_of(request)
+        forks = [Fork(len(trunk), cut=request.bad, rollout=i) for i in range(count)]
+        return Job(request.draft["question_id"], trunk, forks)
+
+    def to_rows(request: Request, job: Job) -> list[Refinement]:
+        return _records(ctx, request, job, request.draft["steps"][: request.bad])
+
+    rows = generation.generate(ctx, name, Refinement, requests, engine, sampling, make_job, to_rows)
+    names = candidates.backtracks(count)
+    written: dict[str, Texts] = {}
+    for row in rows:
+        written.setdefault(row["question_id"], {})[names[row["rollout"]]] = row
+    return [written.get(draft["question_id"], {}) for draft in drafts]
 
 
-def _unchanged(draft: Sample) -> dict[str, Any]:
-    """The draft as its own refinement."""
+def backtrack_trunk(prompts: Prompts, question: str, steps: Sequence[str], bad: int) -> list[int]:
+    """The tokens of a question and the steps of its draft before step `bad`."""
+    return prompts.question(question) + prompts.solution(steps[:bad], ended=False)[0]
+
+
+def _records(ctx: Context, request: Request, job: Job, begun: list[str]) -> list[Refinement]:
+    """One record a fork of the job, in the order of their numbers."""
+    forks = sorted(job.completions, key=lambda fork: fork.rollout)
+    return [_record(ctx, request, fork, job.completions[fork], begun) for fork in forks]
+
+
+def _record(
+    ctx: Context, request: Request, fork: Fork, completion: Completion, begun: list[str]
+) -> Refinement:
+    steps = begun + ctx.task.split_steps(completion.text)
+    return {
+        "question_id": request.draft["question_id"],
+        "bad": request.bad,
+        "rollout": fork.rollout,
+        "steps": steps,
+        "ended": completion.ended,
+        "correct": ctx.task.grade(steps, request.draft["gold"]),
+        "tokens": len(completion.tokens),
+    }
+
+
+def unchanged(draft: Sample) -> dict[str, Any]:
+    """The draft as its own refinement, for which nothing was drawn."""
     return {
         "bad": None,
         "steps": draft["steps"],
         "correct": draft["correct"],
         "ended": draft["ended"],
+        "tokens": 0,
     }

@@ -19,7 +19,10 @@ from glore_jax.stages import labelling, models, parts, subsets
 from glore_jax.stages.context import Context
 
 # What the figures are counted from; the rollouts' texts are most of a record.
-COUNTED = ("question_id", "completions", "labels", "tries", "tokens")
+COUNTED = (
+    *("question_id", "completions", "labels", "hits"),
+    *("tries", "first_error", "correct", "tokens"),
+)
 
 
 def run(ctx: Context) -> dict:
@@ -39,7 +42,7 @@ def run(ctx: Context) -> dict:
         raise UserError(
             "no draft has a step to label: the student writes nothing that reads as a solution"
         )
-    truth = labelling.label_truth_both_ways(ctx.task, problems, labelled)
+    truth = labelling.label_truth(ctx.task, problems, labelled, config.k)
     cost = labelling.cost(labelled, config.k)
     ctx.say(
         f"rollout: {len(labelled)} drafts labelled with {cost['rollouts']} rollouts "

@@ -27,9 +27,7 @@ COLUMNS = {
 }
 CHUNK = 4096  # records that are looked at at a time
 
-# Draws of K samples: for the curves, and for the best of three, a figure on its own.
-CURVE_RESAMPLES = 100
-BEST_OF_3_RESAMPLES = 400
+CURVE_RESAMPLES = 100  # draws of K samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +37,7 @@ class Samples:
     Questions come in the order in which their first samples were drawn.
 
     Attributes:
+      questions: their ids.
       edges: int64 [questions + 1]: question q has the samples from edges[q] up to edges[q + 1].
       order: int64 [samples]: the place of each sample among the records as they were drawn.
       right: bool [samples].
@@ -47,6 +46,7 @@ class Samples:
       truncated: how many ran out of length.
     """
 
+    questions: list[str]
     edges: np.ndarray
     order: np.ndarray
     right: np.ndarray
@@ -62,7 +62,7 @@ class Samples:
         `step_scores`: by reward model, one score for each step of each record. The student's own
         log-likelihood joins them as the scorer `loglik`.
         """
-        table = _columns(records)
+        table, questions = _columns(records)
         question = table["question"].to_numpy()
         order = np.lexsort((table["sample_id"].to_numpy(), question))
         edges = np.flatnonzero(np.diff(question[order], prepend=-1, append=-1))
@@ -73,6 +73,7 @@ class Samples:
         scores = {model: _last_scores(steps)[order] for model, steps in step_scores.items()}
         scores["loglik"] = table["logprob"].to_numpy()[order]
         return cls(
+            questions=questions,
             edges=edges,
             order=order,
             right=table["correct"].to_numpy()[order],
@@ -100,10 +101,13 @@ class Samples:
         pairs = itertools.pairwise(self.edges.tolist())
         return (self.answers.slice(start, end - start).to_pylist() for start, end in pairs)
 
-    def best(self, scorer: str) -> float:
-        """Accuracy of the sample that `scorer` likes best, the first of equal ones."""
+    def best(self, scorer: str) -> list[bool]:
+        """Of each question, whether the sample that `scorer` likes best is right.
+
+        Of equal ones the first.
+        """
         rows = zip(self.by_question(self.scores[scorer]), self.correct, strict=True)
-        return float(np.mean([right[int(np.argmax(scores))] for scores, right in rows]))
+        return [bool(right[int(np.argmax(scores))]) for scores, right in rows]
 
     def curves(self, scorer: str, ks: Sequence[int], resamples: int, seed: int) -> dict:
         """Accuracy along `ks`, by who chooses: `pass`, `majority`, and `scorer` as `rerank`."""
@@ -112,8 +116,8 @@ class Samples:
         return selection.rerank_curves(scores, self.correct, answers, ks, resamples, seed)
 
 
-def _columns(records: Iterable[Sample]) -> pa.Table:
-    """The columns that are looked at; `question` counts the different questions from 0."""
+def _columns(records: Iterable[Sample]) -> tuple[pa.Table, list[str]]:
+    """(the columns that are looked at, where `question` counts from 0; the questions' ids)."""
     numbers: dict[str, int] = {}
     rest: Iterator[Any] = iter(records)
     tables: list[pa.Table] = []
@@ -122,7 +126,7 @@ def _columns(records: Iterable[Sample]) -> pa.Table:
         columns = {name: [record[name] for record in some] for name in COLUMNS}
         arrays = {name: pa.array(columns[name], kind) for name, kind in COLUMNS.items()}
         tables.append(pa.table({"question": pa.array(of_sample, pa.int64()), **arrays}))
-    return pa.concat_tables(tables)
+    return pa.concat_tables(tables), list(numbers)
 
 
 def _last_scores(solutions: Iterable[Steps]) -> np.ndarray:
@@ -139,9 +143,9 @@ def student(task: Task, samples: Samples, k: int, greedy_acc: float | None) -> f
         mean1=float(np.mean([np.mean(right) for right in samples.correct])),
         majK=float(np.mean(_votes_right(task, samples))),
         passK=float(np.mean([right.any() for right in samples.correct])),
-        rerankK=samples.best("orm"),
-        rerankK_sorm=samples.best("sorm"),
-        loglikK=samples.best("loglik"),
+        rerankK=float(np.mean(samples.best("orm"))),
+        rerankK_sorm=float(np.mean(samples.best("sorm"))),
+        loglikK=float(np.mean(samples.best("loglik"))),
         truncated=samples.truncated,
     )
 
@@ -165,15 +169,6 @@ def scorers(samples: Samples) -> dict[str, figures.Scorer]:
         auc, n_auc = metrics.auc(scores, samples.right)
         found[name] = figures.Scorer(within_pair=within, n=pairs, auc=auc, n_auc=n_auc)
     return found
-
-
-def best_of_3(samples: Samples, k: int, seed: int) -> tuple[figures.Choice, figures.Choice]:
-    """(the ORM's choice, an oracle's) among three samples, or among all where `k` is less."""
-    curves = samples.curves("orm", [min(3, k)], BEST_OF_3_RESAMPLES, seed)
-    n = len(samples)
-    by_orm = figures.Choice(acc=curves["rerank"]["mean"][0], n=n)
-    by_oracle = figures.Choice(acc=curves["pass"]["mean"][0], n=n)
-    return by_orm, by_oracle
 
 
 def rerank_curves(samples: Samples, k: int, seed: int) -> figures.RerankCurves:

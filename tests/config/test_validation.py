@@ -53,8 +53,19 @@ def test_shipped_configs_are_valid_and_stay_as_they_are(config):
         ("rollout.temperature", 0.0, "must be greater than 0"),
         ("student.sft.lr", math.nan, "must be greater than 0"),
         ("sample.top_p", 1.5, "must be from 0 to 1"),
-        ("evaluate.threshold", -0.1, "must be from 0 to 1"),
-        ("evaluate.mark", math.nan, "must be from 0 to 1"),
+        ("evaluate.threshold", "-0.1", "must be from 0 to 1"),
+        ("evaluate.mark", "nan", "must be from 0 to 1"),
+        ("evaluate.mark", "0.4,1.2", "must be from 0 to 1"),
+        ("evaluate.mark", "half", "must be a text, auto, or numbers, as in 0.4,0.7"),
+        ("evaluate.threshold", "", "must be a text, auto, or numbers, as in 0.4,0.7"),
+        (
+            "evaluate.threshold",
+            "0.1,0.2,0.3",
+            "give auto, one number, or two, for the ORM and for the SORM",
+        ),
+        ("evaluate.temperature", "0", "must be greater than 0"),
+        ("evaluate.suspects", 3, "must be from 1 to 2"),
+        ("evaluate.choose", "best", "choose one of orm, vote, combination"),
         ("rollout.schedule", "forward", "choose one of backward, full, bisect"),
         ("refiner.attention", "both", "choose one of causal, prefix"),
         ("sorm.train.optimizer", "sgd", "choose one of adamw, muon"),
@@ -76,7 +87,7 @@ def test_field_out_of_bounds_is_named(field, value, rule):
 def test_the_ends_of_the_bounds_are_inside():
     config = default()
     config.update_from_flattened_dict(
-        {"rollout.k": 1, "evaluate.threshold": 1.0, "student.ei.rounds": 0, "sample.top_p": 1.0}
+        {"rollout.k": 1, "evaluate.threshold": "1.0", "student.ei.rounds": 0, "sample.top_p": 1.0}
     )
     validate(config)
 

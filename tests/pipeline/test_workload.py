@@ -75,12 +75,24 @@ def test_an_evaluation_writes_and_scores(config):
     assert works["test samples"].texts == 200 * 96
     assert (works["test scores"].kind, works["test scores"].texts) == (SCORE, 3 * 200 * 97)
     config.evaluate.sample_splits = ()
+    config.evaluate.mark = config.evaluate.threshold = "0.5"
+    config.evaluate.temperature = "1"
     assert list(work_of(config, "evaluate")) == [
         "test drafts",
         "test scores",
         "test refinements",
         "test reranking",
     ]
+    config.evaluate.extra_samples = 3
+    works = work_of(config, "evaluate")
+    assert works["test samples"].texts == 600 and works["test scores"].texts == 3 * 800
+    assert works["test refinements"].texts == 600
+
+
+def test_what_is_auto_is_chosen_on_dev(config):
+    works = work_of(config, "evaluate")
+    assert works["dev drafts"].texts == 100 and works["dev samples"].texts == 600
+    assert works["dev labels"].texts > 0 and works["dev scores"].texts == 2 * 700
 
 
 def test_lengths_are_means_or_assumed():

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import matplotlib
 import pytest
 
+from glore_jax.report import patterns
+
 MODELS = ("orm", "balanced_orm", "sorm")
 
 
@@ -15,7 +17,7 @@ def decisions(acc: float, f1: float, n: int) -> dict:
     return {
         "acc": acc,
         "f1": f1,
-        "balanced_acc": acc - 0.021,
+        "majority": acc - 0.093,
         "false_alarm": 0.143,
         "missed": 0.217,
         "n": n,
@@ -25,9 +27,112 @@ def decisions(acc: float, f1: float, n: int) -> dict:
 def step_decisions(acc: float, first_error: float, auc: float, n: int) -> dict:
     return decisions(acc, acc + 0.011, n) | {
         "first_error_acc": first_error,
-        "first_error_f1": first_error - 0.013,
         "auc": auc,
-        "positive": 0.681,
+    }
+
+
+def located(found: float, missed: float) -> dict:
+    return {
+        "found": found,
+        "early": 0.127,
+        "late": 0.961 - found - missed,
+        "missed": missed,
+        "offset": -0.384,
+        "n_wrong": 231,
+        "false_alarm": found - 0.219,
+        "n_right": 269,
+    }
+
+
+def label_truth(acc: float, n: int) -> dict:
+    return {
+        "acc": acc,
+        "n": n,
+        "strict_acc": acc - 0.019,
+        "false_positive": 0.037,
+        "false_negative": 0.061,
+        "wrong_acc": acc - 0.045,
+        "wrong_n": n - 811,
+        "by_step": [
+            {"step": 1, "acc": acc + 0.011, "n": 317},
+            {"step": 2, "acc": acc - 0.102, "n": 316},
+        ],
+        "errors": 229,
+        "first_error_acc": acc - 0.295,
+        "offset": -0.211,
+        "by_k": [
+            {
+                "k": 1,
+                "settled": acc - 0.511,
+                "first_error_low": acc - 0.411,
+                "first_error_high": acc - 0.398,
+                "n": 229,
+            },
+            {
+                "k": 8,
+                "settled": 1.0,
+                "first_error_low": acc - 0.295,
+                "first_error_high": acc - 0.295,
+                "n": 229,
+            },
+        ],
+    }
+
+
+def gain(value: float, half: float = 0.031, n: int = 500) -> dict:
+    return {"value": value, "low": value - half, "high": value + half, "n": n}
+
+
+def make_gains() -> dict:
+    answers = {
+        "rerank_over_draft": gain(0.086),
+        "rerank_over_bo3": gain(0.030),
+        "rerank_over_greedy2_orm": gain(0.024),
+        "rerank_over_bo3_oracle": gain(-0.056),
+        "oracle_over_rerank": gain(0.078),
+        "gap_closed": gain(0.524, 0.122, 189),
+    }
+    judges = {
+        "final_orm_over_sorm": gain(0.034),
+        "final_orm_over_majority": gain(0.093),
+        "pairs_orm_over_loglik": gain(0.149),
+        "best_of_k_orm_over_sorm": gain(0.009),
+    }
+    for name in ("steps", "truth"):
+        judges |= {
+            f"{name}_sorm_over_orm": gain(0.093),
+            f"{name}_sorm_over_majority": gain(0.079),
+            f"{name}_orm_over_majority": gain(-0.014),
+            f"{name}_orm_alarms_over_half": gain(0.251),
+            f"{name}_sorm_alarms_over_half": gain(0.043),
+            f"{name}_orm_alarms_over_sorm": gain(0.208),
+            f"{name}_found_sorm_over_orm": gain(0.173, n=231),
+        }
+    refinements = {
+        "fix_local_sorm_over_local_orm": gain(0.038, n=224),
+        "fix_global_over_local_sorm": gain(0.026, 0.07, 224),
+        "fix_union_sorm_over_global": gain(0.109, n=224),
+        "fix_union_sorm_over_local_sorm": gain(0.135, n=224),
+        "every_global_over_draft": gain(-0.011),
+        "every_local_sorm_over_draft": gain(0.021),
+        "only_wrong_global_over_draft": gain(0.112),
+        "only_wrong_local_sorm_over_draft": gain(0.103),
+    }
+    return answers | judges | refinements
+
+
+def make_about() -> dict:
+    return {
+        "config": "tiny",
+        "changed": {"student.worked": "400", "task.name": '"chains"'},
+        "settings": {"evaluate.keep_prefix": "true", "rollout.solved_only": "true"},
+        "seeds": {"seed": 7, "task.seed": 1},
+        "samples": {"sample.k": 3, "evaluate.k": 8},
+        "temperatures": {"sample.temperature": 0.7},
+        "commit": "0123abcd",
+        "versions": {"python": "3.12.1", "jax": "0.10.2"},
+        "devices": {"student": "8 x cpu"},
+        "base": "It has read stories, next-token loss alone.",
     }
 
 
@@ -47,6 +152,10 @@ def make_round(number: int, acc: float, examples: int) -> dict:
 
 
 def make_results() -> dict:
+    return with_patterns(make_measured())
+
+
+def make_measured() -> dict:
     """Results with every part; figures that tests look for are distinct to three decimals."""
     step = {
         "orm": step_decisions(0.731, 0.413, 0.801, 2051),
@@ -70,6 +179,15 @@ def make_results() -> dict:
         "task": "chains",
         "model": {"parameters": 1568480, "base": "tiny"},
         "paper_column": "",
+        "marks": {
+            "mark": {"orm": 0.412, "sorm": 0.287},
+            "step_threshold": {"orm": 0.55, "sorm": 0.45},
+            "final_threshold": {"orm": 0.5, "sorm": 0.5},
+            "temperature": 0.65,
+            "choose": "combination",
+            "combination": {"orm": 1.25, "loglik": 0.31},
+            "dev_items": {"mark.orm": 83, "mark.sorm": 84, "temperature": 201, "combination": 77},
+        },
         "draft": {
             "acc": 0.552,
             "n": 500,
@@ -102,20 +220,10 @@ def make_results() -> dict:
         },
         "step": step,
         "step_truth": truth,
-        "label_truth": {
-            "acc": 0.953,
-            "n": 2049,
-            "false_positive": 0.037,
-            "false_negative": 0.061,
-            "strict_acc": 0.934,
-        },
-        "label_truth_test": {
-            "acc": 0.912,
-            "n": 1733,
-            "false_positive": 0.048,
-            "false_negative": 0.102,
-            "strict_acc": 0.899,
-        },
+        "label_truth": label_truth(0.953, 2049),
+        "label_truth_test": label_truth(0.912, 1733),
+        "located": {"orm": located(0.311, 0.083), "sorm": located(0.484, 0.174)},
+        "located_truth": {"orm": located(0.302, 0.082), "sorm": located(0.475, 0.175)},
         "final": {m: decisions(0.846 - 0.017 * i, 0.803, 500) for i, m in enumerate(MODELS)},
         "refine": {
             key: {
@@ -130,12 +238,18 @@ def make_results() -> dict:
             for key, (fix, broken, every, only) in refine.items()
         },
         "pipeline": {
-            "rerank": {"acc": 0.638, "n": 500},
-            "oracle": {"acc": 0.716, "n": 500},
-            "bo3": {"acc": 0.608, "n": 500},
-            "bo3_oracle": {"acc": 0.694, "n": 500},
-            "rerank_loglik": {"acc": 0.588, "n": 500},
+            "draft": {"acc": 0.552, "n": 500, "tokens": 81.0},
+            "rerank": {"acc": 0.638, "n": 500, "tokens": 243.0},
+            "oracle": {"acc": 0.716, "n": 500, "tokens": 243.0},
+            "greedy2_orm": {"acc": 0.614, "n": 500, "tokens": 239.0},
+            "bo3": {"acc": 0.608, "n": 500, "tokens": 238.0},
+            "bo3_oracle": {"acc": 0.694, "n": 500, "tokens": 238.0},
         },
+        "by_steps": [
+            {"steps": 2, "n": 187, "draft": 0.807, "rerank": 0.855, "oracle": 0.909},
+            {"steps": 5, "n": 313, "draft": 0.399, "rerank": 0.508, "oracle": 0.601},
+        ],
+        "gains": make_gains(),
         "templates": {"n": 200, "draft": 0.475, "rerank": 0.565, "oracle": 0.655},
         "cost": {"rollouts": 15234, "rollouts_full": 60416, "tokens": 912345, "seconds": 187.4},
         "seconds": {
@@ -148,7 +262,39 @@ def make_results() -> dict:
             "evaluate": 121.7,
         },
         "curves": make_curves(),
+        "left_out": [
+            {"stage": "orm", "what": "solutions (plain), longer than a row", "n": 92, "of": 4000},
+            {"stage": "rollout", "what": "questions that no sample solves", "n": 57, "of": None},
+        ],
+        "looks": {
+            "orm": make_look(True, "", 0.761),
+            "sorm": make_look(False, "its scores spread by 0.0042, less than 0.02", 0.503),
+        },
+        "warnings": ["orm: 92 of 4000 solutions are cut"],
+        "about": make_about(),
     }
+
+
+def make_look(learned: bool, why: str, within_pair: float) -> dict:
+    return {
+        "learned": learned,
+        "why": why,
+        "n": 331,
+        "spread": within_pair - 0.439,
+        "acc": within_pair + 0.033,
+        "majority": 0.621,
+        "within_pair": within_pair,
+        "low": within_pair - 0.027,
+        "high": within_pair + 0.025,
+        "within_pair_loglik": 0.649,
+        "pairs": 803,
+    }
+
+
+def with_patterns(results: dict) -> dict:
+    """The results with the verdicts on the paper's patterns, as a report has them."""
+    judged = [pattern.to_json() for pattern in patterns.judge(results)]
+    return results | {"patterns": judged}
 
 
 def make_curves() -> dict:
@@ -172,6 +318,11 @@ def make_curves() -> dict:
             "length": [1, 2, 3, 4, 5, 6],
             "rate": [0.93, 0.81, 0.66, 0.48, 0.31, 0.22],
             "n": [1800, 1800, 1650, 1104, 520, 96],
+        },
+        "label_rate_training": {
+            "length": [1, 2, 3],
+            "rate": [0.95, 0.88, 0.71],
+            "n": [2100, 2100, 1950],
         },
         "reliability": {
             "orm": {
@@ -228,10 +379,10 @@ def make_example(i: int, draw: random.Random) -> dict:
         "orm": [0.81, 0.44 if flagged else 0.62, scores["draft"]],
         "sorm": [0.97, 0.23 if flagged else 0.88, 0.06 if flagged else 0.91],
         "bad": 1 if flagged else None,
-        "global": right if global_right else wrong[::-1],
-        "global_correct": global_right,
-        "local": right if local_right else wrong,
-        "local_correct": local_right,
+        "others": {
+            "global": {"steps": right if global_right else wrong[::-1], "correct": global_right},
+            "local": {"steps": right if local_right else wrong, "correct": local_right},
+        },
         "scores": scores,
         "choice": choice,
         "choice_correct": correct[choice],
@@ -257,7 +408,7 @@ def examples() -> list[dict]:
 @pytest.fixture(scope="session")
 def written(tmp_path_factory) -> tuple:
     """(path of the page, folder) of one whole report; drawing is slow, so all tests read it."""
-    from glore_jax.report.figures import Report
+    from glore_jax.report.run_figures import Report
     from glore_jax.report.write import write
 
     folder = tmp_path_factory.mktemp("report")

@@ -18,18 +18,23 @@ from glore_jax.report.examples import card, filter_counts, outcome
 def test_outcomes(draft, refined, choice, kinds, word):
     example = {
         "draft_correct": draft,
-        "global_correct": refined,
-        "local_correct": False,
+        "others": {
+            "global": {"steps": [], "correct": False},
+            "backtrack_2": {"steps": [], "correct": refined},
+        },
         "choice_correct": choice,
     }
     assert outcome(example)[0] == kinds and outcome(example)[1].startswith(word)
 
 
 def test_a_card_marks_what_a_refinement_shares_with_the_draft():
-    example = {"draft": ["a", "b", "c"], "global": ["a", "x", "b", "c"], "local": None}
+    steps = ["a", "x", "b", "c"]
+    others = {"backtrack_2": {"steps": steps, "correct": None}}
+    example = {"draft": ["a", "b", "c"], "others": others}
     (refined,) = card(example, 1).refined
     # At the same place, that is: a step that moved is new.
     assert refined.steps == (("a", True), ("x", False), ("b", False), ("c", False))
+    assert refined.solution.name == "Backtrack 2" and refined.solution.verdict == ""
 
 
 def test_a_score_of_one_half_has_no_tint_and_the_ends_have_the_strongest():

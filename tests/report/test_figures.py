@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from glore_jax.report.figures import Report, SplitFigures
+from glore_jax.report.figures import SplitFigures
 from glore_jax.report.reading import at
+from glore_jax.report.run_figures import Report
 
 
 def check(results: dict) -> None:

@@ -57,7 +57,7 @@ def test_the_page_is_well_formed_and_holds_the_numbers(html):
     for figure in ("0.552", "0.638", "0.366", "0.824", "0.953", "0.475"):
         assert figure in cells
     assert "≈0.582" in [e["text"] for e in reader.all(tag="td", class_="beside")]
-    assert [e["text"] for e in reader.all(tag="div", class_="tile")][0] == "Draft55.2%"
+    assert [e["text"] for e in reader.all(tag="div", class_="tile")][0] == "Draft55.2%500 questions"
 
 
 def test_styles_and_script_are_inside(html):
@@ -87,7 +87,7 @@ def test_every_plot_is_inside_in_both_schemes(written):
     reader = Reader(written[0].read_text())
     images = reader.all(tag="img")
     dark = reader.all(tag="source", media="(prefers-color-scheme: dark)")
-    assert len(images) == len(dark) == 7
+    assert len(images) == len(dark) == 8
     assert all(i["src"] != d["srcset"] and i["alt"] for i, d in zip(images, dark, strict=True))
 
 
@@ -97,8 +97,8 @@ def test_every_example_is_there_word_for_word(html, examples):
     for article, example in zip(articles, examples, strict=True):
         for text in (example["question"], example["gold"], example["question_id"]):
             assert text in article["text"]
-        for key in ("draft", "global", "local"):
-            assert all(step in article["text"] for step in example[key])
+        for steps in (example["draft"], *(o["steps"] for o in example["others"].values())):
+            assert all(step in article["text"] for step in steps)
     assert "<b>more</b>" in articles[0]["text"]  # shown, not obeyed
     assert "<b>more</b>" not in html
 
@@ -115,8 +115,10 @@ def test_text_that_attacks_the_page_is_only_text(results, examples):
         "sorm": [0.4],
         "orm": [0.4],
         "truth": None,
-        "global": [attack, attack],
-        "local": [attack],
+        "others": {
+            "global": {"steps": [attack, attack], "correct": True},
+            "local": {"steps": [attack], "correct": False},
+        },
     }
     results["name"] = results["task"] = attack
     reader = Reader(page(results, [example], {}, {}))
@@ -163,7 +165,9 @@ def test_the_choice_and_the_verdicts(html, examples):
         for key, solution in three.items():
             assert ("chosen" in solution["class"].split()) == (key == example["choice"])
             assert f"ORM {example['scores'][key]:.2f}" in solution["text"]
-            assert ("right" if example[f"{key}_correct"] else "wrong") in solution["text"]
+            other = example["others"].get(key)
+            right = example["draft_correct"] if other is None else other["correct"]
+            assert ("right" if right else "wrong") in solution["text"]
 
 
 def test_filters_count_what_they_show(html, examples):
@@ -197,10 +201,7 @@ def test_sparse_examples_are_shown(results):
         "orm": [],
         "sorm": [],
         "bad": None,
-        "global": [],
-        "global_correct": False,
-        "local": None,
-        "local_correct": None,
+        "others": {"global": {"steps": [], "correct": False}},
         "scores": {"draft": None},
         "choice": "draft",
         "choice_correct": False,

@@ -22,9 +22,21 @@ def test_pipeline_shows_the_chosen_column_and_keeps_its_marks_in_view(axes_of, r
     results["draft"]["acc"] = 0.1
     results["pipeline"]["rerank"]["acc"] = 0.2
     results["pipeline"]["oracle"]["acc"] = 0.25
-    del results["pipeline"]["bo3"]
+    for name in ("bo3", "greedy2_orm"):
+        del results["pipeline"][name]
     (axes,) = axes_of("pipeline", results)
     marks = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "D"]
     assert sorted(marks) == [0.678, 0.749] and max(marks) < axes.get_xlim()[1]
     # Nothing is written over a mark: the numbers stand to the right of bar, interval and mark.
     assert all(text.xy[0] >= 0.678 for text in axes.texts)
+
+
+def test_the_best_rival_stands_among_the_bars(axes_of, results):
+    (axes,) = axes_of("pipeline", results)
+    names = [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()]
+    assert names == [
+        "System",
+        "Best rival: Draft and 2 samples, ORM",
+        "Best of 3 samples",
+        "Draft",
+    ]

@@ -33,5 +33,20 @@ def test_first_error_bars_are_the_counts(axes_of, results):
 
 def test_label_rate_and_its_counts(axes_of, results):
     top, bottom = axes_of("label_rate", results)
-    np.testing.assert_allclose(top.lines[0].get_ydata(), results["curves"]["label_rate"]["rate"])
-    assert [bar.get_height() for bar in bottom.patches] == results["curves"]["label_rate"]["n"]
+    training = results["curves"]["label_rate_training"]
+    test = results["curves"]["label_rate"]
+    lines = {line.get_label(): line.get_ydata() for line in top.lines}
+    np.testing.assert_allclose(lines["training"], training["rate"])
+    np.testing.assert_allclose(lines["test drafts"], test["rate"])
+    assert [bar.get_height() for bar in bottom.patches] == training["n"] + test["n"]
+
+
+def test_the_system_by_steps_and_its_counts(axes_of, results):
+    top, bottom = axes_of("by_steps", results)
+    drawn = [line for line in top.lines if len(line.get_xdata()) == 2]
+    assert [list(line.get_ydata()) for line in drawn[:3]] == [
+        [0.807, 0.399],
+        [0.855, 0.508],
+        [0.909, 0.601],
+    ]
+    assert [bar.get_height() for bar in bottom.patches] == [187, 313]

@@ -12,9 +12,10 @@ def test_a_plot_without_figures_is_named(name, results):
     assert plots.missing(name, results) is None
     group, _, _ = plots.PLOTS[name].needs.rpartition(".")
     parent = results
-    for key in group.split("."):
-        grandparent, parent = parent, parent[key]
-    grandparent[key] = None
+    key = plots.PLOTS[name].needs
+    for part in filter(None, group.split(".")):
+        grandparent, parent, key = parent, parent[part], part
+    (grandparent if group else parent)[key] = None
     reason = plots.missing(name, results)
     assert plots.PLOTS[name].title in reason and f"`{plots.PLOTS[name].needs}`" in reason
     assert name in {other for other in plots.PLOTS if plots.missing(other, results)}
@@ -43,3 +44,8 @@ def test_images_are_png_wider_than_they_are_read(written):
     for image in files.values():
         assert image.startswith(b"\x89PNG\r\n\x1a\n")
         assert struct.unpack(">I", image[16:20])[0] == 960  # read at up to 600
+
+
+def test_one_length_is_no_curve(results):
+    results["by_steps"] = results["by_steps"][:1]
+    assert "`by_steps` has only 1 entry" in plots.missing("by_steps", results)

@@ -1,27 +1,35 @@
 """What the paper does not report lands in the right cells."""
 
-from glore_jax.report import run_tables
+from glore_jax.report import names, run_tables
 
 
-def test_step_scores_stand_against_labels_and_against_the_truth(cell, results):
-    steps = run_tables.step_scores(results)
-    assert cell(steps, "SORM, against rollout labels", "first error found") == "0.586"
-    assert cell(steps, "SORM, against truth", "first error found") == "0.555"
-    assert cell(steps, "ORM, against truth", "steps") == "2,049"
+def test_the_system_stands_beside_its_rivals(cell, results):
+    table = run_tables.answers(results)
+    names = [row[0] for row in table.rows]
+    assert names[:2] == ["System", "Draft"] and "Untrained base as the judge" not in names
+    rival = "Draft and 2 samples, ORM"
+    assert cell(table, rival, "accuracy") == "0.614" and cell(table, rival, "tokens") == "239"
+    assert cell(table, rival, "system against it") == "+0.024"
+    assert cell(table, rival, "95% interval") == "-0.007 to +0.055"
+    oracle = "Oracle choice among the candidates"
+    assert cell(table, oracle, "system against it") == "-0.078"
+    assert cell(table, oracle, "95% interval") == "-0.109 to -0.047"
+    assert run_tables.answers({}).rows == ()
 
 
-def test_pairs_of_a_right_and_a_wrong_solution(cell, results):
-    pairs = run_tables.within_pair(results)
-    assert cell(pairs, "log-likelihood", "within pair") == "0.634"
-    assert cell(pairs, "ORM", "solutions") == "4,000"
+def test_gains_say_on_which_side_of_0_they_lie(cell, results):
+    table = run_tables.gains(results, "Refinements compared", names.REFINEMENT_GAINS)
+    fix = "Fix rate: local by SORM − local by ORM"
+    assert cell(table, fix, "interval is") == "above 0" and cell(table, fix, "questions") == "224"
+    assert cell(table, "Fix rate: global − local by SORM", "interval is") == "includes 0"
+    assert run_tables.gains({}, "Gains", names.GAINS).rows == ()
 
 
-def test_labels_against_the_truth(cell, results):
-    labels = run_tables.label_truth(results)
-    assert cell(labels, "Labels that agree", "paper") == "0.94"
-    assert cell(labels, "Wrong prefixes labelled good", "training") == "0.037"
-    assert cell(labels, "Right prefixes labelled bad", "training") == "0.061"
-    assert cell(labels, "Labels that agree", "test") == "0.912"
+def test_the_system_by_number_of_steps(results):
+    table = run_tables.by_steps(results)
+    assert table.rows[1][:3] == ("5", "313", "0.399") and table.rows[1][-1] == "0.601"
+    results["by_steps"] = None
+    assert "the task has no worked solutions" in run_tables.by_steps(results).note
 
 
 def test_right_drafts_broken_are_counted_over_right_drafts(cell, results):
@@ -37,15 +45,9 @@ def test_unseen_templates_stand_beside_the_test_set(cell, results):
 
 
 def test_rounds_and_cost(cell, results):
-    assert cell(run_tables.rounds(results), "round 2", "training solutions") == "9,377"
+    rounds = run_tables.rounds(results)
+    assert cell(rounds, "round 2", "training solutions") == "9,377"
+    assert cell(rounds, "round 2", "cut off") == "5" and cell(rounds, "round 2", "loss") == "0.052"
     cost = dict(run_tables.cost(results).rows)
     assert cost["Rollouts for step labels"] == "15,234"
     assert cost["All stages, seconds"] == "867.1"
-
-
-def test_truth_that_a_task_does_not_know_is_left_out_with_that_reason(results):
-    results["step_truth"] = results["label_truth"] = None
-    assert not any("truth" in row[0] for row in run_tables.step_scores(results).rows)
-    assert "the task does not know which steps are right" in run_tables.step_scores(results).note
-    assert run_tables.label_truth(results).rows == ()
-    assert "the task does not know which steps are right" in run_tables.label_truth(results).note

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from glore_jax.report import schema
-from glore_jax.report.figures import Report
+from glore_jax.report.run_figures import Report
 
 FILE = pathlib.Path(__file__).parents[2] / "docs" / "report.schema.json"
 

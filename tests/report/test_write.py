@@ -5,7 +5,7 @@ import pytest
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.report import plots
-from glore_jax.report.figures import Report
+from glore_jax.report.run_figures import Report
 from glore_jax.report.write import write
 
 

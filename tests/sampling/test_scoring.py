@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from tiny_llama import CONFIG, forward, fresh
+from tiny_llama import CONFIG, Characters, forward, fresh
 
 from glore_jax.errors import UserError
-from glore_jax.models import reward
+from glore_jax.models import llama, reward
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
-from glore_jax.sampling.scoring import score_steps
+from glore_jax.sampling.scoring import log_likelihoods, score_steps
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "likelihood"])
@@ -61,3 +61,30 @@ def test_too_long(model, items):
     with_long = [*items, ([5] * 161, [161], 2)]
     with pytest.raises(UserError, match="161 tokens exceeds the model's context of 160"):
         score_steps(Model(*model, CONFIG, None), with_long, mesh=meshes.single_device_mesh())
+
+
+class FewWords(Characters):
+    """Of the rows of the embedding only the first 50 are words."""
+
+    vocab_size = 50
+
+
+@pytest.mark.parametrize("rows, devices", [(3, 1), (16, 8)])
+def test_log_likelihoods_are_those_of_the_tokens_behind_the_question(items, rows, devices):
+    policy = Model(*fresh(module=llama), CONFIG, FewWords())
+    texts = [([t % 50 for t in tokens], source) for tokens, _, source in items]
+    mesh = meshes.make_mesh(devices, 1, 1, None if devices == 8 else meshes.jax.devices()[:1])
+    found = log_likelihoods(policy, texts, mesh=mesh, rows=rows)
+    padded = np.zeros((len(texts), 80), np.int32)
+    for row, (tokens, _) in zip(padded, texts, strict=True):
+        row[: len(tokens)] = tokens
+    logits = np.asarray(forward(policy.graphdef, policy.params, padded), np.float64)[..., :50]
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    for i, (tokens, source) in enumerate(texts):
+        each = [log_p[i, at - 1, tokens[at]] for at in range(source, len(tokens))]
+        assert found[i] == pytest.approx(sum(each), abs=1e-3)
+
+
+def test_a_text_of_nothing_but_its_question_is_certain():
+    policy = Model(*fresh(module=llama), CONFIG, Characters())
+    assert log_likelihoods(policy, [([5, 6], 2)], mesh=meshes.single_device_mesh()) == [0.0]

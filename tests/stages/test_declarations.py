@@ -41,7 +41,8 @@ def test_the_room_after_a_question_is_declared(name):
 def test_evaluated_splits_come_from_the_config():
     config = tiny.get_config()
     fields = ("sample.max_new", "evaluate.max_new")
-    assert stages.asked("evaluate", config) == {"test": fields, "test_templates": fields}
+    asked = {split: fields for split in ("dev", "test", "test_templates")}
+    assert stages.asked("evaluate", config) == asked
     assert set(stages.asked("student", config)) == {"train", "dev"}
     assert stages.asked("report", config) == {}
 

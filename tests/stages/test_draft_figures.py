@@ -36,16 +36,23 @@ def test_rates_without_a_side(records):
     assert row.fix_rate is None and row.n_wrong == 0 and row.break_rate == 1 / 2
 
 
-def test_rerank_and_oracle(records):
-    scores = [solution[-1] for solution in records.scored["drafts"]["orm"]]
-    rows = zip(records.drafts, records.refined, records.finals, scores, strict=True)
-    choices = [draft_figures.candidates(*row) for row in rows]
-    # Chosen: a global (right), b draft (wrong), c global (wrong), d draft (right), e local (wrong).
-    names = [draft_figures.chosen(candidates).name for candidates in choices]
-    assert names == ["global", "draft", "global", "draft", "local"]
-    pipeline = draft_figures.pipeline(choices)
-    assert pipeline.rerank.to_json() == {"acc": 2 / 5, "n": 5}
-    assert pipeline.oracle.to_json() == {"acc": 4 / 5, "n": 5}
+def test_the_system_by_length_of_the_worked_solution():
+    right = {"draft": [1, 0, 0, 1], "rerank": [1, 1, 0, 1], "oracle": [1, 1, 1, 1]}
+    two, three = draft_figures.by_steps([2, 3, 3, -1], right)  # the last one has no solution
+    assert (two.steps, two.n, two.draft, two.rerank, two.oracle) == (2, 1, 1.0, 1.0, 1.0)
+    assert (three.steps, three.n, three.draft, three.rerank, three.oracle) == (3, 2, 0, 0.5, 1)
+
+
+def test_places_of_marks():
+    labels = [[1, 0, 0], [1, 0, 0], [0, 0, 0], [1, 1, 0], [1, 1, 1], [1, 1, 1], None, []]
+    marked = [1, 0, 2, None, 2, None, 0, None]
+    found = draft_figures.located(marked, labels)
+    assert (found.n_wrong, found.n_right) == (4, 2)  # the last two tell nothing
+    assert (found.found, found.early, found.late, found.missed) == (1 / 4, 1 / 4, 1 / 4, 1 / 4)
+    assert found.offset == pytest.approx((0 - 1 + 2) / 3)
+    assert found.false_alarm == 1 / 2
+    nothing = draft_figures.located([None], [None])
+    assert (nothing.found, nothing.offset, nothing.n_wrong) == (None, None, 0)
 
 
 def test_a_draft_without_steps_has_no_score_no_length_and_no_first_error():
@@ -57,9 +64,9 @@ def test_a_draft_without_steps_has_no_score_no_length_and_no_first_error():
 
 
 def test_drafts_without_labels_are_not_counted_as_steps():
-    found = draft_figures.steps([[0.9, 0.2], [0.9], []], [[1, 0], None, []], threshold=0.5)
+    found = draft_figures.steps([[0.9, 0.2], [0.9], []], [[1, 0], None, []], 0.5, 0.5)
     assert found.n == 2 and found.acc == 1.0 and found.first_error_acc == 1.0
-    assert found.positive == 0.5
+    assert found.majority == 0.5
 
 
 def test_scores_are_counted_by_side_and_empty_bins_left_out():

@@ -9,7 +9,7 @@ import some_records
 
 from glore_jax.models import hf_export, hf_import, reward
 from glore_jax.records import Sample
-from glore_jax.stages import evaluate, models, rewards
+from glore_jax.stages import STAGES, evaluate, models, rewards, scores
 
 
 def solutions(*texts):
@@ -57,24 +57,62 @@ def test_without_the_balanced_model(ctx, scorer):
     assert set(evaluate.score_all(ctx, "test", DRAFTS, [])["drafts"]) == {"orm", "sorm"}
 
 
-def test_a_refinement_has_the_score_of_its_last_step(ctx, scorer):
-    texts = [["a", "b", "c"], ["a"], []]
-    refined = [
-        {"question": "2+3?"}
-        | {kind: {"steps": s} for kind, s in zip(evaluate.KINDS, texts, strict=True)}
-    ] * 2
-    rows = evaluate.score_refinements(ctx, "test", refined)
-    assert rows == [
-        {"global": pytest.approx(100.2), "local_orm": pytest.approx(101), "local_sorm": 0.0},
-        {"global": pytest.approx(103.2), "local_orm": pytest.approx(104), "local_sorm": 0.0},
+REFINED = [{"global": ["a", "b", "c"], "local_orm": ["a"], "backtrack_1": []}, {"global": ["d"]}]
+
+
+def refined():
+    """Refinements of the two drafts; not all drafts have the same."""
+    return [
+        {kind: {"steps": steps, "ended": True} for kind, steps in of_draft.items()}
+        for of_draft in REFINED
     ]
-    assert evaluate.score_refinements(ctx, "test", refined) == rows and len(scorer) == 1
+
+
+def test_a_text_made_from_a_draft_has_the_score_of_its_last_step(ctx, scorer):
+    scored = {"orm": [[0.6, 0.9], []], "sorm": [[0.5, 0.2], []]}
+    ctx.config.evaluate.sample_splits = ()
+    found = evaluate.score_refinements(ctx, "test", DRAFTS, scored, refined())
+    assert found == {
+        "orm": [
+            {
+                "draft": 0.9,
+                "global": pytest.approx(100.2),
+                "local_orm": pytest.approx(101),
+                "backtrack_1": 0.0,
+            },
+            {"draft": 0.0, "global": pytest.approx(103)},
+        ]
+    }
+    assert evaluate.score_refinements(ctx, "test", DRAFTS, scored, refined()) == found
+    assert len(scorer) == 1
+
+
+def test_a_combination_also_reads_the_sorm_and_the_student(ctx, scorer, monkeypatch):
+    ctx.config.evaluate.sample_splits = ()
+    ctx.config.evaluate.choose = "combination"
+    read = []
+
+    def by_likelihood(ctx, name, load, texts):
+        read.append(name)
+        return [-float(len(text.steps)) for text in texts]
+
+    monkeypatch.setattr(scores, "by_likelihood", by_likelihood)
+    scored = {"orm": [[0.6, 0.9], []], "sorm": [[0.5, 0.2], []]}
+    found = evaluate.score_refinements(ctx, "test", DRAFTS, scored, refined())
+    assert read == ["evaluate/test/scores/loglik"]
+    assert found["loglik"] == [
+        {"draft": -2.0, "global": -3.0, "local_orm": -1.0, "backtrack_1": 0.0},
+        {"draft": 0.0, "global": -1.0},
+    ]
+    # The lowest of its steps.
+    assert found["sorm"][0]["draft"] == 0.2
+    assert found["sorm"][0]["global"] == pytest.approx(300)
 
 
 @pytest.fixture
 def exported(ctx):
     """Every model that `evaluate` reads, in the work directory: the packaged base, by any name."""
-    ctx.config.task.size.test = 3
+    ctx.config.task.size.test = ctx.config.task.size.dev = 3
     ctx.config.evaluate.splits = ctx.config.evaluate.sample_splits = ("test",)
     ctx.config.evaluate.k = ctx.config.evaluate.label_k = 2
     ctx.config.engine.lanes = 2
@@ -96,7 +134,7 @@ def test_a_model_is_gone_before_the_next_is_loaded(exported, monkeypatch):
     """With the copy of its weights that a CPU's engines decode from, and with their stores."""
     gc.collect()
     before = live_bytes()
-    held = {}
+    held: dict[str, int] = {}
 
     read = hf_import.read_weights
 
@@ -106,8 +144,10 @@ def test_a_model_is_gone_before_the_next_is_loaded(exported, monkeypatch):
         return read(folder, *args)
 
     monkeypatch.setattr(hf_import, "read_weights", watched)
-    evaluate.evaluate_split(exported, "test")
+    evaluate.run(exported.inside("evaluate", STAGES["evaluate"].config))
     folders = [name.rpartition("/")[0] for name in held]
-    assert folders == ["student/hf", "orm/hf", "sorm/hf", "refiner/hf", "orm/hf"]
+    chosen = ["student/hf", "orm/hf", "sorm/hf"]
+    written = [*chosen, "refiner/hf", "assets/tiny_base"]
+    assert folders == [*chosen, *written, "orm/hf", "student/hf", "assets/tiny_base"]
     size = sum(x.nbytes for x in jax.tree.leaves(models.load_base(exported).params))
     assert max(held.values()) < size / 10, held

@@ -193,26 +193,19 @@ def test_schedules_on_real_forks():
 
 
 def test_label_truth():
+    evidence = {"hits": [0] * 4, "tries": [0] * 4, "correct": False}
     records = [
-        {"question_id": "a", "completions": STEPS, "labels": [1, 1, 0, 0]},
-        {"question_id": "b", "completions": STEPS, "labels": [1, 0, 0, 0]},
-        {"question_id": "c", "completions": ["#### 6"], "labels": [1]},
+        {"question_id": "a", "completions": STEPS, "labels": [1, 1, 0, 0], "first_error": 2},
+        {"question_id": "b", "completions": STEPS, "labels": [1, 0, 0, 0], "first_error": 1},
     ]
-    truth = {"a": [True, False, False, True], "b": [True, True, True, False], "c": [False]}
+    records = [record | evidence for record in records]
+    truth = {"a": [True, False, False, True], "b": [True, True, True, False]}
     # Without the last steps: a agrees, is too good, agrees; b agrees, is too strict twice.
-    found = label_truth(TASK, truth, records)
-    assert found == {"acc": 3 / 6, "n": 6, "false_positive": 1 / 2, "false_negative": 2 / 4}
+    found = label_truth(TASK, truth, records, 3)
+    assert found["acc"] == 3 / 6 and found["n"] == 6 and found["first_error_acc"] == 0.0
     # Strictly only first steps are right here: a is too good once less, b too strict twice less.
-    found = label_truth(TASK, truth, records, strict=True)
-    assert found == {"acc": 5 / 6, "n": 6, "false_positive": 1 / 4, "false_negative": 0.0}
-    assert label_truth(TASK, truth, records[2:]) is None  # nothing but graded steps
-    assert label_truth(TASK, truth | {"b": None}, records) is None  # unknown
-
-
-def test_labels_and_truth_must_match():
-    record = {"question_id": "a", "completions": STEPS, "labels": [1, 1, 0]}
-    with pytest.raises(ValueError):
-        label_truth(TASK, {"a": [True] * 4}, [record])
+    assert found["strict_acc"] == 5 / 6
+    assert label_truth(TASK, truth | {"b": None}, records, 3) is None  # unknown
 
 
 def test_nothing_is_forked_for_drafts_without_steps(monkeypatch):

@@ -19,8 +19,7 @@ def example(name, draft, choice, refined=False):
         "name": name,
         "draft_correct": draft,
         "choice_correct": choice,
-        "global_correct": refined,
-        "local_correct": refined,
+        "others": {"global": {"steps": [], "correct": refined}},
     }
 
 
@@ -129,7 +128,23 @@ RATES = [
         for kind in ("global", "local_orm", "local_sorm", "union_orm", "union_sorm")
         for rate in ("fix_rate", "break_rate")
     ),
-    *(f"pipeline.{choice}.acc" for choice in ("rerank", "oracle", "bo3", "bo3_oracle")),
+    *(
+        f"pipeline.{name}.acc"
+        for name in (
+            "draft",
+            "rerank",
+            "oracle",
+            "rerank_loglik",
+            "base_judge",
+            "base_refiner",
+            "greedy2_orm",
+            "greedy2_loglik",
+            "majority3",
+            "weighted3",
+            "bo3",
+            "bo3_oracle",
+        )
+    ),
 ]
 STAGES = ("student", "sample", "rollout", "orm", "sorm", "refiner", "evaluate")
 
@@ -149,6 +164,14 @@ def test_cost_and_seconds_of_the_contract(report):
     assert 0 < cost["rollouts"] <= cost["rollouts_full"] and cost["tokens"] > 0
     assert set(report["seconds"]) >= set(STAGES) and all(report["seconds"][s] > 0 for s in STAGES)
     assert cost["seconds"] == report["seconds"]["rollout"]
+
+
+def test_marks_in_force_are_those_that_were_chosen(finished, report):
+    chosen = json.loads((finished / "evaluate" / "choices.json").read_text())
+    for name in ("mark", "step_threshold", "final_threshold"):
+        assert report["marks"][name] == {of: one["value"] for of, one in chosen[name].items()}
+    assert report["marks"]["dev_items"]["temperature"] == 4  # questions
+    assert all(report["pipeline"][name]["tokens"] > 0 for name in report["pipeline"])
 
 
 def test_the_report_keeps_to_its_schema(report):

@@ -43,14 +43,6 @@ def test_scorers(samples):
     assert scorers["orm"].n_auc == 8
 
 
-def test_best_of_3(samples):
-    by_orm, by_oracle = sample_figures.best_of_3(samples, 4, seed=0)
-    # Of a's four triples one lacks 7 and picks 5, the rest pick 7; b always picks a right one.
-    assert by_orm.acc == pytest.approx((1 / 4 + 1) / 2, abs=0.05)
-    assert by_oracle.acc == pytest.approx((3 / 4 + 1) / 2, abs=0.05)
-    assert by_orm.n == by_oracle.n == 2
-
-
 def test_rerank_curves(samples):
     curves = sample_figures.rerank_curves(samples, 4, seed=0)
     assert curves.k == (1, 2, 4)

@@ -1,0 +1,142 @@
+"""The system and its rivals on questions whose candidates are known."""
+
+import dataclasses
+
+import pytest
+from known_records import context, make_records, make_sampled
+
+from glore_jax.stages import candidates, outcomes
+
+
+def choices_of(records, **fields):
+    ctx = context()
+    vars(ctx.config.evaluate).update(fields)
+    return candidates.of_split(ctx.task, ctx.config, records)
+
+
+def test_the_system_and_what_bounds_it():
+    records = make_records()
+    choices = choices_of(records)
+    # Chosen: a global (right), b draft (wrong), c global (wrong), d draft (right), e local (wrong).
+    names = [candidates.chosen(some, records.in_force).name for some in choices]
+    assert names == ["global", "draft", "global", "draft", "local"]
+    assert outcomes.outcomes(choices, records) == {
+        "draft": [False, False, True, True, False],
+        "rerank": [True, False, False, True, False],
+        "oracle": [True, True, True, True, False],
+    }
+
+
+def test_rivals_that_draw_samples():
+    """Of a: draft 6 (.2), samples 6 (.3, -1), 5 (.8, -2), 6.0 (.2, -3); of b: draft 6 (.5), samples
+    5 (.9, -1), none (.1, -9), 5 (.5, -3). Drafts have -1.5."""
+    records = make_sampled()
+    found = outcomes.outcomes(choices_of(records), records)
+    assert found["greedy2_orm"] == [True, True]
+    assert found["greedy2_loglik"] == [False, True]
+    # b has one vote for 6 and one for 5, which is likelier.
+    assert found["majority3"] == [False, True]
+    assert found["weighted3"] == [True, True]  # .8 against .2 + .3; .9 against .5
+    assert found["bo3"] == [True, True] and found["bo3_oracle"] == [True, True]
+    assert "equal_orm" not in found and "base_judge" not in found
+    assert all(len(right) == 2 for right in found.values())
+
+
+def test_tokens_are_those_that_were_drawn():
+    records = make_sampled()
+    spent = {name: s.tokens for name, s in outcomes.systems(choices_of(records), records).items()}
+    assert spent["draft"] == 10 and spent["rerank"] == spent["oracle"] == 30
+    assert spent["greedy2_orm"] == spent["bo3"] == 30
+    # A local refinement from the first step is the global one, and no step marked is the draft:
+    # nothing is drawn for either.
+    refined = [dict(of_draft) for of_draft in records.refined]
+    refined[0]["local_sorm"] = {**refined[0]["global"]}
+    refined[1]["local_sorm"] = {**refined[1]["local_sorm"], "bad": None}
+    records = dataclasses.replace(records, refined=refined)
+    system = outcomes.systems(choices_of(records), records)["rerank"]
+    assert system.tokens == 20
+
+
+def test_the_base_as_judge_and_as_refiner():
+    records = make_sampled()
+    base = [
+        {
+            "base_global": {**of_draft["global"], "correct": right, "tokens": 40},
+            "base_local": {**of_draft["local_sorm"], "correct": False, "tokens": 7},
+        }
+        for of_draft, right in zip(records.refined, (True, False), strict=True)
+    ]
+    judged = [
+        {**row, "draft": -3.0, "global": -2.0, "local_sorm": -1.0} for row in records.finals["orm"]
+    ]
+    finals = {
+        "orm": [{**row, "base_global": 0.8, "base_local": 0.1} for row in records.finals["orm"]],
+        "base_loglik": judged,
+        "loglik": judged,
+    }
+    refined = [{**r, **b} for r, b in zip(records.refined, base, strict=True)]
+    records = dataclasses.replace(records, refined=refined, finals=finals)
+    found = outcomes.systems(choices_of(records), records)
+    assert found["base_refiner"].right == [True, False]
+    assert found["base_refiner"].tokens == 10 + 40 + 7
+    # The local one of a and of b is right.
+    assert found["base_judge"].right == found["rerank_loglik"].right == [True, True]
+    assert found["base_judge"].tokens == found["rerank"].tokens
+
+
+def test_a_system_of_more_candidates_is_met_by_more_samples():
+    records = make_sampled()
+    choices = choices_of(records, extra_samples=2)
+    assert [candidate.name for candidate in choices[0]][-2:] == ["sample_1", "sample_2"]
+    found = outcomes.systems(choices, records)
+    assert found["rerank"].tokens == found["equal_orm"].tokens == 50
+    # The draft and all four samples: of a the ORM takes 7.
+    assert found["equal_orm"].right == [False, True]
+
+
+def test_too_few_samples_make_no_rival():
+    records = make_sampled()
+    kept = [i for i, sample in enumerate(records.samples) if sample["sample_id"] < 2]
+    samples = [records.samples[i] for i in kept]
+    scored = {m: [rows[i] for i in kept] for m, rows in records.scored["samples"].items()}
+    records = dataclasses.replace(
+        records, samples=samples, scored={**records.scored, "samples": scored}
+    )
+    found = outcomes.outcomes(choices_of(records), records)
+    assert "greedy2_orm" in found and "bo3" not in found
+
+
+@pytest.mark.parametrize(
+    "choose, place, right", [("orm", 2, False), ("vote", 2, True), ("vote", 1, False)]
+)
+def test_copies_have_no_vote(choose, place, right):
+    """Of b: draft and global say 6 with .5 and .3, the local one and that at another place say 5
+    with .45 each. From the place of the local one it is the same text once more."""
+    records = make_sampled()
+    finals = [{**row, "local_sorm_2": row["local_sorm"]} for row in records.finals["orm"]]
+    finals[1] |= {"draft": 0.5, "global": 0.3, "local_sorm": 0.45, "local_sorm_2": 0.45}
+    refined = [{**r, "local_sorm_2": {**r["local_sorm"], "bad": place}} for r in records.refined]
+    in_force = dataclasses.replace(records.in_force, choose=choose)
+    records = dataclasses.replace(
+        records, refined=refined, finals={"orm": finals}, in_force=in_force
+    )
+    choices = choices_of(records, suspects=2)
+    assert choices[1][3].name == "local_2" and choices[1][3].copy == (place == 1)
+    assert outcomes.outcomes(choices, records)["rerank"] == [True, right]
+
+
+def test_a_combination_chooses_by_all_scores():
+    records = make_sampled()
+    finals = records.finals["orm"]
+    # The likelihood alone decides: the local refinement of either question.
+    likely = [{**row, "draft": -9.0, "global": -5.0, "local_sorm": -1.0} for row in finals]
+    in_force = dataclasses.replace(
+        records.in_force, choose="combination", combination=(0.0, 0.0, 1.0)
+    )
+    records = dataclasses.replace(
+        records,
+        finals={"orm": finals, "sorm": finals, "loglik": likely},
+        in_force=in_force,
+    )
+    some = choices_of(records)[0]
+    assert candidates.chosen(some, in_force).name == "local"
