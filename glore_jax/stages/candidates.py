@@ -90,16 +90,10 @@ def copies(config: AnyConfig, places: Mapping[str, int | None]) -> set[str]:
 
 def of_split(task: Task, config: AnyConfig, records: SplitRecords) -> list[list[Candidate]]:
     """The candidates of each draft of a split, the draft first. `config`: the whole one."""
-    extra = config.evaluate.extra_samples
-    drawn = samples_of(records) if extra else None
     found = []
     for i, (draft, refined) in enumerate(zip(records.drafts, records.refined, strict=True)):
         scores = {scorer: rows[i] for scorer, rows in records.finals.items()}
-        candidates = [of_draft(draft, scores), *_refinements(task, config, refined, scores)]
-        if drawn is not None:
-            names = zip(extra_samples(extra), drawn[draft["question_id"]], strict=False)
-            candidates += [dataclasses.replace(sample, name=name) for name, sample in names]
-        found.append(candidates)
+        found.append([of_draft(draft, scores), *_others(task, config, refined, scores)])
     return found
 
 
@@ -113,16 +107,18 @@ def of_sample(name: str, scores: Mapping[str, float], sample: Sample) -> Candida
     return Candidate(name, scores, steps, correct, sample["answer"], sample["tokens"])
 
 
-def _refinements(
+def _others(
     task: Task,
     config: AnyConfig,
     refined: Refined,
     scores: Mapping[str, Mapping[str, float]],
 ) -> Iterator[Candidate]:
-    """Those of one draft that were made from it."""
+    """Those of one draft that stand beside it."""
     kinds = refiner_kinds(config)
     copied = copies(config, {kind: refined[kind]["bad"] for kind in kinds.values()})
-    kinds |= {name: name for name in backtracks(config.evaluate.backtrack) if name in refined}
+    section = config.evaluate
+    further = (*backtracks(section.backtrack), *extra_samples(section.extra_samples))
+    kinds |= {name: name for name in further if name in refined}
     for name, kind in kinds.items():
         text = refined[kind]
         yield Candidate(

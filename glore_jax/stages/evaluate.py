@@ -86,7 +86,7 @@ def evaluate_split(ctx: Context, split: str, in_force: InForce) -> measures.Meas
     problems = ctx.problems(split)
     written = write_solutions(ctx, split, problems, in_force.temperature)
     scored = score_all(ctx, split, written.drafts, written.samples)
-    refined = write_refinements(ctx, split, written.drafts, scored["drafts"], in_force)
+    refined = write_refinements(ctx, split, written, scored["drafts"], in_force)
     finals = score_refinements(ctx, split, written.drafts, scored["drafts"], refined)
     records = SplitRecords(
         problems,
@@ -137,10 +137,11 @@ def write_solutions(
 
 
 def write_refinements(
-    ctx: Context, split: str, drafts: Sequence[Sample], scored: ByModel, in_force: InForce
+    ctx: Context, split: str, written: Solutions, scored: ByModel, in_force: InForce
 ) -> list[Texts]:
-    """All texts that are made from each draft, by kind; `scored`: the drafts by reward model."""
+    """All texts that stand beside each draft, by kind; `scored`: the drafts by reward model."""
     config = ctx.config.evaluate
+    drafts = written.drafts
     places = []
     for i, draft in enumerate(drafts):
         of_draft = {locator: scored[locator][i] for locator in in_force.mark}
@@ -155,7 +156,26 @@ def write_refinements(
     if is_sampled(ctx, split):
         folder = f"evaluate/{split}/base_refinements"
         found.append(untrained.refine(ctx, folder, drafts, places))
+    if config.extra_samples:
+        found.append(extra_samples(drafts, written.samples, config.extra_samples))
     return [merged(texts) for texts in zip(*found, strict=True)]
+
+
+def extra_samples(drafts: Sequence[Sample], samples: Sequence[Sample], count: int) -> list[Texts]:
+    """The first `count` samples of the question of each draft, by their names as candidates."""
+    names = candidates.extra_samples(count)
+    of_question: dict[str, Texts] = {}
+    for sample in samples:
+        if sample["sample_id"] < count:
+            texts = of_question.setdefault(sample["question_id"], {})
+            texts[names[sample["sample_id"]]] = {
+                "bad": None,
+                "steps": sample["steps"],
+                "ended": sample["ended"],
+                "correct": sample["correct"],
+                "tokens": sample["tokens"],
+            }
+    return [{name: of_question[draft["question_id"]][name] for name in names} for draft in drafts]
 
 
 def merged(texts: Sequence[Texts]) -> Texts:

@@ -8,7 +8,7 @@ from glore_jax.records import LabelledDraft, Sample
 from glore_jax.stages.in_force import InForce
 from glore_jax.tasks.base import Problem
 
-# By kind of refinement: {"steps", "bad", "ended", "correct", "tokens"}.
+# By kind: {"steps", "bad", "ended", "correct", "tokens"}.
 Refined = Mapping[str, Any]
 Scores = Sequence[Sequence[float]]
 
@@ -23,7 +23,7 @@ class SplitRecords:
       samples: drawn solutions, as many a question, in any order; empty if none were drawn.
       labelled: step-label records of the drafts that have a step; empty if the split has no labels.
       scored: `drafts` and `samples`: by reward model, for each of those records a score a step.
-      refined: for each draft its refinements by kind.
+      refined: for each draft what stands beside it, by kind: refinements, and what the config adds.
       finals: by scorer, for each draft its value of the whole draft (as `draft`) and of each
         refinement: `orm` at the last step, `sorm` the lowest, both in 0..1; `loglik` and
         `base_loglik`, the log-likelihood under the student and under the untrained base. Those

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from known_records import context, make_records, make_sampled
 
-from glore_jax.stages import candidates, outcomes
+from glore_jax.stages import candidates, evaluate, outcomes
 
 
 def choices_of(records, **fields):
@@ -86,6 +86,11 @@ def test_the_base_as_judge_and_as_refiner():
 
 def test_a_system_of_more_candidates_is_met_by_more_samples():
     records = make_sampled()
+    extra = evaluate.extra_samples(records.drafts, records.samples, 2)
+    refined = [{**r, **more} for r, more in zip(records.refined, extra, strict=True)]
+    finals = [{**row, "sample_1": 0.3, "sample_2": 0.8} for row in records.finals["orm"]]
+    assert [text["correct"] for text in extra[0].values()] == [False, True]
+    records = dataclasses.replace(records, refined=refined, finals={"orm": finals})
     choices = choices_of(records, extra_samples=2)
     assert [candidate.name for candidate in choices[0]][-2:] == ["sample_1", "sample_2"]
     found = outcomes.systems(choices, records)
