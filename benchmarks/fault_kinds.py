@@ -113,7 +113,10 @@ def _tear_checkpoint(run: Run, turn: Turn, dice: random.Random) -> bool:
         if not saved:
             return []
         newest = max(saved, key=lambda folder: int(folder.name))
-        return [file for file in newest.rglob("*") if file.is_file() and file.stat().st_size > 1]
+        try:
+            return [f for f in newest.rglob("*") if f.is_file() and f.stat().st_size > 1]
+        except FileNotFoundError:  # the run has removed it meanwhile
+            return []
 
     return _kill_and_tear(turn, dice, files)
 
