@@ -87,7 +87,6 @@ def smoke(c: ConfigDict) -> ConfigDict:
     for section in (c.student.sft, c.orm.train, c.sorm.train, c.refiner.train):
         section.batch_size = 8
         section.epochs = 1
-        section.warmup = 1
 
     c.student.ei.rounds = 1
     c.student.ei.k = 2

@@ -10,6 +10,7 @@ from glore_jax.config.shared import (
     first_questions,
     likelihood,
     training_section,
+    value_head,
 )
 from glore_jax.config.tasks import ANY_TASK, DEFAULT_TASK
 
@@ -196,6 +197,7 @@ _ORM = section(
         paper=NOT_STATED,
     ),
     likelihood=likelihood("ORM"),
+    **value_head("ORM"),
 )
 
 _SORM = section(
@@ -207,6 +209,7 @@ _SORM = section(
         paper="True (section 4.1)",
     ),
     likelihood=likelihood("SORM"),
+    **value_head("SORM"),
 )
 
 _REFINER = section(
