@@ -29,7 +29,7 @@ LONGER = [
     for section in ("student.sft", "orm.train", "sorm.train", "refiner.train")
     for name, value in _TRAINING.items()
 ]
-PATIENCE = 420.0  # seconds in which a turn ends, or hangs
+PATIENCE = 900.0  # seconds in which a turn ends, or hangs, on a machine with other work
 _LOOK = 0.02  # seconds between two looks at the processes
 
 
