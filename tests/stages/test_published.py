@@ -51,13 +51,13 @@ def student():
     tokenizer = Tokenizer(backend, bos_id=0, eos_id=1)
     config = LlamaConfig(
         vocab_size=len(words),
-        hidden_size=64,
-        intermediate_size=64,
+        hidden_size=32,
+        intermediate_size=32,
         num_layers=1,
         num_heads=2,
         num_kv_heads=1,
         head_dim=16,
-        max_positions=64,
+        max_positions=32,
     )
     return Model(*fresh(config), config, tokenizer)
 
@@ -78,12 +78,11 @@ def ctx(tmp_path):
 
 def test_a_reward_model_learns_in_a_hundred_updates(ctx):
     counts = orm.train(ctx, "plain")
-    assert counts["steps"] == 100 and not ctx.warnings
+    assert 100 <= counts["steps"] < 105 and not ctx.warnings
     model = hf_import.read_reward_model(ctx.folder("orm", "hf"))
     assert {x.dtype.name for x in jax.tree.leaves(model.params)} == {"float32"}
     texts = [(question, steps) for question in "abcdefgh" for steps in (GOOD, BAD)]
     scores = np.concatenate(rewards.score(ctx, model, texts, "test"))
-    print(scores, counts)
     assert (scores[::2] > 0.9).all() and (scores[1::2] < 0.1).all(), scores
     looks = counts["looks"]
     assert looks["learned"] and looks["within_pair"] == 1.0 and looks["acc"] == 1.0
