@@ -4,6 +4,21 @@ from glore_jax.config.fields import Effect, Field, Form, Section, section
 
 NOT_STATED = "not stated"
 
+_WARMUP_SHARE = Field(
+    0.05,
+    "Share of the updates in which the rate rises to `lr`.",
+    at_least=0,
+    at_most=1,
+    paper=NOT_STATED,
+)
+_HEAD_STEP = Field(
+    0.3,
+    "How far an update at the highest rate moves a logit through a value head alone, "
+    "whatever the model's width and `lr`.",
+    above=0,
+    paper=NOT_STATED,
+)
+
 
 def training_section(
     meaning: str, lr: float, min_lr: float, batch_size: int, epochs: int, paper: str = "table 4"
@@ -22,6 +37,7 @@ def training_section(
             at_least=0,
             paper=stated(min_lr),
         ),
+        warmup_share=_WARMUP_SHARE,
         batch_size=Field(
             batch_size, "Examples of an update.", at_least=1, paper=stated(batch_size)
         ),
@@ -45,20 +61,7 @@ def training_section(
             paper=NOT_STATED,
         ),
         muon_scale=Field(8.0, "Learning rate of Muon's matrices / `lr`.", above=0),
-        head_step=Field(
-            0.3,
-            "How far an update at the highest rate moves a logit through a value head alone, "
-            "whatever the model's width and `lr`.",
-            above=0,
-            paper=NOT_STATED,
-        ),
-        warmup_share=Field(
-            0.05,
-            "Share of the updates in which the rate rises to `lr`.",
-            at_least=0,
-            at_most=1,
-            paper=NOT_STATED,
-        ),
+        head_step=_HEAD_STEP,
         weight_decay=Field(0.0, "Decoupled weight decay.", at_least=0, paper=NOT_STATED),
         clip=Field(1.0, "Largest norm of a gradient.", above=0, paper=NOT_STATED),
         save_seconds=Field(

@@ -77,6 +77,7 @@ def ctx(tmp_path):
 
 
 def test_a_reward_model_learns_in_a_hundred_updates(ctx):
+    assert ctx.config.sorm.train.to_dict() == ctx.config.orm.train.to_dict()  # one stands for both
     counts = orm.train(ctx, "plain")
     assert 100 <= counts["steps"] < 105 and not ctx.warnings
     model = hf_import.read_reward_model(ctx.folder("orm", "hf"))
