@@ -17,6 +17,7 @@ The same command again goes on where the last one ended. Exit codes:
 import errno
 import signal
 import traceback
+from types import FrameType
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -49,8 +50,7 @@ flags.DEFINE_integer(
 
 def main(argv: list[str]) -> int:
     """Runs what the flags ask for and returns the exit code."""
-    # A pre-empted machine ends as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)  # a pre-empted machine ends as Ctrl-C does
     code = 0
     reason = ""
     try:
@@ -68,6 +68,18 @@ def main(argv: list[str]) -> int:
     # The other processes hear what went wrong; what to do about it has been said here.
     processes.announce_exit(code, reason.partition(";")[0])
     return code
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came.
+
+    A class of its own: where a plain KeyboardInterrupt has passed through an `exec` of text, as it
+    may while modules are imported, `python -m` ends by SIGINT, whatever exit code it is given.
+    """
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 def run(argv: list[str]) -> None:

@@ -1,6 +1,6 @@
 """A small package of stages that touch only files, in place of the real ones.
 
-Run as a program it is the `glore` command over them: `python fake_stages.py FOLDER [flags]`; as a
+Run as a program it is the `glore` command over them, `python -m fake_stages FOLDER [flags]`; as a
 config file it is their config.
 """
 
@@ -62,14 +62,15 @@ def get_config():
 
 def start(folder: pathlib.Path, *arguments: str, **options) -> subprocess.Popen:
     """The `glore` command over the stages in `folder`, as a process with text pipes."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    environment = os.environ | {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
 
     def as_in_a_terminal():
         # A shell starts what runs in its background, this suite perhaps, deaf to Ctrl-C.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     return subprocess.Popen(
-        [sys.executable, __file__, str(folder), *arguments],
+        [sys.executable, "-m", "fake_stages", str(folder), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -108,9 +108,19 @@ def test_compiled_programs_stay_on_the_machine(glore, monkeypatch, tmp_path):
     assert {f.name for f in glore.workdir.iterdir()} == {"config.json", "ran.txt", "student"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_says_how_to_go_on(glore, number):
-    glore.write(student="print('waiting', flush=True); import time; time.sleep(60)")
+WAITING = "print('waiting', flush=True); import time; time.sleep(60)"
+
+
+@pytest.mark.parametrize(
+    "number, body",
+    [
+        (signal.SIGINT, WAITING),
+        (signal.SIGTERM, WAITING),
+        (signal.SIGTERM, f"exec({WAITING!r})"),  # as in the midst of an import
+    ],
+)
+def test_an_interrupted_run_says_how_to_go_on(glore, number, body):
+    glore.write(student=body)
     with glore.start(CONFIG) as process:
         assert any(line == "waiting\n" for line in process.stdout), process.stderr.read()
         process.send_signal(number)
