@@ -19,6 +19,7 @@ from glore_jax.labels import metrics
 from glore_jax.labels.identity import identity_rank
 
 LEAST_SPREAD = 0.02  # standard deviation of probabilities
+LEAST_QUESTIONS = 5  # with pairs: of fewer, no interval says anything
 _RESAMPLES = 1000  # of the questions, for an interval
 _THRESHOLD = 0.5
 
@@ -105,8 +106,11 @@ def _verdict(found: dict[str, Any]) -> tuple[bool | None, str]:
             f"its scores spread by {found['spread']:.4f}, less than {LEAST_SPREAD}: "
             "it says the same of every solution"
         )
-    if not found["pairs"]:
-        return None, "no held-out question has both a right and a wrong solution"
+    if found["low"] is None:
+        return None, (
+            f"fewer than {LEAST_QUESTIONS} held-out questions have both a right and a wrong "
+            "solution"
+        )
     if found["low"] <= 0.5:
         return False, (
             f"of a right and a wrong solution it prefers the right one in "
@@ -122,7 +126,7 @@ def _interval(questions: Iterable[Judged], seed: int) -> tuple[float | None, flo
     found = [metrics.within_pair_accuracy([(q.scores, q.correct)]) for q in questions]
     counts = np.array([count for _, count in found if count])
     wins = np.array([(share or 0.0) * count for share, count in found if count])
-    if not len(counts):
+    if len(counts) < LEAST_QUESTIONS:
         return None, None
     draws = np.random.default_rng(seed).integers(0, len(counts), (_RESAMPLES, len(counts)))
     shares = wins[draws].sum(axis=1) / counts[draws].sum(axis=1)
