@@ -349,7 +349,7 @@ def test_rows_of_records_are_in_the_manifest_at_once_and_stay_over_restarts(run)
     assert manifest(run, "student")["records"] == {"student/dev-1": [5]}
 
 
-def test_warnings_are_in_the_manifest_at_once_and_once(run, capsys):
+def test_warnings_are_in_the_manifest_at_once_and_once(run):
     run.write(
         student="""
             from glore_jax import storage
@@ -365,13 +365,9 @@ def test_warnings_are_in_the_manifest_at_once_and_once(run, capsys):
     with pytest.raises(RuntimeError):
         run()
     (run.workdir / "go").touch()
-    run()
+    _, said = run()
     assert manifest(run, "student")["warnings"] == ["few updates", "learned nothing"]
-    said = capsys.readouterr().out.splitlines()
-    assert [line for line in said if line.startswith("warning")] == [
-        "warning: few updates",
-        "warning: learned nothing",
-    ]
+    assert "warning: learned nothing" in said and "warning: few updates" not in said
 
 
 # What was asked for.
