@@ -49,8 +49,8 @@ def look(
     """
     groups = held_out_samples(ctx, share)
     labelled = list(itertools.islice(drafts or (), QUESTIONS))
-    texts = [(sample["question"], sample["steps"]) for group in groups for sample in group]
-    texts += [(draft.question, draft.steps) for draft in labelled]
+    samples = [(sample["question"], sample["steps"]) for group in groups for sample in group]
+    texts = [*samples, *((draft.question, draft.steps) for draft in labelled)]
     by_text = iter(score(ctx, name, folder, texts))
     judged = [
         Judged(
