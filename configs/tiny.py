@@ -105,9 +105,10 @@ def set_stages(c: ConfigDict) -> None:
     c.orm.per_question = 4
     c.orm.balanced = False
     c.sorm.train = tune(lr=1.5e-4, row_length=320)
+    c.orm.train.head_step = 1.5
+    c.sorm.train.head_step = 0.4
     for reward in (c.orm, c.sorm):
         reward.likelihood = True
-        reward.train.head_scale = 20.0
 
     c.refiner.train = tune(lr=2e-4, row_length=576)
     c.refiner.per_question = 6
@@ -269,7 +270,7 @@ def reading(lr: float, steps: int, seed: int) -> ConfigDict:
     del p.batch_size, p.epochs, p.row_length  # the batches have their own shapes
     p.optimizer = "muon"
     p.muon_scale = 8.0
-    p.warmup = 100
+    p.warmup_share = 100 / steps
     p.weight_decay = 0.02
     p.save_seconds = 300.0
     p.steps = steps

@@ -351,6 +351,27 @@ def test_rows_of_records_are_in_the_manifest_at_once_and_stay_over_restarts(run)
     assert manifest(run, "student")["records"] == {"student/dev-1": [5]}
 
 
+def test_warnings_are_in_the_manifest_at_once_and_once(run):
+    run.write(
+        student="""
+            from glore_jax import storage
+            ctx.warn("few updates")
+            manifest = storage.read_json(ctx.folder("student", "manifest.json"))
+            assert manifest["warnings"] == ["few updates"] and not manifest["done"]
+            if not ctx.folder("go").exists():
+                raise RuntimeError
+            ctx.warn("learned nothing")
+            return {}
+        """
+    )
+    with pytest.raises(RuntimeError):
+        run()
+    (run.workdir / "go").touch()
+    _, said = run()
+    assert manifest(run, "student")["warnings"] == ["few updates", "learned nothing"]
+    assert "warning: learned nothing" in said and "warning: few updates" not in said
+
+
 # What was asked for.
 
 

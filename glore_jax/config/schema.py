@@ -12,6 +12,7 @@ from glore_jax.config.shared import (
     likelihood,
     some_questions,
     training_section,
+    value_head,
 )
 from glore_jax.config.tasks import ANY_TASK, DEFAULT_TASK
 
@@ -226,6 +227,7 @@ _ORM = section(
         plain=True,
     ),
     likelihood=likelihood("ORM"),
+    **value_head("ORM"),
 )
 
 _SORM = section(
@@ -237,6 +239,7 @@ _SORM = section(
         paper="True (section 4.1)",
     ),
     likelihood=likelihood("SORM"),
+    **value_head("SORM"),
 )
 
 _REFINER = section(
@@ -317,6 +320,7 @@ _EVALUATE = section(
         above=0,
         form=Form.AUTO,
         paper=NOT_STATED,
+        plain="1",
     ),
     max_new=Field(300, "Most new tokens of these samples.", at_least=1, paper=NOT_STATED),
     label_k=Field(

@@ -45,6 +45,10 @@ class StepLabelTable:
         table = np.fromiter(labels, np.dtype([("good", bool), ("step", np.int32)]))
         return cls(table["good"].copy(), table["step"].copy())
 
+    def select(self, chosen: Bool[np.ndarray, " steps"]) -> Self:
+        """The labels that are `chosen`."""
+        return dataclasses.replace(self, good=self.good[chosen], step=self.step[chosen])
+
     @property
     def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """(bad, good) labels of each step; no step is without any: the longest record has it."""

@@ -26,6 +26,7 @@ from jax.experimental import multihost_utils
 from jaxtyping import Float, Int
 
 from glore_jax import storage
+from glore_jax.models import reward
 from glore_jax.models.hf_names import INDEX, LIKELIHOOD, Tensor, tensors_of
 from glore_jax.models.model import Model
 from glore_jax.parallel import processes
@@ -52,11 +53,14 @@ def save_policy(folder: epath.PathLike, model: Model, dtype: str = "bfloat16") -
     _save(folder, model.config.to_hf(), model, dtype)
 
 
-def save_reward(folder: epath.PathLike, model: Model, dtype: str = "bfloat16") -> None:
+def save_reward(folder: epath.PathLike, model: Model, dtype: str = "float32") -> None:
     """Like `save_policy`, for a reward model: `LlamaForTokenClassification` with one label.
 
     The label's logit at a token is the model's; of a model with `likelihood`, the part that is read
-    from the hidden state.
+    from the hidden state. A vocabulary head that only the training needed stays behind.
+
+    dtype: float32 keeps all that was learned. A short training at a low rate moves most weights by
+    less than half of bfloat16's step there, so that in bfloat16 they would be those of before.
     """
     one_label = {
         "architectures": ["LlamaForTokenClassification"],
@@ -66,7 +70,8 @@ def save_reward(folder: epath.PathLike, model: Model, dtype: str = "bfloat16") -
     }
     if "scale" in model.params:
         one_label[LIKELIHOOD] = True
-    _save(folder, {**model.config.to_hf(), **one_label}, model, dtype)
+    read_again = model.with_params(reward.without_vocabulary(model.params))
+    _save(folder, {**model.config.to_hf(), **one_label}, read_again, dtype)
 
 
 def _save(folder: epath.PathLike, config: dict[str, Any], model: Model, dtype: str) -> None:

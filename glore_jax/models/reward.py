@@ -20,6 +20,7 @@ Dimensions as in `llama.py`.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -37,13 +38,15 @@ from glore_jax.models.model import Model
 class RewardModel(nnx.Module):
     """Llama with a value head instead of the vocabulary head.
 
-    The value head starts at zero, so a fresh model says probability 1/2 everywhere.
+    The value head starts at zero, so a fresh model says probability 1/2 everywhere. It is float32
+    whatever the backbone is: its weights are small, and few.
 
     Args:
       config, rngs, param_dtype, options: as for `Llama`.
       likelihood: the logit also counts the log-likelihood of the solution (see above); the
         backbone then keeps its vocabulary head, and `scale` starts at 1: a fresh model says that
         its odds are the probability of the text.
+      language: the backbone keeps its vocabulary head, so that it can learn to write besides.
     """
 
     def __init__(
@@ -53,19 +56,20 @@ class RewardModel(nnx.Module):
         rngs: nnx.Rngs,
         param_dtype: Any = jnp.float32,
         likelihood: bool = False,
+        language: bool = False,
         **options: Any,
     ):
-        if not likelihood:
+        if not (likelihood or language):
             # A tied backbone owns no vocabulary head, for which there is no use.
             config = dataclasses.replace(config, tie_embeddings=True)
         ones, zeros = nnx.initializers.ones, nnx.initializers.zeros
         width = (config.hidden_size,)
         self.backbone = Llama(config, rngs=rngs, param_dtype=param_dtype, **options)
         self.likelihood = likelihood
-        self.weight = param(zeros, rngs, width, param_dtype, ("norm",))
-        self.bias = param(zeros, rngs, (1,), param_dtype, ("norm",))
+        self.weight = param(zeros, rngs, width, jnp.float32, ("norm",))
+        self.bias = param(zeros, rngs, (1,), jnp.float32, ("norm",))
         if likelihood:
-            self.scale = param(ones, rngs, (1,), param_dtype, ("norm",))
+            self.scale = param(ones, rngs, (1,), jnp.float32, ("norm",))
 
     @property
     def kernel(self) -> Any:
@@ -90,21 +94,30 @@ class RewardModel(nnx.Module):
         Raises:
           ValueError: a model with `likelihood` is not told what the solution is.
         """
-        if self.likelihood and solution is None:
-            raise ValueError("a reward model with likelihood must be told where the solution is")
         hidden, cache_out = self.backbone(tokens, positions, attend, cache)
+        return self.judged(hidden, tokens, positions, solution), cache_out
+
+    def judged(
+        self,
+        hidden: Float[Array, "B T D"],
+        tokens: Int[Array, "B T"],
+        positions: Int[Array, "B T"],
+        solution: Int[Array, "B T"] | Bool[Array, "B T"] | None,
+    ) -> Float32[Array, "B T"]:
+        """The model's logits from final hidden states; arguments and errors as for the model."""
         logits = self.value(hidden)
-        if solution is not None and self.likelihood:
-            scale = self.scale[...].astype(jnp.float32)
-            logits += scale * self.evidence(hidden, tokens, positions, solution)
-        return logits, cache_out
+        if not self.likelihood:
+            return logits
+        if solution is None:
+            raise ValueError("a reward model with likelihood must be told where the solution is")
+        return logits + self.scale[...] * self.evidence(hidden, tokens, positions, solution)
 
     def value(self, hidden: Float[Array, "B T D"]) -> Float32[Array, "B T"]:
         """Logits of final hidden states."""
         # The product and its sum in float32: with one output there is nothing to gain from a lower
         # precision.
-        product = hidden.astype(jnp.float32) * self.weight[...].astype(jnp.float32)
-        return jnp.sum(product, axis=-1) + self.bias[...].astype(jnp.float32)
+        product = hidden.astype(jnp.float32) * self.weight[...]
+        return jnp.sum(product, axis=-1) + self.bias[...]
 
     def evidence(
         self,
@@ -148,24 +161,32 @@ def abstract(config: LlamaConfig, **options: Any) -> tuple[nnx.GraphDef[Any], nn
 
 
 def from_policy(
-    policy: Model, seed: int | Key[Array, ""] = 0, std: float = 0.0, likelihood: bool = False
+    policy: Model,
+    seed: int | Key[Array, ""] = 0,
+    std: float = 0.0,
+    likelihood: bool = False,
+    language: bool = False,
 ) -> Model:
-    """A reward model that starts from a policy: its backbone, and a value head from normal(`std`).
+    """A reward model that starts from a policy: its backbone, and a value head that is drawn.
 
-    It computes as the policy does (`Llama.options`), in the dtype of its weights.
+    It computes as the policy does (`Llama.options`), the backbone in the dtype of its weights.
 
     Args:
       policy: its arrays are shared, not copied.
       seed: integer or typed random key; plays no part when `std` is 0.
-      std: 0 gives the zero head. The backbone's first gradient is then zero too; the head moves
-        first.
-      likelihood: see `RewardModel`.
+      std: of the fresh head's logits, about. The D hidden values are of size 1, so the weights are
+        drawn with std / sqrt(D). 0 gives the zero head: the backbone's first gradient is then zero
+        too, and the head moves first.
+      likelihood, language: see `RewardModel`.
     """
     norm: Any = policy.params["norm"]
-    like = norm["scale"][...]  # [D] in the weights' dtype, as the value head is
     options = policy.merge().options
     graphdef, shapes = abstract(
-        policy.config, param_dtype=like.dtype, likelihood=likelihood, **options
+        policy.config,
+        param_dtype=norm["scale"][...].dtype,
+        likelihood=likelihood,
+        language=language,
+        **options,
     )
     # The shapes say which of the policy's parameters a reward model has: not always its head.
     params: Any = shapes
@@ -174,9 +195,23 @@ def from_policy(
         params["backbone"][name] = shared[name]
 
     key = jax.random.key(seed) if isinstance(seed, int) else seed
-    head = normal(std)(key, like.shape, like.dtype) if std else jnp.zeros_like(like)
+    width = policy.config.hidden_size
+    head = jnp.zeros((width,), jnp.float32)
+    if std:
+        head = normal(std / math.sqrt(width))(key, (width,), jnp.float32)
     params["weight"] = params["weight"].replace(head)
-    params["bias"] = params["bias"].replace(jnp.zeros((1,), like.dtype))
+    params["bias"] = params["bias"].replace(jnp.zeros((1,), jnp.float32))
     if likelihood:
-        params["scale"] = params["scale"].replace(jnp.ones((1,), like.dtype))
+        params["scale"] = params["scale"].replace(jnp.ones((1,), jnp.float32))
     return Model(graphdef, params, policy.config, policy.tokenizer)
+
+
+def without_vocabulary(params: nnx.State) -> nnx.State:
+    """Parameters of a reward model as they are read again: a vocabulary head that it kept only to
+    learn to write is left out."""
+    inner: Any = params["backbone"]
+    if "scale" in params or "head" not in inner:
+        return params
+    kept: Any = jax.tree.map(lambda x: x, params)  # new containers, the same arrays
+    del kept["backbone"]["head"]
+    return kept

@@ -40,6 +40,7 @@ class _Manifest:
             "seconds": self._seconds,
             "counts": {},
             "records": before.get("records", {}),
+            "warnings": before.get("warnings", []),
         }
 
     @property
@@ -88,6 +89,8 @@ def run_stage(ctx: Context, stage: Stage, questions: dict[str, Fitting]) -> None
     # At once: a restart does not come again to what it finds done.
     inside.rows = dict(before.get("records", {}))
     inside.on_rows = lambda rows: manifest.write(records=rows)
+    inside.warnings = list(before.get("warnings", []))
+    inside.on_warnings = lambda warnings: manifest.write(warnings=warnings)
     try:
         counts = stages.load(name).run(inside)
     except BaseException:

@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from glore_jax.errors import UserError
 from glore_jax.models import llama
@@ -28,9 +29,17 @@ from glore_jax.parallel import mesh as meshes
 from glore_jax.parallel.chips import GIB, memory_limit
 from glore_jax.pipeline import calibration
 from glore_jax.pipeline.calibration import Rates
-from glore_jax.pipeline.workload import SCORE, TRAIN, WRITE, Lengths, Work, workload
+from glore_jax.pipeline.workload import (
+    SCORE,
+    TRAIN,
+    WRITE,
+    Lengths,
+    Work,
+    find_section,
+    workload,
+)
 from glore_jax.sampling import budget
-from glore_jax.stages import models
+from glore_jax.stages import models, training
 from glore_jax.stages.context import Context
 from glore_jax.stages.questions import Reader
 
@@ -69,8 +78,9 @@ def announce(ctx: Context, todo: Sequence[str], reader: Reader) -> None:
         works = workload(ctx.config, todo, counts, lengths)
         found = lines(ctx, works, reader.config, lengths)
         limit = memory_limit(jax.local_devices()[0])
-        text = f"{assumptions(lengths, jax.devices())}\n{table(found, limit)}"
-        return {"text": text, "refusal": refusal(found, limit)}
+        text = [assumptions(lengths, jax.devices()), table(found, limit)]
+        text += short_trainings(ctx.config, works)
+        return {"text": "\n".join(text), "refusal": refusal(found, limit)}
 
     made = coordinator.from_main("plan of the run", plan)
     ctx.say(made["text"])
@@ -98,6 +108,17 @@ def _lengths(reader: Reader, most: int) -> Lengths:
         [len(steps) for steps in solved],
         most,
     )
+
+
+def short_trainings(config: ConfigDict, works: Sequence[Work]) -> list[str]:
+    """A line for each training that will have few updates, though counts are upper ones."""
+    said = []
+    for work in works:
+        if work.kind == TRAIN:
+            section = find_section(config, work.section)
+            few = training.few_updates(work.stage, work.updates, section.batch_size, section.epochs)
+            said += [f"warning: {work.stage} ({work.what}): at most {few}"] if few else []
+    return said
 
 
 def lines(ctx: Context, works: Sequence[Work], config: LlamaConfig, lengths: Lengths) -> list[Line]:

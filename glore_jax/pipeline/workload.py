@@ -12,6 +12,7 @@ its rounds. So counts of what is learned from samples are upper ones.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -69,6 +70,7 @@ class Work:
       tokens: learned (all epochs), drawn, or read.
       trunk_tokens: read before they are drawn.
       section: of the config, for a training.
+      updates: of the optimizer, for a training.
     """
 
     stage: str
@@ -78,6 +80,7 @@ class Work:
     tokens: float
     trunk_tokens: float = 0.0
     section: str = ""
+    updates: int = 0
 
 
 def workload(
@@ -123,8 +126,16 @@ class _Asked:
 
     def training(self, stage: str, what: str, section: str, examples: float, tokens: float) -> Work:
         """`tokens`: of an example."""
-        epochs = _under(self.config, section).epochs
-        return Work(stage, what, TRAIN, examples, epochs * examples * tokens, section=section)
+        config = find_section(self.config, section)
+        return Work(
+            stage,
+            what,
+            TRAIN,
+            examples,
+            config.epochs * examples * tokens,
+            section=section,
+            updates=config.epochs * math.ceil(examples / config.batch_size),
+        )
 
     def solutions(self, stage: str, what: str, questions: float, k: int) -> Work:
         """k solutions of each of `questions`."""
@@ -188,15 +199,16 @@ class _Asked:
         k = self.config.sample.k
         each = min(k, self.config.orm.per_question or k)
         section = "orm.train"
-        works = [self.training("orm", "plain", section, questions * each, self.example)]
+        samples = questions * each * (1 - self.config.orm.held_out)
+        works = [self.training("orm", "plain", section, samples, self.example)]
         if self.config.orm.balanced:
-            both = questions * each * 2 * min(_RIGHT, 1 - _RIGHT)
+            both = samples * 2 * min(_RIGHT, 1 - _RIGHT)
             works.append(self.training("orm", "balanced", section, both, self.example))
         return works
 
     def sorm(self) -> list[Work]:
         (labels,) = self.rollout()
-        drafts = labels.trunk_tokens / self.example
+        drafts = labels.trunk_tokens / self.example * (1 - self.config.sorm.held_out)
         return [self.training("sorm", "train", "sorm.train", drafts, self.example)]
 
     def refiner(self) -> list[Work]:
@@ -263,7 +275,7 @@ class _Asked:
         return Work("evaluate", what, WRITE, texts, drawn, texts * self.example)
 
 
-def _under(config: ConfigDict, dotted: str) -> ConfigDict:
+def find_section(config: ConfigDict, dotted: str) -> ConfigDict:
     """The section of that name."""
     for name in dotted.split("."):
         config = config[name]

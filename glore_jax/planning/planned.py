@@ -7,7 +7,6 @@ import dataclasses
 from types import ModuleType
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
@@ -84,14 +83,13 @@ def model_of(
 ) -> Model:
     """A model as `stages/models.py` loads it, with shapes for parameters.
 
-    `asked`: what a reward model reads beside the hidden state.
+    `asked`: what a reward model reads or learns beside the value of a hidden state.
     """
     options = models.options(planned.ctx, planned.shape, training)
-    graphdef, shapes = module.abstract(planned.shape, **options, **asked or {})
-    # Training keeps float32; inference loads what it computes in.
+    # Training keeps float32; inference loads what it computes in, but for a value head.
     dtype = jnp.float32 if training else jnp.dtype(planned.ctx.config.model.dtype)
-    described = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), shapes)
+    graphdef, shapes = module.abstract(planned.shape, param_dtype=dtype, **options, **asked or {})
     mesh = models.mesh_of(planned.ctx, training)
-    params = meshes.placed(described, meshes.param_shardings(shapes, mesh))
+    params = meshes.placed(shapes, meshes.param_shardings(shapes, mesh))
     model = Model(graphdef, params, planned.shape, planned.tokenizer)
     return model if training or module is not llama else layout.for_decoding(model)

@@ -6,6 +6,7 @@ NAME/resume     the state that a checkpoint is read into; no program, only its b
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -65,8 +66,9 @@ def trainings(config: ConfigDict) -> dict[str, Training]:
 
 def _of_reward_model(config: ConfigDict) -> Training:
     example = _example(labels=np.zeros(1, np.float32))
-    asked = {"likelihood": config.likelihood}
-    return Training(reward, config.train, losses.reward_loss, example, asked=asked)
+    asked = {"likelihood": config.likelihood, "language": config.language > 0}
+    loss = functools.partial(losses.reward_loss, language=config.language)
+    return Training(reward, config.train, loss, example, asked=asked)
 
 
 def _example(labels: np.ndarray | None = None, prefix: int = 0) -> Example:

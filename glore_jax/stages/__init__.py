@@ -76,11 +76,13 @@ STAGES = {
         needs=("student", "sample"),
         config=("seed", "task.prompt", "model.dtype", "orm"),
         trains=True,
+        generates=True,
     ),
     "sorm": Declaration(
-        needs=("student", "rollout"),
+        needs=("student", "sample", "rollout"),
         config=("seed", "task.prompt", "model.dtype", "sorm"),
         trains=True,
+        generates=True,
     ),
     "refiner": Declaration(
         needs=("sample", "rollout"),

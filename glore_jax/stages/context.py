@@ -35,6 +35,8 @@ class Context:
       rows: folder of records that the stage has made whole -> how many rows each part has.
       work: such a folder -> what the rollout engines did for it (see `stages.parts`).
       on_rows: called with `rows` whenever a folder has come to them.
+      warnings: what a person should know of the stage's result, for its manifest.
+      on_warnings: called with `warnings` whenever one has come to them.
     """
 
     def __init__(self, config: ConfigDict, workdir: epath.PathLike, stage: str = ""):
@@ -44,6 +46,8 @@ class Context:
         self.rows: dict[str, list[int]] = {}
         self.work: dict[str, dict[str, Any]] = {}
         self.on_rows: Callable[[dict[str, list[int]]], None] = lambda rows: None
+        self.warnings: list[str] = []
+        self.on_warnings: Callable[[list[str]], None] = lambda warnings: None
         self._problems: Mapping[str, list[Problem]] = {}
 
     def inside(
@@ -122,6 +126,13 @@ class Context:
         if processes.is_main():
             tqdm.write(text, file=sys.stdout)
             sys.stdout.flush()
+
+    def warn(self, text: str) -> None:
+        """Says `text`, and notes it for the manifest; nothing if it is noted already."""
+        if text not in self.warnings:
+            self.say(f"warning: {text}")
+            self.warnings.append(text)
+            self.on_warnings(self.warnings)
 
     def step(
         self,

@@ -1,17 +1,20 @@
 """Stage `orm`: the outcome reward model, and its balanced variant (paper section 4.1 step 2).
 
     samples ─► some of each question, every step labelled with the outcome ─► ORM
+            └► of held-out questions ─► a look at the ORM
 
-The balanced variant learns from as many right as wrong samples of each question.
+The balanced variant learns from as many right as wrong samples of each question. A solution that
+was cut off at the length limit is wrong like others, its last line too: that is what to reject.
 """
 
 import functools
 from collections.abc import Iterator
 
 from glore_jax import grouping
+from glore_jax.labels.looks import is_held_out
 from glore_jax.labels.outcome import orm_records
 from glore_jax.records import Sample
-from glore_jax.stages import parts, rewards, training
+from glore_jax.stages import looks, parts, rewards, training
 from glore_jax.stages.context import Context
 from glore_jax.stages.rewards import LabelledSolution
 
@@ -29,20 +32,27 @@ def run(ctx: Context) -> dict:
 
 
 def train(ctx: Context, variant: str) -> dict:
-    """Trains one variant; leaves its folder of `FOLDERS`."""
+    """Trains one variant and looks at it; leaves its folder of `FOLDERS`."""
+    name = f"orm/{variant}"
+    target = FOLDERS[variant]
     solutions = labelled_solutions(ctx, variant)
-    config = ctx.config.orm
-    return rewards.train_reward(ctx, f"orm/{variant}", solutions, config, FOLDERS[variant])
+    counts = rewards.train_reward(ctx, name, solutions, ctx.config.orm, target)
+    return counts | {"looks": looks.look(ctx, name, target, ctx.config.orm.held_out)}
 
 
 def labelled_solutions(ctx: Context, variant: str) -> Iterator[LabelledSolution]:
     """What a variant learns from, by question and sample."""
     config = ctx.config.orm
+    seed = ctx.config.seed
     rows = parts.expected(ctx, "sample/records")
     samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, COLUMNS, rows)
-    chosen = orm_records(
-        samples, variant == "balanced", config.per_question, ctx.config.seed, config.repeats
-    )
+
+    def learned(group: list[Sample]) -> bool:
+        return not is_held_out(seed, group[0]["question_id"], config.held_out)
+
+    balanced = variant == "balanced"
+    groups = filter(learned, samples)
+    chosen = orm_records(groups, balanced, config.per_question, seed, config.repeats)
     for record in chosen:
         weights = [1.0] * len(record["labels"])
         yield LabelledSolution(record["question"], record["steps"], record["labels"], weights)

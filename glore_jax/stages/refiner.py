@@ -48,7 +48,9 @@ def run(ctx: Context) -> dict:
         pair_example(prompts, pair, both_ways, config.turn)
         for pair in itertools.chain([first], pairs)
     )
-    batches, too_long = training.make_batches(ctx, examples, config.train, base.model.config)
+    batches, too_long = training.make_batches(
+        ctx, "refiner/train", examples, config.train, base.model.config
+    )
     export = functools.partial(hf_export.save_policy, dtype=ctx.config.model.dtype)
     trained = training.fit(
         ctx,

@@ -4,12 +4,17 @@ One value a step, trained and read at the last token of the step:
 
     question | step 1 \\n | step 2 \\n | #### n \\n
                       ^           ^           ^      labels, weights and scores stand here
+
+`every_token`: trained at all tokens of the step, read as before:
+
+               1 1 1 1 1 1 2 2 2 2 2 2 3 3 3 3 3
 """
 
+import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,8 +45,14 @@ def reward_example(
     steps: Sequence[str],
     labels: Sequence[float],
     weights: Sequence[float],
-) -> Example:
-    """A labelled solution as a training example.
+    every_token: bool = False,
+    longest: int | None = None,
+) -> tuple[Example, int]:
+    """(a labelled solution as a training example, how many of its last steps do not fit).
+
+    Args:
+      every_token: label and weight of a step stand at all its tokens, else at its last one.
+      longest: tokens that the example may have; steps that end behind them are not there.
 
     ValueError if steps, labels and weights do not match one to one.
     """
@@ -51,17 +62,57 @@ def reward_example(
             f"of one solution: {question[:60]!r}"
         )
     tokens, ends, source = prompts.scored(question, steps)
-    last = np.asarray(ends, np.int64) - 1  # index of each step's last token
-    label_row = np.zeros(len(tokens), np.float32)
-    label_row[last] = labels
-    weight_row = np.zeros(len(tokens), np.float32)
-    weight_row[last] = weights
-    return Example(np.asarray(tokens, np.int32), weight_row, label_row, source=source)
+    fitting = [end for end in ends if longest is None or end <= longest]
+    length = fitting[-1] if fitting else source
+    label_row = np.zeros(length, np.float32)
+    weight_row = np.zeros(length, np.float32)
+    begin = source
+    for end, label, weight in zip(fitting, labels, weights, strict=False):
+        first = begin if every_token else end - 1
+        label_row[first:end] = label
+        weight_row[first:end] = weight
+        begin = end
+    ids = np.asarray(tokens[:length], np.int32)
+    return Example(ids, weight_row, label_row, source=source), len(ends) - len(fitting)
 
 
-def start(ctx: Context, policy: Start, likelihood: bool = False) -> Start:
-    """A reward model that starts from `policy`, for training: parameters over the global mesh."""
-    return policy.then(functools.partial(reward.from_policy, likelihood=likelihood), ctx.mesh)
+@dataclasses.dataclass
+class Examples:
+    """The training examples of some solutions, and what became of those longer than a row.
+
+    A solution that is too long is cut behind the last step that fits. It is not left out: most that
+    run on for so long are wrong, and a reward model that never saw one would not know.
+
+    Attributes:
+      prompts, every_token, row_length: see `reward_example`.
+      cut: solutions of which only the first steps are learned.
+      left_out: those of which no labelled step fits.
+    """
+
+    prompts: Prompts
+    every_token: bool
+    row_length: int
+    cut: int = 0
+    left_out: int = 0
+
+    def of(self, solutions: Iterable[LabelledSolution]) -> Iterator[Example]:
+        for solution in solutions:
+            example, missing = reward_example(
+                self.prompts, *solution, self.every_token, self.row_length
+            )
+            if example.weights.any():
+                self.cut += missing > 0
+                yield example
+            else:
+                self.left_out += 1
+
+
+def start(ctx: Context, policy: Start, **options: Any) -> Start:
+    """A reward model that starts from `policy`, for training: parameters over the global mesh.
+
+    options: of `reward.from_policy`.
+    """
+    return policy.then(functools.partial(reward.from_policy, **options), ctx.mesh)
 
 
 def train_reward(
@@ -75,7 +126,7 @@ def train_reward(
 
     Args:
       name: of the run, as in "orm/plain"; its checkpoints lie there meanwhile.
-      section: `config.orm` or `config.sorm` (`train`, `likelihood`).
+      section: `config.orm` or `config.sorm`.
 
     Returns counts and metrics for the manifest. UserError if there is no solution.
     """
@@ -86,25 +137,43 @@ def train_reward(
             f"{name} has no training solutions: sample more per question, or balance less"
         )
     policy = models.policy_start(ctx, "student", "hf")
-    prompts = ctx.prompts(policy.model)
-    examples = (reward_example(prompts, *s) for s in itertools.chain([first], solutions))
-    batches, too_long = training.make_batches(ctx, examples, section.train, policy.model.config)
+    config = policy.model.config
+    row_length = training.row_length_of(section.train, config)
+    examples = Examples(ctx.prompts(policy.model), section.every_token, row_length)
+    made = examples.of(itertools.chain([first], solutions))
+    batches, _ = training.make_batches(ctx, name, made, section.train, config)
+    if examples.cut or examples.left_out:
+        ctx.warn(
+            f"{name}: {examples.cut} of {len(batches.examples)} solutions are cut to "
+            f"row_length={row_length}, {examples.left_out} more left out: no labelled step fits"
+        )
     trained = training.fit(
         ctx,
         name,
-        start(ctx, policy, section.likelihood),
+        start(ctx, policy, **head_of(ctx, section)),
         batches,
-        losses.reward_loss,
+        functools.partial(losses.reward_loss, language=section.language),
         section.train,
-        functools.partial(hf_export.save_reward, dtype=ctx.config.model.dtype),
+        hf_export.save_reward,
         ctx.folder(*target.split("/")),
     )
     return {
-        "solutions": len(batches.examples) + too_long,
-        "too_long": too_long,
+        "solutions": len(batches.examples) + examples.left_out,
+        "cut": examples.cut,
+        "too_long": examples.left_out,
         "steps": trained.updates,
         "fill": batches.plan.fill,
         **trained.metrics,
+    }
+
+
+def head_of(ctx: Context, section: AnyConfig) -> dict[str, Any]:
+    """Options of `reward.from_policy` of a reward model that `section` describes."""
+    return {
+        "seed": ctx.config.seed,
+        "std": section.head_std,
+        "likelihood": section.likelihood,
+        "language": section.language > 0,
     }
 
 

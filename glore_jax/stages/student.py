@@ -170,7 +170,7 @@ def fine_tune(
     base = models.base_start(ctx)
     prompts = ctx.prompts(base.model)
     examples = (solution_example(prompts, solution) for solution in solutions)
-    batches, too_long = training.make_batches(ctx, examples, section, base.model.config)
+    batches, too_long = training.make_batches(ctx, name, examples, section, base.model.config)
     folder = ctx.folder("student", f"round-{number}")
     export = functools.partial(hf_export.save_policy, dtype=ctx.config.model.dtype)
     loss = losses.language_loss

@@ -7,6 +7,7 @@ the stage's record   and only after it the checkpoints go (`drop_checkpoints`)
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -26,6 +27,15 @@ from glore_jax.training.examples import Example, PackedExamples
 from glore_jax.training.losses import LossFunction
 
 MOSTLY_EMPTY = 0.5  # share of row positions with a token, below which a person is told
+FEW_UPDATES = 100  # below which a person is told
+
+# Stage -> what its examples are.
+EXAMPLES = {
+    "student": "solutions",
+    "orm": "samples",
+    "sorm": "labelled drafts",
+    "refiner": "pairs",
+}
 
 
 def row_length_of(section: AnyConfig, config: LlamaConfig) -> int:
@@ -42,11 +52,14 @@ def row_multiple_of(ctx: Context, section: AnyConfig) -> int:
 
 
 def make_batches(
-    ctx: Context, examples: Iterable[Example], section: AnyConfig, config: LlamaConfig
+    ctx: Context, name: str, examples: Iterable[Example], section: AnyConfig, config: LlamaConfig
 ) -> tuple[Batches, int]:
     """(batches, number of examples left out because they are longer than a row).
 
-    The examples are packed on this machine's disk as they come.
+    The examples are packed on this machine's disk as they come. A person is told what is left out,
+    and if there are few batches.
+
+    name: of the run, as in "orm/plain".
     """
     row_length = row_length_of(section, config)
     packed = PackedExamples(examples, longest=row_length)
@@ -58,6 +71,15 @@ def make_batches(
         seed=ctx.config.seed,
         row_multiple=row_multiple_of(ctx, section),
     )
+    if packed.left_out:
+        count = packed.left_out + len(packed)
+        ctx.warn(
+            f"{name}: {packed.left_out} of {count} examples are longer than "
+            f"row_length={row_length} and left out"
+        )
+    stage = name.split("/")[0]
+    if advice := few_updates(stage, len(batches), section.batch_size, section.epochs):
+        ctx.warn(f"{name}: {advice}")
     return batches, packed.left_out
 
 
@@ -143,6 +165,19 @@ def drop_checkpoints(ctx: Context, name: str) -> None:
     processes.barrier(f"{name} recorded")
     folder = ctx.folder(*name.split("/"), "checkpoints")
     processes.on_main(folder.rmtree, missing_ok=True)
+
+
+def few_updates(stage: str, updates: int, batch_size: int, epochs: int) -> str:
+    """What to say of a training of `stage` of so many updates; empty if they are not few."""
+    if updates >= FEW_UPDATES:
+        return ""
+    what = EXAMPLES.get(stage, "examples")
+    enough = math.ceil(FEW_UPDATES / epochs) * batch_size
+    times = f" {epochs} times" if epochs > 1 else ""
+    return (
+        f"{updates} updates are few; {FEW_UPDATES} of batch_size={batch_size} read "
+        f"{enough:,} {what}{times}: make more, or take a smaller batch_size"
+    )
 
 
 def warn_of_padding(ctx: Context, name: str, plan: Plan, multiple: int) -> None:

@@ -44,18 +44,43 @@ def language_loss(model: Llama, batch: Batch, whole: Batch | None = None) -> tup
 
 
 def reward_loss(
-    model: RewardModel, batch: Batch, whole: Batch | None = None
+    model: RewardModel, batch: Batch, whole: Batch | None = None, language: float = 0.0
 ) -> tuple[Loss, Metrics]:
     """Binary cross-entropy of the value logit at weighted positions against labels in 0..1.
 
-    Paper section 2 and appendix F. Returns (loss, metrics `loss`, `label_accuracy`,
-    `label_mean`).
+    Paper section 2 and appendix F.
+
+    `language`, 0..1, is the share of the next-token cross-entropy of the solutions, right and
+    wrong ones alike: they are the student's own, so this holds the backbone to the student while
+    it learns to judge. The model then has its vocabulary head (`RewardModel`).
+
+    Returns (loss, metrics `loss`, `label_accuracy`, `label_mean`; with `language` also
+    `reward_loss`, `language_loss`).
     """
     assert batch.labels is not None, "the batch of a reward model has labels"
     whole = batch if whole is None else whole
     attend = attend_for(model, batch)
-    logits, _ = model(batch.tokens, batch.positions, attend, solution=batch.solution)
-    return _reward(logits, batch.labels, batch.weights, whole.weights)
+    hidden, _ = model.backbone(batch.tokens, batch.positions, attend)
+    logits = model.judged(hidden, batch.tokens, batch.positions, batch.solution)
+    value, metrics = _reward(logits, batch.labels, batch.weights, whole.weights)
+    if not language:
+        return value, metrics
+    targets, weights = _solution_targets(batch)
+    words = model.backbone.logits(hidden)
+    written, _ = _language(words, targets, weights, _solution_targets(whole)[1])
+    loss = (1 - language) * value + language * written
+    return loss, metrics | {"loss": loss, "reward_loss": value, "language_loss": written}
+
+
+def _solution_targets(
+    batch: Batch,
+) -> tuple[Int32[Array, "rows tokens"], Float32[Array, "rows tokens"]]:
+    """(the next token, 1 where it belongs to the solution of the same example) of each token."""
+    assert batch.solution is not None, "the batch of a reward model knows its solutions"
+    end = ((0, 0), (0, 1))  # nothing comes after a row's last token
+    same = batch.segments[:, 1:] == batch.segments[:, :-1]
+    weights = (batch.solution[:, 1:] * same).astype(jnp.float32)
+    return jnp.pad(batch.tokens[:, 1:], end), jnp.pad(weights, end)
 
 
 def joint_loss(

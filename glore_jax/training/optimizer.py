@@ -1,10 +1,23 @@
 """The optimizer of every stage: cosine schedule, warm-up, clipping, and AdamW or Muon.
 
     gradients ─► clip to norm `clip` ─► AdamW, or Muon for the matrices of the layers
-              ─► value head times `head_scale` ─► added to the parameters
+              ─► value head at a rate of its own ─► added to the parameters
 
 A leaf of the parameters is known by its path: ("layers", ...) is stacked [layers, ...], and a
 value head's arrays ("weight", "bias", "scale") lie at the top.
+
+The rate of a value head. An update of Adam moves each weight by about the learning rate, whatever
+its gradient. So a logit, the sum of D weights times hidden values of about 1, moves by lr * D:
+
+    width D                        64          128        4096
+    logit, an update at 2e-6       .0001       .0003      .008      a hundred updates: nothing
+    the same at 6e-4               .04         .08        2.5       learns at one width only
+
+A head that starts from nothing has to come to logits of 1 or 2 within some dozens of updates, and
+no rate of the backbone, which starts from a trained model, does that at every width. So the head's
+weights move by `head_step` / D, and a logit by about `head_step`, .3 say, at any width and any rate
+(as under muP; multiplying the head's output by a constant, `head_step` / (D * lr), is the same to
+Adam). The schedule is the backbone's.
 """
 
 from typing import Any
@@ -17,13 +30,16 @@ from optax import contrib
 from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 
+# What the evidence of a model with likelihood is a sum over, as a logit is one over the width.
+SOLUTION_TOKENS = 100
 
-def cosine(lr: float, min_lr: float, updates: int, warmup: int) -> optax.Schedule:
-    """Linear warm-up to `lr`, then cosine decay to `min_lr` at `updates`.
+
+def cosine(lr: float, min_lr: float, updates: int, warmup_share: int | float) -> optax.Schedule:
+    """Linear warm-up to `lr` over a share of the updates, then cosine decay to `min_lr` at the end.
 
     Paper table 4: cosine everywhere.
     """
-    warmup = min(warmup, max(updates - 1, 0))
+    warmup = min(round(warmup_share * updates), max(updates - 1, 0))
     # A schedule of 0 updates is none; two that are joined need one of 1 at least.
     rise = optax.linear_schedule(lr / max(warmup, 1), lr, max(warmup, 1))
     decay = optax.cosine_decay_schedule(lr, max(updates - warmup, 1), alpha=min_lr / lr)
@@ -35,13 +51,12 @@ def make_optimizer(
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """(transformation, learning-rate schedule) for a run of so many updates.
 
-    The value head of a reward model, which starts from nothing, learns at `head_scale` times the
-    rate. `optimizer = "muon"`: the layers' matrices get Muon at `lr * muon_scale`, embeddings,
-    norms and heads AdamW at `lr`.
+    `optimizer = "muon"`: the layers' matrices get Muon at `lr * muon_scale`, embeddings and norms
+    AdamW at `lr`. A value head moves by `head_step` (see above).
 
     Args:
-      config: a training section, such as `config.student.sft`: optimizer, lr, min_lr, warmup,
-        weight_decay, clip, head_scale, muon_scale.
+      config: a training section, such as `config.student.sft`: optimizer, lr, min_lr, warmup_share,
+        weight_decay, clip, head_step, muon_scale.
       updates: how many the schedule is for.
 
     Raises:
@@ -51,7 +66,7 @@ def make_optimizer(
         raise UserError(
             f"learning rates lr={config.lr}, min_lr={config.min_lr}: need 0 <= min_lr <= lr, lr > 0"
         )
-    schedule = cosine(config.lr, config.min_lr, updates, config.warmup)
+    schedule = cosine(config.lr, config.min_lr, updates, config.warmup_share)
     if config.optimizer == "adamw":
         inner = optax.adamw(
             schedule, b1=0.9, b2=0.95, weight_decay=config.weight_decay, mask=_decayed
@@ -66,8 +81,21 @@ def make_optimizer(
         )
     else:
         raise UserError(f"optimizer {config.optimizer!r} is not known: choose adamw or muon")
-    head = optax.masked(optax.scale(config.head_scale), _is_value_head)
+    factor = config.head_step / config.lr
+    head = optax.stateless(lambda updates, _: _scale_value_head(updates, factor))
     return optax.chain(optax.clip_by_global_norm(config.clip), inner, head), schedule
+
+
+def _scale_value_head(updates: Any, factor: float) -> Any:
+    """`updates` of parameters, each about the learning rate: those of a value head times `factor`
+    over the number of terms that they are summed with in a logit."""
+    by_path = jax.tree_util.tree_leaves_with_path(updates)
+    width = max((x.size for path, x in by_path if path[0].key == "weight"), default=1)
+    # The bias is one more weight, of an input that is always 1.
+    terms = {"weight": width, "bias": width, "scale": SOLUTION_TOKENS}
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: x * (factor / terms[path[0].key]) if path[0].key in terms else x, updates
+    )
 
 
 def state_shardings(
@@ -95,13 +123,6 @@ def state_shardings(
 
 def _is_masked(node: Any) -> bool:
     return isinstance(node, optax.MaskedNode)
-
-
-def _is_value_head(params: Any) -> Any:
-    """A tree of bool beside `params`."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: path[0].key in ("weight", "bias", "scale"), params
-    )
 
 
 def _is_stacked(path: jax.tree_util.KeyPath) -> bool:

@@ -129,9 +129,36 @@ def test_the_likelihood_is_kept_in_a_folder(tiny, fresh, tmp_path, likelihood, t
     np.testing.assert_allclose(read(loaded)[0], read(model)[0], atol=1e-6)
 
 
-def test_from_policy_keeps_bfloat16(tiny, fresh):
-    model = reward.from_policy(fresh(tiny(), param_dtype=jnp.bfloat16), std=0.1)
-    assert {x.dtype for x in jax.tree.leaves(model.params)} == {jnp.dtype("bfloat16")}
+def test_the_value_head_is_float32_beside_any_backbone(tiny, fresh, tmp_path):
+    policy = fresh(tiny(), param_dtype=jnp.bfloat16)
+    model = reward.from_policy(policy, std=0.1, likelihood=True)
+    hf_export.save_reward(tmp_path, model)
+    read = hf_import.read_reward_model(tmp_path, param_dtype="bfloat16")
+    for params in (model.params, read.params):
+        assert {x.dtype for x in jax.tree.leaves(params["backbone"])} == {jnp.dtype("bfloat16")}
+        assert all(params[n][...].dtype == np.float32 for n in ("weight", "bias", "scale"))
+    np.testing.assert_array_equal(read.params["weight"][...], model.params["weight"][...])
+
+
+@pytest.mark.parametrize("width", [32, 1024])
+def test_a_drawn_head_gives_logits_of_its_std_at_any_width(tiny, fresh, width):
+    sizes = dict(hidden_size=width, intermediate_size=8, num_layers=1)
+    model = reward.from_policy(fresh(tiny(**sizes)), 3, std=0.5)
+    hidden = np.random.default_rng(0).standard_normal((1, 2000, width), np.float32)
+    logits = model.merge().value(jnp.asarray(hidden))
+    assert np.std(logits) == pytest.approx(0.5, rel=0.3)
+
+
+def test_a_vocabulary_head_that_only_training_needs_is_not_kept(tiny, fresh, tmp_path):
+    policy = fresh(tiny(tie_embeddings=False))
+    model = reward.from_policy(policy, std=0.1, language=True)
+    assert model.graphdef == reward.abstract(tiny(tie_embeddings=False), language=True)[0]
+    assert "head" in model.params["backbone"]
+    hf_export.save_reward(tmp_path, model)
+    assert "head" in model.params["backbone"]
+    loaded = hf_import.read_reward_model(tmp_path)
+    assert "head" not in loaded.params["backbone"]
+    np.testing.assert_array_equal(read(loaded)[0], read(model)[0])
 
 
 def test_from_policy_inside_jit(tiny, fresh):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from glore_jax import presets
 from glore_jax.parallel.chips import GIB
 from glore_jax.pipeline import forecast
 from glore_jax.pipeline.calibration import Rates
@@ -43,6 +44,19 @@ def test_the_table_has_a_line_for_each_work_and_a_sum():
     ]
     assert table[3].split() == "all 92 min".split()
     assert len({len(line) for line in table}) == 1  # the last column is set to the right
+
+
+def test_trainings_that_will_be_short_are_named():
+    config = presets.svamp("7b")
+    works = [
+        Work("sample", "samples", WRITE, 1, 1),
+        Work("orm", "plain", TRAIN, 1, 1, section="orm.train", updates=262),
+        Work("sorm", "train", TRAIN, 1, 1, section="sorm.train", updates=11),
+    ]
+    assert forecast.short_trainings(config, works) == [
+        "warning: sorm (train): at most 11 updates are few; 100 of batch_size=256 read 25,600 "
+        "labelled drafts: make more, or take a smaller batch_size"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -57,11 +57,17 @@ def test_labels_cost_what_their_schedule_tries(config):
 
 
 def test_reward_models_learn_from_samples_and_drafts(config):
+    held = config.orm.held_out
+    assert work_of(config, "orm")["plain"].texts == 96_000 * (1 - held) < 96_000
+    config.orm.held_out = config.sorm.held_out = 0.0
     assert [w.texts for w in work_of(config, "orm").values()] == [96_000, 96_000]
     config.orm.balanced = False
     config.orm.per_question = 8
     assert [w.texts for w in work_of(config, "orm").values()] == [8_000]
     assert work_of(config, "sorm")["train"].texts == 4_000
+    assert work_of(config, "sorm")["train"].updates == 16  # of 256
+    config.sorm.train.epochs = 2
+    assert work_of(config, "sorm")["train"].updates == 32
 
 
 def test_pairs_are_bounded_by_question(config):

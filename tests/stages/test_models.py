@@ -53,9 +53,12 @@ STARTS = {
         exported(ctx) and models.policy_start(ctx, "student", "hf", training=False)
     ),
     "reward model": lambda ctx: rewards.start(ctx, exported(ctx)),
-    "reward model with likelihood": lambda ctx: rewards.start(ctx, exported(ctx), True),
+    "reward model with likelihood": lambda ctx: rewards.start(ctx, exported(ctx), likelihood=True),
+    "reward model that learns to write": lambda ctx: rewards.start(
+        ctx, exported(ctx), seed=3, std=0.1, language=True
+    ),
     "reward model of a tied policy": lambda ctx: rewards.start(
-        ctx, exported(ctx, config=dataclasses.replace(CONFIG, tie_embeddings=True)), True
+        ctx, exported(ctx, config=dataclasses.replace(CONFIG, tie_embeddings=True)), likelihood=True
     ),
     "random weights": lambda ctx: pretrain.from_nothing(_of_pretraining(ctx)),
 }

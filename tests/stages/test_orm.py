@@ -6,7 +6,7 @@ import some_records
 from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.records import Sample
-from glore_jax.stages import orm, rewards
+from glore_jax.stages import looks, orm, rewards
 
 
 def sample(question, sample_id, correct, steps=("2+3=5", "#### 5")):
@@ -39,7 +39,9 @@ def trained(ctx, monkeypatch):
     manifest = {"records": {"sample/records": [len(SAMPLES)]}}
     storage.write_json(ctx.folder("sample", "manifest.json"), manifest)
     monkeypatch.setattr(rewards, "train_reward", train_reward)
+    monkeypatch.setattr(looks, "look", lambda *args: {"of": args[1:]})
     ctx.stage, ctx.config.orm.per_question = "orm", 0
+    ctx.config.orm.held_out = 0.0
     return asked
 
 
@@ -55,6 +57,14 @@ def test_every_step_has_the_label_of_the_final_answer(ctx, trained):
     ]
     assert [len(steps) for _, steps, *_ in items] == [2, 2, 2, 2, 1]
     assert (section, target) == (ctx.config.orm, "orm/hf")
+
+
+def test_questions_that_are_held_out_are_not_learned_but_looked_at(ctx, trained, monkeypatch):
+    monkeypatch.setattr(orm, "is_held_out", lambda seed, question, share: question == "a")
+    counts = orm.run(ctx)
+    items, *_ = trained["orm/plain"]
+    assert [question for question, *_ in items] == ["b?"]
+    assert counts["plain"]["looks"] == {"of": ["orm/plain", "orm/hf", 0.0]}
 
 
 @pytest.mark.parametrize("balanced", [True, False])

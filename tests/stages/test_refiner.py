@@ -67,7 +67,7 @@ def test_the_loss_lies_on_the_target_only(data, monkeypatch, attention):
     base = Start(Model(None, None, None, Characters()), None)
     seen = {}
 
-    def make_batches(ctx, examples, section, config):
+    def make_batches(ctx, name, examples, section, config):
         seen["examples"] = list(examples)
         return SimpleNamespace(plan=SimpleNamespace(fill=0.5)), 0
 

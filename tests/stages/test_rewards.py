@@ -11,7 +11,7 @@ from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.sampling.scoring import score_steps
 from glore_jax.stages import rewards
-from glore_jax.stages.rewards import reward_example, score
+from glore_jax.stages.rewards import Examples, LabelledSolution, reward_example, score
 from glore_jax.tasks.prompts import Prompts
 from glore_jax.training.batches import Batches
 
@@ -27,7 +27,7 @@ def ends_of_steps(tokens):
 
 
 def test_labels_stand_at_the_last_token_of_each_step():
-    example = reward_example(PROMPTS, QUESTION, STEPS, [1, 0.25, 0], [1.0, 0.5, 1.0])
+    example, _ = reward_example(PROMPTS, QUESTION, STEPS, [1, 0.25, 0], [1.0, 0.5, 1.0])
     at = ends_of_steps(example.tokens)
     assert len(at) == 3 and at[-1] == len(example.tokens) - 1
     np.testing.assert_array_equal(np.flatnonzero(example.weights), at)
@@ -40,10 +40,47 @@ def test_labels_stand_at_the_last_token_of_each_step():
 
 
 def test_dropped_labels_have_no_weight():
-    example = reward_example(PROMPTS, QUESTION, STEPS, [1, 1, 1], [0.0, 1.0, 0.0])
+    example, _ = reward_example(PROMPTS, QUESTION, STEPS, [1, 1, 1], [0.0, 1.0, 0.0])
     np.testing.assert_array_equal(
         np.flatnonzero(example.weights), ends_of_steps(example.tokens)[1:2]
     )
+
+
+def test_every_token_of_a_step_can_have_its_label():
+    example, _ = reward_example(PROMPTS, QUESTION, STEPS, [1, 0, 1], [1, 0, 0.5], every_token=True)
+    lengths = [len(step) + 1 for step in STEPS]
+    source = [0] * len(PROMPTS.question(QUESTION))
+    np.testing.assert_array_equal(example.labels, source + np.repeat([1, 0, 1], lengths).tolist())
+    expected = source + np.repeat([1, 0, 0.5], lengths).tolist()
+    np.testing.assert_array_equal(example.weights, expected)
+
+
+def test_what_is_longer_than_a_row_keeps_the_steps_that_fit():
+    whole, _ = reward_example(PROMPTS, QUESTION, STEPS, [1, 0, 0], [1, 1, 1])
+    second = ends_of_steps(whole.tokens)[1] + 1
+    for longest in (second, len(whole.tokens) - 1):
+        cut, missing = reward_example(
+            PROMPTS, QUESTION, STEPS, [1, 0, 0], [1, 1, 1], longest=longest
+        )
+        assert missing == 1
+        np.testing.assert_array_equal(cut.tokens, whole.tokens[:second])
+        np.testing.assert_array_equal(cut.labels, whole.labels[:second])
+        np.testing.assert_array_equal(cut.weights, whole.weights[:second])
+
+
+def test_solutions_that_are_too_long_are_cut_and_counted():
+    solutions = [
+        LabelledSolution(QUESTION, STEPS, [0, 0, 0], [1, 1, 1]),
+        LabelledSolution(QUESTION, STEPS[:1], [1], [1]),
+        LabelledSolution(QUESTION, [STEPS[0] * 20, "#### 1"], [0, 0], [1, 1]),
+        LabelledSolution(QUESTION, STEPS, [0, 0, 0], [0, 0, 1]),
+    ]
+    row_length = len(PROMPTS.scored(QUESTION, STEPS)[0]) - 1
+    examples = Examples(PROMPTS, every_token=False, row_length=row_length)
+    made = list(examples.of(solutions))
+    assert [int(e.weights.sum()) for e in made] == [2, 1]
+    # Of the third no step fits, of the last none that has a label.
+    assert (examples.cut, examples.left_out) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +100,7 @@ def model():
 
 def test_read_where_trained(model):
     """The scores are the model's values just where a training batch has weight."""
-    example = reward_example(PROMPTS, QUESTION, STEPS, [1, 0, 0], [1, 1, 1])
+    example, _ = reward_example(PROMPTS, QUESTION, STEPS, [1, 0, 0], [1, 1, 1])
     batch = Batches([example], batch_size=1, row_length=64, epochs=1, seed=0)[0]
     values = np.asarray(forward(model.graphdef, model.params, batch.tokens))
     expected = 1 / (1 + np.exp(-values[batch.weights > 0]))

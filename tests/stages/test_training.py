@@ -25,10 +25,26 @@ def test_what_is_longer_than_a_row_is_counted(ctx):
     section.row_length = 1000
     # The context is 160.
     examples = [language_example([3] * 10, [4] * n) for n in (10, 100, 151, 140, 200)]
-    batches, too_long = training.make_batches(ctx, examples, section, CONFIG)
+    batches, too_long = training.make_batches(ctx, "sorm/train", examples, section, CONFIG)
     assert too_long == 2 and batches.plan.row_length == 160
     assert sorted(batches.examples.lengths) == [20, 110, 150]
     assert batches.plan.rows % 4 == 0  # of data x fsdp
+    left_out, few = ctx.warnings
+    assert left_out.startswith("sorm/train: 2 of 5 examples are longer than row_length=160")
+    assert few.startswith("sorm/train: 1 updates are few; 100 of batch_size=4 read 400 labelled")
+
+
+@pytest.mark.parametrize(
+    "updates, epochs, says",
+    [
+        (100, 1, ""),
+        (11, 1, "11 updates are few; 100 of batch_size=256 read 25,600 samples: make more"),
+        (12, 4, "12 updates are few; 100 of batch_size=256 read 6,400 samples 4 times: make"),
+    ],
+)
+def test_few_updates_say_what_it_takes(updates, epochs, says):
+    advice = training.few_updates("orm", updates, 256, epochs)
+    assert advice.startswith(says) and bool(advice) == bool(says)
 
 
 @pytest.mark.parametrize(

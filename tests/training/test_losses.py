@@ -1,6 +1,7 @@
 """The losses by hand, and packing that changes nothing."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -162,6 +163,37 @@ def test_no_weight_is_no_loss(setting):
     batch = dataclasses.replace(batch, weights=jnp.zeros_like(batch.weights))
     (loss, _), grads = value(params, batch)
     assert float(loss) == 0 and not any(g.any() for g in jax.tree.leaves(grads))
+
+
+def test_a_share_of_the_language_loss_beside_the_labels():
+    """Of the solutions' tokens, each predicted from its own example alone."""
+    graphdef, params = fresh(module=reward, language=True)
+    policy_graphdef, _ = fresh()
+    packed = assemble(examples("reward"), [[2, 0, 1], []], 2)
+    alone = assemble(examples("reward"), [[0], [1], [2]])
+
+    @functools.partial(jax.jit, static_argnames="share")
+    def loss_of(batch, whole, share):
+        return losses.reward_loss(nnx.merge(graphdef, params), batch, whole, language=share)
+
+    weights = np.zeros((3, ROW), np.float32)
+    targets = np.zeros((3, ROW), np.int32)
+    for row, e in enumerate(examples("reward")):
+        weights[row, e.source - 1 : len(e.tokens) - 1] = 1  # the first token of the solution too
+        targets[row, : len(e.tokens) - 1] = e.tokens[1:]
+    texts = dataclasses.replace(alone, targets=jnp.asarray(targets), weights=jnp.asarray(weights))
+    language, _ = losses.language_loss(nnx.merge(policy_graphdef, params["backbone"]), texts)
+    value, _ = loss_of(alone, alone, 0.0)
+
+    for batch in (alone, packed):
+        loss, metrics = loss_of(batch, batch, 0.25)
+        assert float(loss) == pytest.approx(0.75 * float(value) + 0.25 * float(language), rel=1e-4)
+        assert float(metrics["loss"]) == float(loss)
+        assert float(metrics["reward_loss"]) == pytest.approx(float(value), rel=1e-4)
+        assert float(metrics["language_loss"]) == pytest.approx(float(language), rel=1e-4)
+    rows = [jax.tree.map(lambda x, i=i: x[i : i + 1], alone) for i in range(3)]
+    parts = [float(loss_of(part, alone, 0.25)[0]) for part in rows]
+    assert sum(parts) == pytest.approx(float(loss), rel=1e-4)
 
 
 def both_kinds(judging):

@@ -26,7 +26,7 @@ def first_update(tx, grads, params):
 
 
 def test_cosine():
-    schedule = optimizer.cosine(1e-2, 1e-3, 110, 10)
+    schedule = optimizer.cosine(1e-2, 1e-3, 110, 1 / 11)
     values = np.array([schedule(n) for n in range(111)])
     assert values[0] == pytest.approx(1e-3) and values[10] == pytest.approx(1e-2)
     assert (np.diff(values[:11]) > 0).all() and (np.diff(values[10:]) < 0).all()
@@ -35,28 +35,44 @@ def test_cosine():
     assert float(schedule(500)) == pytest.approx(1e-3)
 
 
-@pytest.mark.parametrize("updates, warmup", [(1, 10), (5, 10), (5, 0)])
-def test_short_runs_have_a_schedule(updates, warmup):
-    schedule = optimizer.cosine(1e-2, 1e-3, updates, warmup)
+@pytest.mark.parametrize("updates, share", [(1, 0.5), (1, 1.0), (5, 1.0), (5, 0.1), (5, 0)])
+def test_short_runs_have_a_schedule(updates, share):
+    schedule = optimizer.cosine(1e-2, 1e-3, updates, share)
     values = [float(schedule(n)) for n in range(updates)]
     assert all(0 < v <= 1e-2 * 1.0001 for v in values) and np.isfinite(values).all()
 
 
-def test_a_value_head_learns_at_its_own_rate():
-    _, params = fresh(module=reward, likelihood=True)
-    grads = jax.tree.map(np.ones_like, params)
-    for name in ("adamw", "muon"):
+HEAD = ("['weight']", "['bias']", "['scale']")
 
-        def updates(head_scale, name=name):
-            config = section(optimizer=name, head_scale=head_scale)
-            tx, _ = optimizer.make_optimizer(config, 100)
-            return named(first_update(tx, grads, params)[0])
 
-        one = updates(1.0)
-        ten = updates(10.0)
-        for path in one:
-            expected = 10 if path.startswith(("['weight']", "['bias']", "['scale']")) else 1
-            np.testing.assert_allclose(ten[path], expected * np.asarray(one[path]), rtol=1e-5)
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_a_value_head_learns_at_its_own_rate(kind):
+    shapes = {"weight": (8,), "bias": (1,), "scale": (1,), "backbone": (4, 8)}
+    params = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    grads = params
+
+    def updates(**changes):
+        tx, _ = optimizer.make_optimizer(section(optimizer=kind, **changes), 100)
+        return named(first_update(tx, grads, params)[0])
+
+    one = updates(head_step=0.1)
+    more = updates(head_step=0.5)
+    slower = updates(head_step=0.1, lr=1e-3, min_lr=1e-4)
+    for path, update in one.items():
+        of_head = path.startswith(HEAD)
+        np.testing.assert_allclose(more[path], (5 if of_head else 1) * update, rtol=1e-5)
+        np.testing.assert_allclose(slower[path], (1 if of_head else 0.1) * update, rtol=1e-4)
+
+
+@pytest.mark.parametrize("width", [64, 4096])
+@pytest.mark.parametrize("lr", [2e-6, 6e-4])
+def test_an_update_moves_a_logit_by_head_step_at_any_width_and_rate(width, lr):
+    hidden = np.random.default_rng(0).standard_normal(width)
+    tree = {"weight": np.float32(hidden), "bias": np.ones(1, np.float32)}
+    config = section(lr=lr, min_lr=lr / 10, head_step=0.3, warmup_share=0)
+    updates, _ = first_update(optimizer.make_optimizer(config, 100)[0], tree, tree)
+    moved = float(updates["weight"] @ hidden + updates["bias"][0])
+    assert moved == pytest.approx(-0.3 * np.abs(hidden).mean(), rel=0.1)
 
 
 KERNELS = {

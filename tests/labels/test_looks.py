@@ -1,0 +1,80 @@
+"""What held-out solutions say of a reward model."""
+
+import numpy as np
+import pytest
+
+from glore_jax.labels import looks
+from glore_jax.labels.looks import Judged
+
+
+def questions(count, scores_of, seed=0):
+    """`count` questions of four solutions, half of them right; `scores_of(rng, correct)`."""
+    rng = np.random.default_rng(seed)
+    correct = np.array([True, True, False, False])
+    return [Judged(scores_of(rng, correct), rng.normal(size=4), correct) for _ in range(count)]
+
+
+def telling(rng, correct):
+    return np.clip(0.5 + 0.3 * (correct - 0.5) + 0.1 * rng.normal(size=4), 0, 1)
+
+
+def test_a_model_that_tells_right_from_wrong():
+    found = looks.look(questions(50, telling), 0)
+    assert (found["questions"], found["n"], found["pairs"]) == (50, 200, 200)
+    assert found["learned"] is True and found["why"] == ""
+    assert 0.5 < found["low"] < found["within_pair"] < found["high"] <= 1
+    assert found["acc"] > found["majority"] == 0.5
+    assert 0.3 < found["within_pair_loglik"] < 0.7
+    assert "50 held-out questions" in looks.in_words(found)
+
+
+def test_a_model_that_says_the_same_of_all():
+    def same(rng, correct):
+        return 0.5 + 0.001 * correct
+
+    found = looks.look(questions(50, same), 0)
+    assert found["within_pair"] == 1.0  # which is no use where all of them are called right
+    assert found["learned"] is False and "spread by 0.0005" in found["why"]
+
+
+def test_a_model_that_guesses():
+    found = looks.look(questions(50, lambda rng, correct: rng.random(4)), 0)
+    assert found["low"] < 0.5 < found["high"]
+    assert found["learned"] is False and "no better than chance" in found["why"]
+
+
+def test_a_model_that_is_the_wrong_way_round():
+    found = looks.look(questions(50, lambda rng, correct: 1 - telling(rng, correct)), 0)
+    assert found["learned"] is False and found["high"] < 0.5
+
+
+@pytest.mark.parametrize(
+    "given, why",
+    [
+        ([], "no solution was held out"),
+        ([Judged([0.1, 0.9], [0, 0], [True, True])], "fewer than 5 held-out questions have both"),
+        (questions(4, telling), "fewer than 5 held-out questions have both"),
+    ],
+)
+def test_what_cannot_be_told_is_not_told(given, why):
+    found = looks.look(given, 0)
+    assert found["learned"] is None and why in found["why"]
+    assert found["low"] is found["high"] is None
+    assert looks.in_words(found)
+
+
+def test_the_interval_is_of_questions_and_the_same_each_time():
+    """Pairs that say the same thing four times are no four witnesses."""
+    once = questions(30, lambda rng, correct: 0.4 + 0.2 * (correct == (rng.random() < 0.7)))
+    first = looks.look(once, 3)
+    assert first == looks.look(once, 3)
+    assert first["high"] - first["low"] > 0.25
+
+
+def test_held_out_questions_are_their_share_whatever_stands_beside_them():
+    ids = [f"q{i}" for i in range(4000)]
+    held = {i for i in ids if looks.is_held_out(1, i, 0.05)}
+    assert 0.03 < len(held) / len(ids) < 0.07
+    assert held < {i for i in ids if looks.is_held_out(1, i, 0.1)}
+    assert held != {i for i in ids if looks.is_held_out(2, i, 0.05)}
+    assert not any(looks.is_held_out(1, i, 0.0) for i in ids)

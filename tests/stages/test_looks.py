@@ -1,0 +1,93 @@
+"""A look at a reward model reads its export, and only solutions of held-out questions."""
+
+import jax
+import numpy as np
+import pytest
+import some_records
+from tiny_llama import Characters, model
+
+from glore_jax import storage
+from glore_jax.labels.outcome import WORKED
+from glore_jax.models import reward
+from glore_jax.parallel import mesh as meshes
+from glore_jax.records import Sample
+from glore_jax.stages import looks, models
+from glore_jax.stages.rewards import LabelledSolution
+
+SHARE = 0.3
+
+
+def sample(question, sample_id):
+    worked = sample_id == 11
+    return {
+        "question_id": f"q{question}",
+        "sample_id": sample_id,
+        "question": f"{question}+1?",
+        "steps": [f"a{sample_id % 10}", "#### 5"],
+        "correct": sample_id % 2 == 0,
+        "logprob": None if worked else -float(sample_id),
+        "policy": WORKED if worked else "",
+    }
+
+
+@pytest.fixture
+def ctx(ctx, monkeypatch):
+    rows = [sample(question, i) for i in range(12) for question in range(40)]
+    some_records.write(ctx.folder("sample", "records"), 0, Sample, rows)
+    manifest = {"records": {"sample/records": [len(rows)]}}
+    storage.write_json(ctx.folder("sample", "manifest.json"), manifest)
+    ctx.local_mesh = meshes.single_device_mesh(jax.devices()[0])
+    ctx.config.task.prompt = "{question}\n"
+    asked = []
+
+    def load_reward(ctx, *parts):
+        asked.append(parts)
+        return model(module=reward, tokenizer=Characters())
+
+    monkeypatch.setattr(models, "load_reward", load_reward)
+    ctx.asked = asked
+    return ctx
+
+
+def test_distinct_samples_of_the_student_by_identity(ctx):
+    groups = looks.held_out_samples(ctx, SHARE)
+    ids = {group[0]["question_id"] for group in groups}
+    assert 4 < len(ids) == len(groups) < 20
+    for group in groups:
+        assert len(group) == looks.SOLUTIONS
+        assert len({tuple(s["steps"]) for s in group}) == len(group)
+        assert all(s["policy"] != WORKED for s in group)
+    rows = [sample(question, i) for i in reversed(range(12)) for question in reversed(range(40))]
+    some_records.write(ctx.folder("sample", "records"), 0, Sample, rows)
+    again = looks.held_out_samples(ctx, SHARE)
+    assert [[s["sample_id"] for s in g] for g in again] == [
+        [s["sample_id"] for s in g] for g in groups
+    ]
+
+
+def test_figures_and_a_warning(ctx, capsys):
+    drafts = [
+        LabelledSolution("1+1?", ["a1", "#### 5"], [1.0, 0.0], [1.0, 1.0]),
+        LabelledSolution("2+1?", ["a2", "#### 5"], [1.0, 0.0], [1.0, 0.0]),
+    ]
+    found = looks.look(ctx, "sorm/train", "sorm/hf", SHARE, drafts)
+    assert ctx.asked == [("sorm", "hf")]
+    assert found["steps"]["n"] == 3 and found["steps"]["majority"] == pytest.approx(2 / 3)
+    assert found["n"] == found["questions"] * looks.SOLUTIONS
+    # Random weights know nothing.
+    assert found["learned"] is False
+    assert ctx.warnings == [f"sorm/train learned nothing: {found['why']}"]
+    assert f"sorm/train: {found['n']} solutions" in capsys.readouterr().out
+
+
+def test_nothing_held_out_loads_no_model(ctx):
+    found = looks.look(ctx, "orm/plain", "orm/hf", 0.0)
+    assert found["learned"] is None and not ctx.asked and not ctx.warnings
+    assert "steps" not in found
+
+
+def test_scores_are_those_of_the_last_step(ctx):
+    texts = [("1+1?", ["a1", "#### 5"]), ("1+1?", ["a1"])]
+    both, first = looks.score(ctx, "x", "orm/hf", texts)
+    assert both.shape == (2,) and first.shape == (1,)
+    np.testing.assert_allclose(both[0], first[0], atol=1e-5)
