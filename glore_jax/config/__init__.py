@@ -9,6 +9,7 @@ the command, so that a misspelt field is an error.
     schema.py      the tree of all fields
     shared.py      declarations that several sections share
     tasks.py       the fields of each task
+    evaluation.py  the fields of stage `evaluate`
     pretraining.py the recipe of the packaged base
     validation.py  a config against that tree, complete before anything runs
     view.py        what a stage may read of a config
