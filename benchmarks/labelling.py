@@ -28,7 +28,7 @@ from glore_jax.labels.stepwise import SCHEDULES
 from glore_jax.models.model import Model
 from glore_jax.sampling.engine import Completion, Fork, Job, Stats
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import generation, labelling, models
+from glore_jax.stages import labelling, models
 from glore_jax.stages.context import Context
 
 
@@ -125,7 +125,7 @@ def make_engine(ctx: Context, model: Model, kind: str, drafts: list[records.Samp
         folder = str(ctx.folder("student", "hf"))
         positions = model.config.max_positions
         return Vllm(folder, model.tokenizer, positions, ctx.config.model.dtype)
-    return labelling.make_engine(ctx, model, drafts, ctx.config.rollout.k)
+    return labelling.make_engine(ctx, model, drafts, labelling.training_labels(ctx.config))
 
 
 def main() -> None:
@@ -137,8 +137,9 @@ def main() -> None:
     if len(drafts) < flags.drafts:
         raise SystemExit(f"{flags.workdir} has {len(drafts)} drafts, not {flags.drafts}")
     engine = make_engine(ctx, model, flags.engine, drafts)
-    make_job = labelling.job_maker(ctx, model, c.k, c.schedule)
-    sampling = generation.sampling_of(c)
+    how = labelling.training_labels(ctx.config)
+    make_job = labelling.job_maker(ctx, model, how.rule)
+    sampling = how.sampling
     list(engine.run(map(make_job, drafts[:WARM_UP]), sampling))
 
     before = dataclasses.replace(engine.stats)

@@ -17,7 +17,7 @@ from glore_jax import grouping
 from glore_jax.labels.stepwise import SCHEDULES
 from glore_jax.models.model import Model
 from glore_jax.records import Sample
-from glore_jax.stages import generation, labelling, models, rollout
+from glore_jax.stages import labelling, models, rollout
 from glore_jax.stages.context import Context
 
 ENGINE_FIELDS = ("groups", "siblings", "shelves", "round_steps", "lanes")
@@ -52,9 +52,10 @@ def compare(labels: dict[tuple, dict], reference: dict[tuple, dict]) -> dict:
 
 def label(ctx: Context, engine, model: Model, drafts: list[dict], schedule: str) -> dict:
     """The labels of `drafts` under `schedule`, by draft."""
-    c = ctx.config.rollout
-    jobs = map(labelling.job_maker(ctx, model, c.k, schedule), labelling.longest_first(drafts))
-    done = engine.run(jobs, generation.sampling_of(c))
+    how = labelling.training_labels(ctx.config)
+    rule = dataclasses.replace(how.rule, schedule=schedule)
+    jobs = map(labelling.job_maker(ctx, model, rule), labelling.longest_first(drafts))
+    done = engine.run(jobs, how.sampling)
     return by_draft(job.record() for job in done)
 
 
@@ -90,10 +91,9 @@ def main() -> None:
         if getattr(flags, field) is not None:
             config.engine[field] = getattr(flags, field)
     ctx = Context(config, flags.workdir)
-    c = config.rollout
     model = models.load_policy(ctx, "student", "hf")
     drafts = read_drafts(ctx, flags.drafts)
-    engine = labelling.make_engine(ctx, model, drafts, c.k)
+    engine = labelling.make_engine(ctx, model, drafts, labelling.training_labels(config))
     label(ctx, engine, model, drafts[:WARM_UP], "full")
 
     labels = {}

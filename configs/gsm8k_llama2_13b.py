@@ -1,4 +1,4 @@
-"""GSM8K with LLaMA-2 13B, as published.
+"""GSM8K with LLaMA-2 13B.
 
     python -m glore_jax.main --config=configs/gsm8k_llama2_13b.py \\
         --workdir=gs://BUCKET/gsm8k-13b --config.model.base=FOLDER
@@ -11,6 +11,9 @@ train.jsonl and test.jsonl, `--config.task.data_dir=FOLDER`.
         --workdir=runs/gsm8k-smoke --config.model.base=TINY_FOLDER
 
 runs every stage on a few rows with a tiny LLaMA.
+
+`configs/gsm8k_llama2_13b.py:paper` is the published recipe to the letter; README.md says what the
+default does otherwise, and why.
 
 What the paper reports for this model (tables 1 and 3, figures 5 and 6):
 
@@ -25,5 +28,5 @@ from glore_jax import presets
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """`arg`: what stands after the colon, "smoke" or nothing."""
+    """`arg`: what stands after the colon: "paper", "smoke" or nothing."""
     return presets.gsm8k("13b", arg)

@@ -1,4 +1,4 @@
-"""SVAMP with LLaMA-2 7B, as published.
+"""SVAMP with LLaMA-2 7B.
 
     python -m glore_jax.main --config=configs/svamp_llama2_7b.py \\
         --workdir=gs://BUCKET/svamp-7b --config.model.base=FOLDER
@@ -11,6 +11,9 @@ folder that has it, `--config.task.data_dir=FOLDER`.
         --workdir=runs/svamp-smoke --config.model.base=TINY_FOLDER
 
 runs every stage on a few rows with a tiny LLaMA.
+
+`configs/svamp_llama2_7b.py:paper` is the published recipe to the letter; README.md says what the
+default does otherwise, and why.
 
 What the paper reports for this model (tables 1 and 3, figures 5 and 6):
 
@@ -25,5 +28,5 @@ from glore_jax import presets
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """`arg`: what stands after the colon, "smoke" or nothing."""
+    """`arg`: what stands after the colon: "paper", "smoke" or nothing."""
     return presets.svamp("7b", arg)

@@ -106,7 +106,8 @@ class LabelledDraft(TypedDict):
 class Pair(TypedDict):
     """A wrong draft, where it goes wrong, and a right solution: what the refiner learns from.
 
-    `kind` is "global" or "local"; `first_error` is the index of the step behind `[BAD]`.
+    Or a right draft that is its own target (`refiner.keep_right`). `kind` is "global" or "local";
+    `first_error` is the index of the step behind `[BAD]`.
     """
 
     question_id: str

@@ -16,7 +16,7 @@ the command, so that a misspelt field is an error.
 """
 
 from glore_jax.config.fields import Effect, Field, Section
-from glore_jax.config.schema import default, effect_of, fields_of, training
+from glore_jax.config.schema import default, effect_of, fields_of, published, training
 from glore_jax.config.tasks import task
 from glore_jax.config.validation import validate
 from glore_jax.config.view import AnyConfig, UndeclaredField, View
@@ -31,6 +31,7 @@ __all__ = [
     "default",
     "effect_of",
     "fields_of",
+    "published",
     "task",
     "training",
     "validate",

@@ -1,5 +1,7 @@
 """The text of docs/config.md, made from the declarations."""
 
+from collections.abc import Iterator
+
 from glore_jax.config.fields import NO_DEFAULT, Field, Section
 from glore_jax.config.schema import ALL, DEFAULT
 from glore_jax.config.tasks import COMMON, TASKS
@@ -25,7 +27,19 @@ What a change of a field does to a work directory that has files already:
 | parts | nothing to a finished stage; one that is half done starts again |
 | identity | the run is refused: a work directory belongs to one value of it |
 
-"Paper" is the value that the paper states (arXiv 2402.10963) and where, or that it states none.
+"Paper" is the value that the paper states (arXiv 2402.10963) and where, or that it states none. The
+variant `paper` of a config (`configs/NAME.py:paper`) has every value that the paper states; what it
+takes where the paper states none is in the [last table](#what-the-paper-leaves-open).
+"""
+
+_OPEN = """\
+## What the paper leaves open
+
+What decides a result and has no stated value: our choice, whatever the variant. The variant `paper`
+takes the plainest reading of the text; where there is none, what the config has.
+
+| field | default | `:paper` | meaning |
+|---|---|---|---|
 """
 
 _HEADER = (
@@ -48,7 +62,43 @@ def document() -> str:
     pretrain = ALL.children["pretrain"]
     assert isinstance(pretrain, Section)
     blocks += _sections("pretrain", pretrain)
+    blocks.append(_OPEN + "\n".join(_open_choices()) + "\n")
     return "\n".join(blocks)
+
+
+def _open_choices() -> list[str]:
+    """One row for each field that the paper leaves open; training sections share theirs."""
+    rows = []
+    for name, whose, field in _fields_once():
+        if field.left_open:
+            taken = "the same" if field.plain is None else f"`{field.plain}`"
+            rows.append(f"| `{name}`{whose} | {_shown(field)} | {taken} | {field.meaning} |")
+    return rows
+
+
+def _fields_once() -> Iterator[tuple[str, str, Field]]:
+    """(dotted name, of which task alone, field), what trainings or tasks share only once."""
+    for name, child in DEFAULT.children.items():
+        if name == "task":
+            yield from ((f"task.{key}", "", f) for key, f in _fields("", Section("", COMMON)))
+            for task_name, task in TASKS.items():
+                own = {key: f for key, f in task.children.items() if key not in COMMON}
+                whose = f" of {task_name}"
+                yield from ((f"task.{key}", whose, f) for key, f in _fields("", Section("", own)))
+            continue
+        for full, field in _fields("", Section("", {name: child})):
+            section, _, last = full.rpartition(".")
+            if not section.endswith(".train") or last in _SHARED:
+                yield full, "", field
+
+
+def _fields(prefix: str, section: Section) -> Iterator[tuple[str, Field]]:
+    """(dotted name, field) of all fields of `section`."""
+    for name, child in section.children.items():
+        if isinstance(child, Section):
+            yield from _fields(f"{prefix}{name}.", child)
+        else:
+            yield prefix + name, child
 
 
 def _tasks() -> list[str]:

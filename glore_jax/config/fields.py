@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,6 +35,11 @@ class _NoDefault:
 
 NO_DEFAULT = _NoDefault()  # the config file that has the field gives its value
 
+NOT_STATED = "not stated"  # `paper` of a field that the paper leaves open
+
+# `0.5 (section 5.2)`, `2 for GSM8K, 5 for SVAMP (table 5)`: values, and where they are stated.
+_STATED = re.compile(r"(?P<values>.+?) \((?P<where>[^()]+)\)")
+
 
 @dataclasses.dataclass(frozen=True)
 class Field:
@@ -46,7 +52,10 @@ class Field:
       choices: the values that it may have; empty: any.
       effect: what a change of it does to files that are there already.
       form: how its value is written.
-      paper: the value that the paper states and where, or "not stated".
+      paper: the value that the paper states and where, as in `0.5 (section 5.2)` or, where tasks
+        differ, `2 for GSM8K, 5 for SVAMP (table 5)`; or "not stated"; or a remark. See `published`.
+      plain: what the variant `paper` of a config takes where the paper states no value, the
+        simplest reading of its text; None: the config's own value.
       required: a config without it is refused.
     """
 
@@ -59,7 +68,32 @@ class Field:
     effect: Effect = Effect.RESULT
     form: Form = Form.PLAIN
     paper: str = ""
+    plain: Any = None
     required: bool = True
+
+    def published(self, task: str) -> Any:
+        """The value that the paper states for `task` (as `task.name` has it); None if none."""
+        stated = _STATED.match(self.paper)
+        if stated is None:
+            return None
+        for value in stated["values"].split(", "):
+            text, _, whose = value.partition(" for ")
+            if not whose or whose.lower() == task:
+                return self._as_default(text)
+        return None
+
+    def _as_default(self, text: str) -> Any:
+        """`text` as a value of this field's type."""
+        if isinstance(self.default, bool):
+            return {"True": True, "False": False}[text]
+        if isinstance(self.default, int | float):
+            return type(self.default)(text)
+        return text
+
+    @property
+    def left_open(self) -> bool:
+        """Whether the paper would have to state a value and does not."""
+        return self.paper.startswith(NOT_STATED)
 
     @property
     def bounds(self) -> str:

@@ -1,14 +1,16 @@
 """The tree of all fields. Its defaults are the paper's values where the paper states one."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
-from glore_jax.config.fields import Effect, Field, Form, Section, defaults, find, section
+from glore_jax.config.fields import Effect, Field, Form, Section, defaults, find, leaves, section
 from glore_jax.config.pretraining import readings
 from glore_jax.config.shared import (
     NOT_STATED,
     drawing,
-    first_questions,
     likelihood,
+    some_questions,
     training_section,
 )
 from glore_jax.config.tasks import ANY_TASK, DEFAULT_TASK
@@ -109,9 +111,10 @@ _STUDENT = section(
     "Supervised fine-tuning, then expert iteration (stage `student`).",
     worked=Field(
         0,
-        "Training questions whose worked solutions the student sees; of all others only the answer "
-        "is used, to grade its samples. 0: all.",
+        "Training questions whose worked solutions the student sees, drawn by their identity; of "
+        "all others only the answer is used, to grade its samples. 0: all.",
         at_least=0,
+        paper="0 (section 4.1)",
     ),
     sft=training_section("Each round of fine-tuning.", 2e-5, 2e-7, 128, 4),
     shot=section(
@@ -128,14 +131,28 @@ _STUDENT = section(
             0,
             "New solutions of a question that a round may add; 0: all.",
             at_least=0,
-            paper=NOT_STATED,
+            paper="0 (section 4.1)",
         ),
-        questions=first_questions("Sample"),
+        questions=some_questions(
+            "Training questions that a round samples, those whose solutions were shown last, each "
+            "round others until all have had their turn"
+        ),
         patience=Field(
-            1,
-            "Rounds without a rise of the greedy accuracy on `dev` that end the iteration.",
+            2,
+            "Rounds in a row that bring no gain and end the iteration.",
             at_least=1,
             paper=NOT_STATED,
+            plain=1,
+        ),
+        level=Field(
+            0.2,
+            "A round is a gain over the last one if the questions of `dev` on which their greedy "
+            "drafts differ would look so good with no more than this chance if it were none; .5: "
+            "if its accuracy is higher at all.",
+            above=0,
+            at_most=0.5,
+            paper=NOT_STATED,
+            plain=0.5,
         ),
     ),
 )
@@ -145,17 +162,21 @@ _SAMPLE = section(
     "questions (stage `sample`). `max_new` also bounds every greedy draft.",
     k=Field(96, "Samples of a question.", at_least=1, paper="96 (appendix F)"),
     **drawing(temperature="1.0 (appendix F)"),
-    questions=first_questions("Sample"),
+    questions=some_questions("Training questions that are sampled"),
     include_greedy=Field(
         False,
         "The greedy draft is a sample too, and comes first where few drafts are taken.",
         paper=NOT_STATED,
+        plain=False,
     ),
-    include_worked=Field(False, "The task's own solutions are samples too.", paper=NOT_STATED),
+    include_worked=Field(
+        False, "The task's own solutions are samples too.", paper=NOT_STATED, plain=False
+    ),
 )
 
 _ROLLOUT = section(
-    "Step labels from rollouts (stage `rollout`; in `evaluate` those of test drafts).",
+    "Step labels from rollouts (stage `rollout`). Those of test drafts are always made by the "
+    "paper's rules, at temperature 1.",
     k=Field(8, "Rollouts of a prefix.", at_least=1, paper="8 (section 4.1)"),
     **drawing(max_new="300 (section 4.1)"),
     schedule=Field(
@@ -170,14 +191,20 @@ _ROLLOUT = section(
         "A verifying rollout must use the prefix's last result.",
         paper="True (section 4.1)",
     ),
+    propagate=Field(
+        True,
+        "A good step makes all earlier ones good; false needs schedule=full.",
+        paper="True (section 4.1)",
+    ),
     drafts_per_question=Field(4, "Labelled drafts of a question.", at_least=1, paper=NOT_STATED),
     solved_only=Field(
         True,
         "Only questions that some sample solves: where none does, a failure says little about a "
         "step.",
         paper=NOT_STATED,
+        plain=False,
     ),
-    questions=first_questions("Label drafts of"),
+    questions=some_questions("Sampled questions whose drafts are labelled", NOT_STATED),
 )
 
 _ORM = section(
@@ -188,12 +215,15 @@ _ORM = section(
         "Also train the balanced variant: as many right as wrong solutions of each question.",
         paper="True (section 4.1)",
     ),
-    per_question=Field(0, "Most solutions of a question; 0: all.", at_least=0, paper=NOT_STATED),
+    per_question=Field(
+        0, "Most solutions of a question; 0: all.", at_least=0, paper=NOT_STATED, plain=0
+    ),
     repeats=Field(
         True,
         "Identical solutions count as often as they were sampled, so that a score is the chance "
         "of a sample to be right.",
         paper=NOT_STATED,
+        plain=True,
     ),
     likelihood=likelihood("ORM"),
 )
@@ -226,11 +256,22 @@ _REFINER = section(
         "Weight of the token at which a target leaves its draft.",
         above=0,
         paper=NOT_STATED,
+        plain=1.0,
+    ),
+    keep_right=Field(
+        0.0,
+        "Share of the global pairs whose draft is right, with [BAD] at its start as any has, and "
+        "its own target.",
+        at_least=0,
+        at_most=0.9,
+        paper=NOT_STATED,
+        plain=0.0,
     ),
     failed_continuations=Field(
         False,
         "Local pairs also have failed rollouts as drafts.",
-        paper="True in figure 1, not in the text",
+        paper="not stated: figure 1 has them, the text has not",
+        plain=False,
     ),
     max_new=Field(300, "Most new tokens of a refinement.", at_least=1, paper=NOT_STATED),
 )
@@ -261,6 +302,7 @@ _EVALUATE = section(
         False,
         "A local refinement begins with the steps before [BAD] instead of writing them again.",
         paper=NOT_STATED,
+        plain=False,
     ),
     k=Field(
         96,
@@ -275,6 +317,7 @@ _EVALUATE = section(
         above=0,
         form=Form.AUTO,
         paper=NOT_STATED,
+        plain="1",
     ),
     max_new=Field(300, "Most new tokens of these samples.", at_least=1, paper=NOT_STATED),
     label_k=Field(
@@ -373,6 +416,22 @@ def training(lr: float, min_lr: float, batch_size: int, epochs: int) -> ConfigDi
 def fields_of(effect: Effect) -> list[str]:
     """Dotted names of the fields of `default()` that have this `effect`, in its order."""
     return _fields_of(effect, DEFAULT, "")
+
+
+def published(config: ConfigDict) -> dict[str, Any]:
+    """Dotted name -> value of the published recipe for the task of `config`.
+
+    What the paper states; where it states nothing, the field's `plain` value if it has one.
+    """
+    found: dict[str, Any] = {}
+    for name, _ in leaves(config):
+        field = find(ALL, name)
+        if isinstance(field, Field):
+            value = field.published(config.task.name)
+            value = field.plain if value is None else value
+            if value is not None:
+                found[name] = value
+    return found
 
 
 def _fields_of(effect: Effect, tree: Section, prefix: str) -> list[str]:

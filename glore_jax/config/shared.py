@@ -1,8 +1,6 @@
 """Declarations that several sections of the config share."""
 
-from glore_jax.config.fields import Effect, Field, Form, Section, section
-
-NOT_STATED = "not stated"
+from glore_jax.config.fields import NOT_STATED, Effect, Field, Form, Section, section
 
 
 def training_section(
@@ -85,8 +83,10 @@ def likelihood(of: str) -> Field:
         False,
         f"The {of}'s value counts how likely the model itself finds the solution.",
         paper=NOT_STATED,
+        plain=False,
     )
 
 
-def first_questions(purpose: str) -> Field:
-    return Field(0, f"{purpose} the first so many training questions; 0: all.", at_least=0)
+def some_questions(purpose: str, paper: str = "0 (section 4.1)") -> Field:
+    meaning = f"{purpose}, drawn by their identity; 0: all."
+    return Field(0, meaning, at_least=0, paper=paper, plain=0)

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from glore_jax.config.fields import Effect, Field, Form, Section, defaults
+from glore_jax.config.fields import NOT_STATED, Effect, Field, Form, Section, defaults
 
 # The splits that each task has. Kept here as well as by the tasks, since to import a task costs
 # seconds and a config is checked first; a test holds the two together.
@@ -43,7 +43,7 @@ COMMON: dict[str, Field | Section] = {
     "prompt": Field(
         "Question: {question}\nAnswer:\n",
         "How a question is put to the model; `{question}` stands for its text.",
-        paper="not stated",
+        paper=NOT_STATED,
     ),
     "limit": LIMIT,
 }
@@ -61,7 +61,7 @@ def _held_out(count: int) -> Field:
         count,
         "How many training questions are held out as `dev`, on which the student is measured.",
         at_least=1,
-        paper="not stated",
+        paper=NOT_STATED,
         required=False,
     )
 
@@ -129,7 +129,16 @@ _SVAMP = Section(
     "SVAMP: 1,000 short word problems without worked solutions.",
     {
         **COMMON,
-        "dev_size": _held_out(50),
+        "dev_size": _held_out(100),
+        "split": Field(
+            "stories",
+            "What is divided into splits: stories, so that none has questions in two splits, or "
+            "rows, so that nearly every test question is a variation of a training one.",
+            choices=("stories", "rows"),
+            paper=NOT_STATED,
+            plain="rows",
+            required=False,
+        ),
         "url": Field(
             "", "What TFDS downloads; empty: the authors' copy of SVAMP.json.", required=False
         ),

@@ -279,6 +279,15 @@ def _balanced_orm(config: ConfigDict) -> None:
         )
 
 
+def _propagation(config: ConfigDict) -> None:
+    rollout = config.rollout
+    if not rollout.propagate and rollout.schedule != "full":
+        raise UserError(
+            f"config.rollout.propagate is False, but rollout.schedule={rollout.schedule} leaves "
+            "out prefixes whose labels it propagates: take rollout.schedule=full"
+        )
+
+
 def _kept_steps(config: ConfigDict) -> None:
     if config.evaluate.keep_prefix and config.refiner.attention == "prefix":
         raise UserError(
@@ -318,4 +327,5 @@ _RULES: tuple[Callable[[ConfigDict], None], ...] = (
     _candidates,
     _balanced_orm,
     _kept_steps,
+    _propagation,
 )

@@ -5,6 +5,8 @@ has index 0, since the paper puts `[BAD]` in front of the whole draft:
 
     global   draft     [BAD] w1 | w2 | w3            a wrong sample
              target          r1 | r2                 any right sample of the question
+    kept     draft     [BAD] r1 | r2                 a right sample, which is to stay as it is
+             target          r1 | r2
 
 A local pair shares its good steps. With first_error = e, the prefix of cut e (its first e steps) is
 the last good one, and that of cut e + 1 the first bad one. Here e = 1:
@@ -36,9 +38,17 @@ class _Draft:
 
 
 def global_pairs(
-    groups: Iterable[Sequence[Sample]], per_question: int, seed: int, grade: Grade
+    groups: Iterable[Sequence[Sample]],
+    per_question: int,
+    seed: int,
+    grade: Grade,
+    keep_right: float = 0.0,
 ) -> Iterator[Pair]:
     """Pairs of a wrong and a right sample of the same question, all different, by question.
+
+    The paper's refiner is shown wrong drafts only, so it knows that every draft is wrong and breaks
+    right ones. With `keep_right` it is also shown right drafts, in the form that a global
+    refinement gives them, `[BAD]` at the start, and learns to write them again as they are.
 
     Args:
       groups: the graded samples of each question, in any order, with `question_id`, `sample_id`,
@@ -47,6 +57,9 @@ def global_pairs(
         every combination.
       seed: of the random choice among samples.
       grade: `task.grade`.
+      keep_right: that share of all pairs, from 0 to less than 1, has a right draft, which is its
+        own target; less where a question has too few right samples. They count beside
+        `per_question`.
 
     Raises:
       ValueError: `grade` contradicts a chosen sample's `correct`.
@@ -61,7 +74,20 @@ def global_pairs(
         wrong = [sample for sample in group if not sample["correct"]]
         wrong.sort(key=lambda sample: drawn_first(seed, sample))
         drafts = [_Draft(tuple(sample["steps"]), 0, targets) for sample in wrong]
-        yield from _pairs_of("global", group[0], drafts, per_question, grade)
+        pairs = _pairs_of("global", group[0], drafts, per_question, grade)
+        yield from pairs
+        yield from _kept_pairs(group, len(pairs), seed, keep_right)
+
+
+def _kept_pairs(group: Sequence[Sample], others: int, seed: int, share: float) -> Iterator[Pair]:
+    """Pairs of right samples of a question with themselves: `share` of these and the `others`."""
+    wanted = others * share / (1 - share)
+    # A part of a pair is a pair in so many of the questions.
+    rank = identity_rank(seed, group[0]["question_id"], "kept")
+    count = int(wanted) + (rank < wanted % 1)
+    right = [sample for sample in group if sample["correct"]]
+    for sample in sorted(right, key=lambda sample: drawn_first(seed, sample))[:count]:
+        yield _pair("global", sample, sample["steps"], 0, sample["steps"])
 
 
 def local_pairs(
@@ -153,8 +179,8 @@ def _first_error(record: LabelledDraft) -> int:
     error = record["first_error"]
     if len(labels) != len(record["completions"]):
         raise ValueError(f"{name}: {len(labels)} labels of {len(record['completions'])} steps")
-    # All steps before the first error are good, and it and all later ones are bad.
-    if not 0 <= error < len(labels) or any(labels[error:]) or not all(labels[:error]):
+    # Later steps are bad, too, unless good labels were not propagated (`LabelRule.propagate`).
+    if not 0 <= error < len(labels) or labels[error] or not all(labels[:error]):
         raise ValueError(
             f"{name}: first_error = {error} does not fit the labels {labels} of a wrong draft"
         )
@@ -191,17 +217,21 @@ def _pairs_of(
             )
         if grade(draft.steps, gold):
             raise ValueError(f"{question_id}: draft of a {kind} pair with the right answer {gold}")
-        pairs.append(
-            {
-                "question_id": question_id,
-                "prompt": sample["question"],
-                "kind": kind,
-                "draft": list(draft.steps),
-                "first_error": draft.first_error,
-                "target": list(target),
-            }
-        )
+        pairs.append(_pair(kind, sample, draft.steps, draft.first_error, target))
     return pairs
+
+
+def _pair(
+    kind: str, sample: Sample, draft: Sequence[str], first_error: int, target: Sequence[str]
+) -> Pair:
+    return {
+        "question_id": sample["question_id"],
+        "prompt": sample["question"],
+        "kind": kind,
+        "draft": list(draft),
+        "first_error": first_error,
+        "target": list(target),
+    }
 
 
 def _spread(drafts: Sequence[_Draft], limit: int) -> list[tuple[_Draft, Steps]]:

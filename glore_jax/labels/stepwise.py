@@ -11,6 +11,9 @@ c - 1. The last step has no cut: its label is the grade of the whole solution.
     cut             1       2       3       -
     K rollouts      hits    none    none    graded wrong
     labels      1       0       0       0           first_error = 1
+
+Propagation, the paper's first rule of post-processing, can be left out (`LabelRule.propagate`): a
+step is then as good as its own rollouts are, and labels may rise again.
 """
 
 import dataclasses
@@ -19,6 +22,34 @@ from collections.abc import Sequence
 from glore_jax.tasks.base import Task
 
 SCHEDULES = ("backward", "full", "bisect")
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelRule:
+    """How the steps of a draft get their labels.
+
+    Attributes:
+      k: rollouts of a prefix.
+      schedule: which prefixes are tried, one of `SCHEDULES`; see `StepLabeller`.
+      consistency: a rollout has to use the last result of its prefix; see `verifies`.
+      propagate: a good step makes all earlier ones good. Without it every prefix has to be tried.
+
+    ValueError for k below 1, an unknown schedule, or one that leaves prefixes out where nothing is
+    propagated.
+    """
+
+    k: int
+    schedule: str = "backward"
+    consistency: bool = True
+    propagate: bool = True
+
+    def __post_init__(self):
+        if self.k < 1:
+            raise ValueError(f"k = {self.k}: must be at least 1")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule '{self.schedule}': must be one of {', '.join(SCHEDULES)}")
+        if not self.propagate and self.schedule != "full":
+            raise ValueError(f"schedule '{self.schedule}': must be full without propagation")
 
 
 def verifies(
@@ -48,9 +79,9 @@ class StepLabels:
     """Labels of one solution with their evidence; every list has one entry per step.
 
     Attributes:
-      labels: 1 good, 0 bad; never rises from one step to the next.
+      labels: 1 good, 0 bad; with propagation it never rises from one step to the next.
       hits, tries: verified and all rollouts of the prefix that ends with the step; 0 of 0 where
-        none were run. With a schedule that stops early these are no rates: see `hit_rates`.
+        none were run.
       source: `graded` (the final step: its label is the graded answer), `rollout` (decided by the
         step's own rollouts) or `propagated` (good because a later step is; with `bisect` also bad
         because an earlier one is).
@@ -74,7 +105,7 @@ class StepLabeller:
     first known failure instead: fewest prefixes for long solutions, but where a failed cut comes
     before one that would have hit it labels later steps bad that `full` labels good.
 
-        labeller = StepLabeller(len(steps), correct, k=8, schedule="backward")
+        labeller = StepLabeller(len(steps), correct, LabelRule(k=8))
         while not labeller.done:
             while (cut := labeller.next_cut()) is not None:
                 start k rollouts of steps[:cut]
@@ -82,20 +113,17 @@ class StepLabeller:
         labels = labeller.result()
     """
 
-    def __init__(self, num_steps: int, correct: bool, k: int, schedule: str):
-        """ValueError for a solution without steps, k below 1, or an unknown schedule."""
-        if num_steps < 1 or k < 1:
-            raise ValueError(f"num_steps = {num_steps}, k = {k}: both must be at least 1")
-        if schedule not in SCHEDULES:
-            raise ValueError(f"schedule '{schedule}': must be one of {', '.join(SCHEDULES)}")
+    def __init__(self, num_steps: int, correct: bool, rule: LabelRule):
+        """ValueError for a solution without steps."""
+        if num_steps < 1:
+            raise ValueError(f"num_steps = {num_steps}: must be at least 1")
         self._num_steps = num_steps
         self._correct = bool(correct)
-        self._k = k
-        self._schedule = schedule
+        self._rule = rule
         # Cuts still to try lie strictly between `low`, which was hit (0: none was), and `high`,
         # which failed or was asked for. At first that is 1 .. num_steps - 1; of a right solution
         # none, since its last step makes all others good.
-        settled = correct and schedule != "full"
+        settled = correct and rule.schedule != "full"
         self._low = 0
         self._high = 1 if settled else num_steps
         self._running: set[int] = set()
@@ -105,10 +133,10 @@ class StepLabeller:
         """A cut in 1 .. num_steps - 1 to run rollouts for, each once; None if none is due now."""
         nothing_left = self._high - self._low <= 1
         # All but `full` decide what to try next by the outcome of the cut before.
-        must_wait = self._running and self._schedule != "full"
+        must_wait = self._running and self._rule.schedule != "full"
         if nothing_left or must_wait:
             return None
-        if self._schedule == "bisect":
+        if self._rule.schedule == "bisect":
             cut = (self._low + self._high) // 2
         else:  # from the last cut backwards
             cut = self._high - 1
@@ -127,12 +155,12 @@ class StepLabeller:
         """
         if cut not in self._running:
             raise ValueError(f"cut {cut} is not running")
-        too_few_failures = hits == 0 and tries < self._k
-        if not 0 <= hits <= tries <= self._k or too_few_failures:
-            raise ValueError(f"cut {cut}: {hits} hits of {tries} tries with k = {self._k}")
+        too_few_failures = hits == 0 and tries < self._rule.k
+        if not 0 <= hits <= tries <= self._rule.k or too_few_failures:
+            raise ValueError(f"cut {cut}: {hits} hits of {tries} tries with k = {self._rule.k}")
         self._running.remove(cut)
         self._outcomes[cut] = (hits, tries)
-        if self._schedule == "full":  # goes on to cut 1, whatever comes
+        if self._rule.schedule == "full":  # goes on to cut 1, whatever comes
             return
         if hits:
             self._low = cut
@@ -148,10 +176,7 @@ class StepLabeller:
         """The labels; RuntimeError before `done`."""
         if not self.done:
             raise RuntimeError("rollouts are missing: the labels are not decided yet")
-        last_hit = max((cut for cut, (hits, _) in self._outcomes.items() if hits), default=0)
-        # Propagation, the paper's first rule: whatever comes before a hit is good. As an index,
-        # `good` is that of the first bad step: cut c keeps the steps 0 .. c - 1.
-        good = self._num_steps if self._correct else last_hit
+        labels = self._propagated() if self._rule.propagate else self._own()
         hits_of: list[int] = []
         tries_of: list[int] = []
         source: list[str] = []
@@ -161,21 +186,24 @@ class StepLabeller:
             tries_of.append(tries)
             # A good step without a hit of its own owes its label to a later one, a bad step
             # without rollouts to an earlier one.
-            is_bad = cut - 1 >= good
-            decided_here = hits > 0 or (tries > 0 and is_bad)
+            decided_here = hits > 0 or (tries > 0 and not labels[cut - 1])
             source.append("rollout" if decided_here else "propagated")
         return StepLabels(
-            labels=[int(index < good) for index in range(self._num_steps)],
+            labels=labels,
             hits=[*hits_of, 0],
             tries=[*tries_of, 0],
             source=[*source, "graded"],
-            first_error=-1 if self._correct else good,
+            first_error=labels.index(0) if 0 in labels else -1,
         )
 
+    def _propagated(self) -> list[int]:
+        """Labels by the paper's first rule: whatever comes before a hit is good."""
+        last_hit = max((cut for cut, (hits, _) in self._outcomes.items() if hits), default=0)
+        # As an index, this is the first bad step: cut c keeps the steps 0 .. c - 1.
+        good = self._num_steps if self._correct else last_hit
+        return [int(index < good) for index in range(self._num_steps)]
 
-def hit_rates(hits: Sequence[int], tries: Sequence[int], k: int) -> list[float | None]:
-    """The share of rollouts that verified each prefix; None unless all k were run.
-
-    Fewer tries mean that rollouts stopped at a hit, and hits / tries would be too high.
-    """
-    return [h / t if t == k else None for h, t in zip(hits, tries, strict=True)]
+    def _own(self) -> list[int]:
+        """Labels by each prefix's own rollouts."""
+        cuts = range(1, self._num_steps)
+        return [*(int(self._outcomes[cut][0] > 0) for cut in cuts), int(self._correct)]

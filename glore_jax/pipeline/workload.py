@@ -112,8 +112,8 @@ class _Asked:
         self.counts = counts
         self.lengths = lengths
 
-    def first(self, field: int) -> int:
-        """Of the training questions the first `field`; 0: all."""
+    def some(self, field: int) -> int:
+        """So many of the training questions; 0: all."""
         return min(field or self.counts["train"], self.counts["train"])
 
     @property
@@ -135,11 +135,11 @@ class _Asked:
     def student(self) -> list[Work]:
         config = self.config.student
         iteration = config.ei
-        asked = self.first(iteration.questions)
+        asked = self.some(iteration.questions)
         most = min(iteration.k, iteration.per_question or iteration.k)
         found = asked * most * _RIGHT  # in a round
         works = []
-        known = float(self.first(config.worked))
+        known = float(self.some(config.worked))
         if not self.lengths.known:
             works.append(self.solutions("student", "one-shot samples", asked, iteration.k))
             known = found
@@ -155,7 +155,7 @@ class _Asked:
 
     def sample(self) -> list[Work]:
         config = self.config.sample
-        questions = self.first(config.questions)
+        questions = self.some(config.questions)
         works = [self.solutions("sample", "samples", questions, config.k)]
         if config.include_greedy:
             works.append(self.solutions("sample", "greedy drafts", questions, 1))
@@ -163,24 +163,28 @@ class _Asked:
 
     def rollout(self) -> list[Work]:
         config = self.config.rollout
-        questions = min(self.first(config.questions), self.first(self.config.sample.questions))
+        questions = min(self.some(config.questions), self.some(self.config.sample.questions))
         drafts = questions * min(config.drafts_per_question, self.config.sample.k)
-        return [self.labelling("rollout", "step labels", drafts, config.k)]
+        tries_all = config.schedule == "full"
+        return [self.labelling("rollout", "step labels", drafts, config.k, tries_all)]
 
-    def labelling(self, stage: str, what: str, drafts: float, k: int) -> Work:
+    def labelling(
+        self, stage: str, what: str, drafts: float, k: int, tries_all: bool = False
+    ) -> Work:
         """Rollouts of the prefixes of drafts, each half a solution long.
 
-        Backwards, a right draft needs none, and a wrong one those behind its first error: half.
+        Unless all are tried, a right draft needs none, and a wrong one those behind its first
+        error: half.
         """
         prefixes = max(1.0, self.lengths.steps - 1)
-        if self.config.rollout.schedule != "full":
+        if not tries_all:
             prefixes *= (1 - _RIGHT) / 2
         forks = drafts * prefixes * k
         drawn = forks * self.lengths.solution / 2
         return Work(stage, what, WRITE, forks, drawn, drafts * self.example)
 
     def orm(self) -> list[Work]:
-        questions = self.first(self.config.sample.questions)
+        questions = self.some(self.config.sample.questions)
         k = self.config.sample.k
         each = min(k, self.config.orm.per_question or k)
         section = "orm.train"
@@ -198,7 +202,7 @@ class _Asked:
     def refiner(self) -> list[Work]:
         (labels,) = self.rollout()
         wrong_drafts = labels.trunk_tokens / self.example * (1 - _RIGHT)
-        questions = self.first(self.config.sample.questions)
+        questions = self.some(self.config.sample.questions)
         wrong_samples = questions * self.config.sample.k * (1 - _RIGHT)
         most = self.config.refiner.per_question * questions or wrong_samples
         pairs = min(wrong_samples, most) + min(wrong_drafts, most)

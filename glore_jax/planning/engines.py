@@ -22,7 +22,7 @@ from glore_jax.sampling import decode, scoring
 from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import generation
+from glore_jax.stages import generation, labelling
 from glore_jax.training import metrics
 
 QUESTIONS = 4096  # of a process: more than an engine holds at a time
@@ -47,22 +47,19 @@ class Generation:
 
 def generations(config: ConfigDict) -> dict[str, Generation]:
     """Every engine of a run of `config`, by what it makes."""
-    ei, sample, rollout, evaluate = (
-        config.student.ei,
-        config.sample,
-        config.rollout,
-        config.evaluate,
-    )
+    ei, sample, evaluate = config.student.ei, config.sample, config.evaluate
+    rollout = labelling.training_labels(config)
+    step_labels = labelling.test_labels(config)
     greedy = Generation(Sampling(0.0, max_new=sample.max_new), 1)
     found = {
         "one-shot": Generation(generation.sampling_of(ei), ei.k),
         "ei": Generation(generation.sampling_of(ei), ei.k),
         "dev": greedy,
         "sample": Generation(generation.sampling_of(sample), sample.k),
-        "rollout": Generation(generation.sampling_of(rollout), rollout.k),
+        "rollout": Generation(rollout.sampling, rollout.rule.k),
         "drafts": greedy,
         "samples": Generation(Sampling(1.0, max_new=evaluate.max_new), evaluate.k),
-        "step_labels": Generation(generation.sampling_of(rollout), evaluate.label_k),
+        "step_labels": Generation(step_labels.sampling, step_labels.rule.k),
         "refine": Generation(
             Sampling(0.0, max_new=config.refiner.max_new),
             1,

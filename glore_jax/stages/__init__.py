@@ -65,6 +65,7 @@ STAGES = {
             "task",
             "model.dtype",
             "rollout",
+            "sample.questions",
             "sample.max_new",
             "student.ei.max_new",
         ),
@@ -98,13 +99,6 @@ STAGES = {
             "orm.balanced",
             "refiner.attention",
             "refiner.max_new",
-            # Test drafts get step labels as training drafts do.
-            "rollout.consistency",
-            "rollout.schedule",
-            "rollout.temperature",
-            "rollout.top_k",
-            "rollout.top_p",
-            "rollout.max_new",
             "sample.max_new",
         ),
         asks={

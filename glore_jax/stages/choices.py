@@ -158,7 +158,8 @@ def look(ctx: Context, asked: Asked) -> Dev:
     labelled = []
     if asked.labels:
         folder = f"{FOLDER}/step_labels"
-        labelled = list(labelling.label(ctx, folder, policy, drafts, config.label_k))
+        how = labelling.test_labels(ctx.config)
+        labelled = list(labelling.label(ctx, folder, policy, drafts, how))
     del policy
     texts = [scores.text_of(s) for some in (drafts, *samples.values()) for s in some]
     scored = {}

@@ -312,11 +312,6 @@ def sampling_of(section: AnyConfig, **changes: Any) -> Sampling:
     return Sampling(**fields | changes)
 
 
-def first(items: Sequence[Item], count: int) -> Sequence[Item]:
-    """The first `count` of `items`; 0: all."""
-    return items[:count] if count else items
-
-
 def accuracy(samples: Sequence[Sample] | StoredRecords[Sample]) -> float:
     """Share of right solutions."""
     return sum(row["correct"] for row in samples) / len(samples)

@@ -9,15 +9,21 @@ forks K rollouts there:
 
 The labeller decides which cuts are tried and in which order (`rollout.schedule`; by default from
 the last one backwards), and stops as soon as the labels are settled.
+
+Labels of training drafts are made as section `rollout` says. Those of test drafts are a measure, so
+they are made in one way, whatever that section says (`test_labels`).
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from glore_jax.labels.stepwise import StepLabeller, verifies
+from glore_jax.config import AnyConfig
+from glore_jax.labels.stepwise import LabelRule, StepLabeller, verifies
 from glore_jax.models.model import Model
 from glore_jax.records import LabelledDraft, Sample, StoredRecords, Trace
 from glore_jax.sampling.cpu.lanes import Lanes
 from glore_jax.sampling.engine import Completion, Engine, Fork, Job
+from glore_jax.sampling.tokens import Sampling
 from glore_jax.scratch import Kept
 from glore_jax.stages import generation
 from glore_jax.stages.context import Context
@@ -25,25 +31,40 @@ from glore_jax.tasks.base import Problem, Task
 from glore_jax.tasks.prompts import Prompts
 
 
+@dataclasses.dataclass(frozen=True)
+class Labelling:
+    """How drafts are labelled: by which rule, and how their rollouts are drawn."""
+
+    rule: LabelRule
+    sampling: Sampling
+
+
+def training_labels(config: AnyConfig) -> Labelling:
+    """What section `rollout` of the whole `config` says."""
+    section = config.rollout
+    rule = LabelRule(section.k, section.schedule, section.consistency, section.propagate)
+    return Labelling(rule, generation.sampling_of(section))
+
+
+def test_labels(config: AnyConfig) -> Labelling:
+    """The paper's rules (section 4.1 step 2), `evaluate.label_k` rollouts at temperature 1."""
+    section = config.evaluate
+    return Labelling(LabelRule(section.label_k), Sampling(1.0, max_new=section.max_new))
+
+
 class LabelJob(Job):
     """Labels the steps of one draft.
 
     Args:
       draft: the sample, with at least one step.
-      k: rollouts a cut.
-      schedule: one of `labels.stepwise.SCHEDULES`.
-      consistency: whether a rollout has to use the last result of its prefix.
+      rule: how.
     """
 
-    def __init__(
-        self, task: Task, prompts: Prompts, draft: Sample, k: int, schedule: str, consistency: bool
-    ):
+    def __init__(self, task: Task, prompts: Prompts, draft: Sample, rule: LabelRule):
         self.task = task
         self.draft = draft
-        self.k = k
-        self.schedule = schedule
-        self.consistency = consistency
-        self.labeller = StepLabeller(len(draft["steps"]), draft["correct"], k, schedule)
+        self.rule = rule
+        self.labeller = StepLabeller(len(draft["steps"]), draft["correct"], rule)
         self.running: dict[int, list[bool]] = {}  # cut -> whether each ended rollout verified it
         self.traces: list[Trace] = []
         self.tokens = 0  # drawn so far, end-of-sequence included
@@ -58,13 +79,13 @@ class LabelJob(Job):
         while (cut := self.labeller.next_cut()) is not None:
             self.running[cut] = []
             at = self.cut_at[cut]
-            forks += [Fork(at, sample=sample, cut=cut, rollout=i) for i in range(self.k)]
+            forks += [Fork(at, sample=sample, cut=cut, rollout=i) for i in range(self.rule.k)]
         return forks
 
     def done(self, fork: Fork, completion: Completion) -> list[Fork]:
         prefix = self.draft["steps"][: fork.cut]
         steps = self.task.split_steps(completion.text)
-        verified = verifies(self.task, prefix, steps, self.draft["gold"], self.consistency)
+        verified = verifies(self.task, prefix, steps, self.draft["gold"], self.rule.consistency)
         self.traces.append(
             {"cut": fork.cut, "rollout": fork.rollout, "steps": steps, "verified": verified}
         )
@@ -72,9 +93,9 @@ class LabelJob(Job):
 
         outcomes = self.running[fork.cut]
         outcomes.append(verified)
-        if len(outcomes) < self.k:
+        if len(outcomes) < self.rule.k:
             return []
-        self.labeller.record(fork.cut, hits=sum(outcomes), tries=self.k)
+        self.labeller.record(fork.cut, hits=sum(outcomes), tries=self.rule.k)
         return self.next_forks()
 
     def record(self) -> LabelledDraft:
@@ -94,7 +115,7 @@ class LabelJob(Job):
             "hits": result.hits,
             "tries": result.tries,
             "source": result.source,
-            "schedule": self.schedule,
+            "schedule": self.rule.schedule,
             "first_error": result.first_error,
             "correct": draft["correct"],
             "tokens": self.tokens,
@@ -123,32 +144,33 @@ def longest_first(drafts: Iterable[Sample]) -> Sequence[Sample]:
     return Kept(with_steps, key=lambda draft: -len(draft["steps"]))
 
 
-def job_maker(ctx: Context, model: Model, k: int, schedule: str) -> Callable[[Sample], LabelJob]:
-    """make_job(draft) -> the job that labels it, as `config.rollout` says."""
+def job_maker(ctx: Context, model: Model, rule: LabelRule) -> Callable[[Sample], LabelJob]:
+    """make_job(draft) -> the job that labels it."""
     prompts = ctx.prompts(model)
-    consistency = ctx.config.rollout.consistency
 
     def make_job(draft: Sample) -> LabelJob:
-        return LabelJob(ctx.task, prompts, draft, k, schedule, consistency)
+        return LabelJob(ctx.task, prompts, draft, rule)
 
     return make_job
 
 
-def make_engine(ctx: Context, model: Model, drafts: Sequence[Sample], k: int) -> Engine | Lanes:
-    """An engine that labels `drafts` with k rollouts a cut."""
+def make_engine(
+    ctx: Context, model: Model, drafts: Sequence[Sample], labelling: Labelling
+) -> Engine | Lanes:
+    """An engine that labels `drafts`."""
     prompts = ctx.prompts(model)
     longest = generation.longest_of(drafts, lambda draft: trunk_of(prompts, draft)[0])
-    return generation.make_engine(ctx, model, longest, len(drafts), ctx.config.rollout.max_new, k)
+    max_new = labelling.sampling.max_new
+    return generation.make_engine(ctx, model, longest, len(drafts), max_new, labelling.rule.k)
 
 
 def label(
-    ctx: Context, name: str, model: Model, drafts: Iterable[Sample], k: int
+    ctx: Context, name: str, model: Model, drafts: Iterable[Sample], labelling: Labelling
 ) -> StoredRecords[LabelledDraft]:
-    """Step labels of `drafts` (those without any step are left out), k rollouts a prefix.
+    """Step labels of `drafts` (those without any step are left out).
 
     Kept under the folder `name`.
     """
-    config = ctx.config.rollout
     to_label = longest_first(drafts)
 
     def to_rows(_: Sample, job: LabelJob) -> list[LabelledDraft]:
@@ -159,9 +181,9 @@ def label(
         name,
         LabelledDraft,
         to_label,
-        make_engine(ctx, model, to_label, k),
-        generation.sampling_of(config),
-        make_job=job_maker(ctx, model, k, config.schedule),
+        make_engine(ctx, model, to_label, labelling),
+        labelling.sampling,
+        make_job=job_maker(ctx, model, labelling.rule),
         to_rows=to_rows,
     )
 

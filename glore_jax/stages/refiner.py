@@ -1,10 +1,11 @@
 """Stage `refiner`: one model for global and local refinement (paper section 4.1 step 3).
 
-    samples ───────────► global pairs ─┐
+    samples ───────────► global pairs ─┐      `refiner.keep_right` of them with right drafts
                                        ├─► base, fine-tuned to write the target behind the draft
     labelled drafts ───► local pairs ──┘
 
-It starts from the base, not from the student.
+It starts from the base, not from the student. Its marks are those of the labels, which a draft of
+a test question does not have: training it on greedy drafts with the marks of a locator is not done.
 """
 
 import functools
@@ -32,7 +33,7 @@ OF_DRAFTS = (
 
 def run(ctx: Context) -> dict:
     config = ctx.config.refiner
-    kinds = dict.fromkeys(("global", "local"), 0)
+    kinds = dict.fromkeys(("global", "local", "kept"), 0)
     pairs = counted(written(ctx, make_pairs(ctx)), kinds)
     first = next(pairs, None)  # before a large model is loaded
     if first is None:
@@ -79,7 +80,7 @@ def make_pairs(ctx: Context) -> Iterator[Pair]:
     rows = parts.expected(ctx, "rollout/records")
     folder = ctx.folder("rollout", "records")
     labelled = grouping.of_folder(folder, LabelledDraft, OF_DRAFTS, rows)
-    yield from global_pairs(samples, config.per_question, seed, grade)
+    yield from global_pairs(samples, config.per_question, seed, grade, config.keep_right)
     yield from local_pairs(
         grouping.joined(labelled, samples),
         config.per_question,
@@ -101,9 +102,9 @@ def written(ctx: Context, pairs: Iterator[Pair]) -> Iterator[Pair]:
 
 
 def counted(pairs: Iterable[Pair], kinds: dict[str, int]) -> Iterator[Pair]:
-    """`pairs`; adds to `kinds` how many of each kind have passed."""
+    """`pairs`; adds to `kinds` how many of each kind have passed, right drafts as `kept`."""
     for pair in pairs:
-        kinds[pair["kind"]] += 1
+        kinds["kept" if pair["draft"] == pair["target"] else pair["kind"]] += 1
         yield pair
 
 

@@ -15,7 +15,7 @@ from glore_jax.labels.balance import label_rates
 from glore_jax.labels.outcome import WORKED, distinct_samples, drawn_first
 from glore_jax.records import Sample
 from glore_jax.scratch import Kept
-from glore_jax.stages import generation, labelling, models, parts
+from glore_jax.stages import labelling, models, parts, subsets
 from glore_jax.stages.context import Context
 
 # What the figures are counted from; the rollouts' texts are most of a record.
@@ -25,14 +25,16 @@ COUNTED = ("question_id", "completions", "labels", "tries", "tokens")
 def run(ctx: Context) -> dict:
     config = ctx.config.rollout
     model = models.load_policy(ctx, "student", "hf")
-    chosen = generation.first(ctx.problems("train"), config.questions)
+    chosen = subsets.labelled(ctx.config, ctx.problems("train"))
     problems = {problem.id: problem for problem in chosen}
     rows = parts.expected(ctx, "sample/records")
     samples = grouping.of_folder(ctx.folder("sample", "records"), Sample, rows=rows)
     asked = (group for group in samples if group[0]["question_id"] in problems)
     drafts, unsolved = drafts_of(asked, ctx.config)
 
-    labelled = labelling.label(ctx, "rollout/records", model, drafts, config.k).select(*COUNTED)
+    how = labelling.training_labels(ctx.config)
+    records = labelling.label(ctx, "rollout/records", model, drafts, how)
+    labelled = records.select(*COUNTED)
     if not labelled:
         raise UserError(
             "no draft has a step to label: the student writes nothing that reads as a solution"

@@ -17,7 +17,7 @@ from glore_jax.errors import UserError
 from glore_jax.labels.outcome import GREEDY, WORKED
 from glore_jax.models.model import Model
 from glore_jax.records import Sample
-from glore_jax.stages import generation, models, parts
+from glore_jax.stages import generation, models, parts, subsets
 from glore_jax.stages.context import Context
 from glore_jax.stages.tally import COLUMNS, Tally
 from glore_jax.tasks.base import Problem
@@ -26,7 +26,7 @@ from glore_jax.tasks.base import Problem
 def run(ctx: Context) -> dict:
     config = ctx.config.sample
     model = models.load_policy(ctx, "student", "hf")
-    problems = generation.first(ctx.problems("train"), config.questions)
+    problems = subsets.sampled(ctx.config, ctx.problems("train"))
     sampling = generation.sampling_of(config)
     generation.sample(ctx, "sample/records", model, problems, sampling, config.k)
     if config.include_greedy:

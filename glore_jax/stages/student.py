@@ -2,24 +2,26 @@
 
     D = worked solutions (where the task has none: right answers of the one-shot prompted base)
     student = fine-tune(base, D)
-    repeat                                        until greedy accuracy on `dev` stops rising
+    repeat                                        until rounds bring no proven gain on `dev`
         D = D + distinct right samples of the student
         student = fine-tune(base, D)
 
-Every round starts from the base again; the best round becomes `student/hf`. Each finished piece is
-kept, so that a restart goes on behind it:
+Every round starts from the base again; the best round becomes `student/hf` (`labels/rounds.py` has
+the rules). Each finished piece is kept, so that a restart goes on behind it:
 
-    student/solutions-R                 records: those of the start, then new ones of round R
-    student/round-R.json, round-R/hf    figures and model of round R
+    student/solutions-R       records: those of the start, then new ones of round R
+    student/round-R.json      figures of round R, and which questions of `dev` it gets right
+    student/round-R/hf        its model
 """
 
 import functools
 from collections.abc import Iterable, Sequence
 
 from glore_jax.errors import UserError
+from glore_jax.labels import rounds as rules
 from glore_jax.models import hf_export
 from glore_jax.records import Sample, Solution, StoredRecords
-from glore_jax.stages import generation, models, tally, training
+from glore_jax.stages import generation, models, subsets, tally, training
 from glore_jax.stages import solutions as sets
 from glore_jax.stages.context import Context
 from glore_jax.tasks.base import Problem
@@ -34,13 +36,20 @@ def run(ctx: Context) -> dict:
     dev = ctx.problems("dev")
     solutions = first_solutions(ctx, train)
     rounds = [tune_round(ctx, 0, solutions, dev)]
-    while len(rounds) <= iteration.rounds and not stopped_rising(rounds, iteration.patience):
+    right = [rounds[0].pop("right")]
+    while len(rounds) <= iteration.rounds and not rules.has_ended(
+        right, iteration.patience, iteration.level
+    ):
         number = len(rounds)
         solutions = solutions + explore_round(ctx, number, solutions, train)
         rounds.append(tune_round(ctx, number, solutions, dev))
-    best = best_of(rounds)
+        right.append(rounds[-1].pop("right"))
+    best = rules.best_round(right)
+    gain = rules.last_gain(right, iteration.level)
+    proven = f"the last proven gain is round {gain}" if gain else "no round is a proven gain"
+    ctx.say(f"student: round {best} is kept, the most accurate; {proven}")
     models.publish(ctx, "student", f"round-{best}", ctx.config.model.dtype)
-    return {"rounds": rounds, "best": best, "acc": rounds[best]["acc"]}
+    return {"rounds": rounds, "best": best, "last_gain": gain, "acc": rounds[best]["acc"]}
 
 
 def tune_round(
@@ -63,30 +72,17 @@ def explore_round(
     return found
 
 
-def best_of(rounds: list[dict]) -> int:
-    """The round of highest accuracy, the first of equal ones."""
-    return max(range(len(rounds)), key=lambda number: rounds[number]["acc"])
-
-
-def stopped_rising(rounds: list[dict], patience: int) -> bool:
-    """Whether the last `patience` rounds were no better than the best one before them."""
-    return len(rounds) - 1 - best_of(rounds) >= patience
-
-
 # Where solutions come from.
 
 
 def first_solutions(ctx: Context, train: Sequence[Problem]) -> StoredRecords[Solution]:
     """Solutions to start from.
 
-    The task's own of the first `student.worked` (0: all) problems; where it has none, what the base
-    finds.
+    The task's own of `student.worked` (0: all) problems; where it has none, what the base finds.
     """
-    shown = generation.first(train, ctx.config.student.worked)
     worked: list[Solution] = [
         {"question_id": p.id, "question": p.question, "steps": list(p.solution)}
-        for p in shown
-        if p.solution
+        for p in subsets.shown(ctx.config, train)
     ]
     return sets.once(ctx, "solutions-0", lambda: worked or one_shot(ctx, train))
 
@@ -114,7 +110,7 @@ def one_shot(ctx: Context, train: Sequence[Problem]) -> Iterable[Solution]:
         ctx,
         "student/one-shot",
         base,
-        generation.first(train, iteration.questions),
+        subsets.explored(ctx.config, train, 0),
         generation.sampling_of(iteration, stop=stop),
         iteration.k,
         trunk_of,
@@ -149,7 +145,7 @@ def explore(
         ctx,
         f"student/samples-{number}",
         models.load_policy(ctx, "student", f"round-{number - 1}", "hf"),
-        generation.first(train, iteration.questions),
+        subsets.explored(ctx.config, train, number),
         generation.sampling_of(iteration),
         iteration.k,
     )
@@ -190,6 +186,7 @@ def fine_tune(
     show_drafts(ctx, name, drafts, trained.updates)
     return {
         "round": number,
+        "right": {draft["question_id"]: draft["correct"] for draft in drafts},
         "acc": accuracy,
         "n": len(drafts),
         "examples": len(solutions),

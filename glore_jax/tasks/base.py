@@ -165,14 +165,17 @@ class Task(abc.ABC):
         self, problems: list[Problem], default: int
     ) -> tuple[list[Problem], list[Problem]]:
         """(train, dev): the last `config.dev_size` training problems are the development split."""
-        size = self.config.get("dev_size", default)
-        if not 0 <= size < max(1, len(problems)):
-            raise UserError(
-                f"task.dev_size = {size}: "
-                f"must be from 0 to less than the {len(problems)} training rows"
-            )
-        cut = len(problems) - size
+        cut = len(problems) - self._dev_size(len(problems), default)
         return problems[:cut], problems[cut:]
+
+    def _dev_size(self, rows: int, default: int) -> int:
+        """`config.dev_size`; UserError if it leaves none of the training `rows`."""
+        size = self.config.get("dev_size", default)
+        if not 0 <= size < max(1, rows):
+            raise UserError(
+                f"task.dev_size = {size}: must be from 0 to less than the {rows} training rows"
+            )
+        return size
 
     def _check_split(self, split: str) -> None:
         if split not in self.splits:

@@ -292,6 +292,16 @@ def test_kept_steps_and_a_bidirectional_draft_exclude_each_other():
         validate(config)
 
 
+def test_without_propagation_every_prefix_is_tried():
+    assert mistake(default(), rollout__propagate=False) == (
+        "config.rollout.propagate is False, but rollout.schedule=backward leaves out prefixes "
+        "whose labels it propagates: take rollout.schedule=full"
+    )
+    config = default()
+    config.rollout.update(propagate=False, schedule="full")
+    validate(config)
+
+
 def test_sizes_of_a_mesh():
     assert mistake(default(), mesh__tensor=0).startswith("config.mesh.tensor is 0")
     assert mistake(default(), mesh__data=-2) == "config.mesh.data is -2: must be at least -1"

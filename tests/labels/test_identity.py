@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glore_jax.labels.identity import identity_rank
+from glore_jax.labels.identity import identity_rank, subset
 
 an_id = st.one_of(st.integers(), st.text())
 
@@ -37,6 +37,18 @@ def test_ranks_are_uniform():
     counts = collections.Counter(int(10 * r) for r in ranks)
     assert [counts[i] for i in range(10)] == pytest.approx([400] * 10, abs=100)
     assert abs(np.corrcoef(ranks[:-1], ranks[1:])[0, 1]) < 0.08
+
+
+def test_subsets_are_drawn_by_identity():
+    names = [f"q{i}" for i in range(200)]
+    drawn = subset(names, 50, str, 0, "one purpose")
+    assert len(drawn) == 50 and drawn == [name for name in names if name in set(drawn)]
+    assert set(subset(names[::-1], 50, str, 0, "one purpose")) == set(drawn)
+    # Questions that are gone make room; nothing else moves.
+    assert set(drawn) - {"q0"} <= set(subset(names[1:], 50, str, 0, "one purpose"))
+    other = subset(names, 50, str, 0, "another purpose")
+    assert 3 <= len(set(drawn) & set(other)) <= 23  # 12.5 are expected, with a deviation of 2.7
+    assert subset(names, 0, str, 0) == subset(names, 500, str, 0) == names
 
 
 def test_golden_values():

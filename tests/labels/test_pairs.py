@@ -115,6 +115,23 @@ def test_global_pairs(samples, per_question, seed, shuffler):
     assert global_pairs(shuffled, per_question, seed, grade) == pairs
 
 
+def test_right_drafts_are_kept():
+    samples = [sample(q, i, i, i < 6) for q in range(40) for i in range(9)]
+    without = global_pairs(samples, 4, 0, grade)
+    for share in (0.1, 0.2, 0.5):
+        pairs = global_pairs(samples, 4, 0, grade, share)
+        kept = [p for p in pairs if p["draft"] == p["target"]]
+        assert [p for p in pairs if p["draft"] != p["target"]] == without
+        # At .1 not every question has one: 17.8 are expected, with a deviation of 3.1.
+        assert abs(len(kept) / len(pairs) - share) < (0.06 if share == 0.1 else 0.001)
+        assert all(grade(p["draft"], "1") and p["first_error"] == 0 for p in kept)
+        assert {p["kind"] for p in kept} == {"global"}
+        assert len({(p["question_id"], *p["draft"]) for p in kept}) == len(kept)
+    assert global_pairs(samples[::-1], 4, 0, grade, 0.2) == global_pairs(samples, 4, 0, grade, 0.2)
+    # There are six right ones of each question.
+    assert len(global_pairs(samples, 4, 0, grade, 0.9)) == len(without) + 40 * 6
+
+
 def test_targets_are_spread_like_drafts():
     samples = [sample(0, i, i, i < 6) for i in range(12)]
     for count in (1, 3, 6):
@@ -223,6 +240,13 @@ def test_greedy_drafts_are_paired_first(greedy, seed):
         assert [p["draft"] for p in pairs] == [samples[greedy]["steps"]]
 
 
+def test_labels_that_rise_again_without_propagation():
+    again = record(labels=[1, 0, 1, 0])
+    assert local_pairs([again], [GOOD], 0, 0, True, grade) == local_pairs(
+        [record()], [GOOD], 0, 0, True, grade
+    )
+
+
 def test_drafts_without_a_known_target_and_right_drafts_give_no_pairs():
     assert local_pairs([record(traces=[])], [GOOD], 0, 0, True, grade) == []
     right = record(completions=GOOD["steps"], labels=[1, 1], first_error=-1, correct=True)
@@ -235,7 +259,8 @@ def test_drafts_without_a_known_target_and_right_drafts_give_no_pairs():
         (dict(first_error=4), "first_error = 4"),
         (dict(first_error=-1), "first_error = -1"),
         (dict(first_error=2), "first_error = 2"),
-        (dict(labels=[1, 0, 1, 0]), "first_error = 1"),
+        (dict(labels=[0, 0, 1, 0]), "first_error = 1"),
+        (dict(labels=[1, 1, 0, 0]), "first_error = 1"),
         (dict(labels=[1, 0, 0]), "3 labels of 4 steps"),
         (
             dict(traces=[dict(cut=1, steps=["B", "#### 11"], verified=True)]),

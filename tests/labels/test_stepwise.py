@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glore_jax.labels.stepwise import SCHEDULES, StepLabeller, hit_rates, verifies
+from glore_jax.labels.stepwise import SCHEDULES, LabelRule, StepLabeller, verifies
 from glore_jax.tasks.base import Task
 
 K = 4
@@ -54,9 +54,10 @@ def test_verifies(prefix, continuation, plain, consistent):
     assert verifies(TASK, prefix, continuation, "10", consistency=True) is consistent
 
 
-def label(schedule, correct, hits, rng=None):
+def label(schedule, correct, hits, rng=None, propagate=True):
     """Labels of a draft whose cut c has hits[c - 1] of K; `rng` chooses the order of outcomes."""
-    labeller = StepLabeller(len(hits) + 1, correct, K, schedule)
+    rule = LabelRule(K, schedule, propagate=propagate)
+    labeller = StepLabeller(len(hits) + 1, correct, rule)
     tried, running = [], []
     while not labeller.done:
         while (cut := labeller.next_cut()) is not None:
@@ -103,8 +104,6 @@ def test_evidence_and_sources(draft, schedule):
         assert (h, t) == ((hits[i], K) if i + 1 in tried else (0, 0))
         assert source == ("propagated" if not h and (value or not t) else "rollout")
         assert source == "propagated" or t > 0  # a label that rollouts decided has rollouts
-    for rate, h, t in zip(hit_rates(labels.hits, labels.tries, K), labels.hits, labels.tries):
-        assert rate == (h / K if t else None)
 
 
 @given(drafts)
@@ -139,6 +138,19 @@ def test_propagation_is_idempotent(draft):
     assert again.labels == first.labels and sorted(first.labels, reverse=True) == first.labels
 
 
+@given(drafts)
+def test_without_propagation_a_step_is_as_good_as_its_own_rollouts(draft):
+    correct, hits = draft
+    labels, tried = label("full", correct, hits, propagate=False)
+    assert labels.labels == [*(int(h > 0) for h in hits), int(correct)]
+    assert sorted(tried) == list(range(1, len(hits) + 1))  # also those of a right draft
+    assert labels.source == ["rollout"] * len(hits) + ["graded"]
+    assert labels.first_error == (labels.labels.index(0) if 0 in labels.labels else -1)
+    # Propagation only ever makes steps good.
+    with_it, _ = label("full", correct, hits)
+    assert all(a <= b for a, b in zip(labels.labels, with_it.labels))
+
+
 def test_full_keeps_the_evidence_of_a_propagated_step():
     labels, _ = label("full", False, [0, 3, 0])
     assert labels.labels == [1, 1, 0, 0] and labels.first_error == 2
@@ -147,7 +159,7 @@ def test_full_keeps_the_evidence_of_a_propagated_step():
 
 
 def test_backward_waits_for_an_outcome_and_then_stops():
-    labeller = StepLabeller(5, False, 8, "backward")
+    labeller = StepLabeller(5, False, LabelRule(8))
     assert labeller.next_cut() == 4 and labeller.next_cut() is None and not labeller.done
     labeller.record(4, 0, 8)
     assert not labeller.done and labeller.next_cut() == 3
@@ -157,21 +169,19 @@ def test_backward_waits_for_an_outcome_and_then_stops():
     assert result.labels == [1, 1, 1, 0, 0] and result.first_error == 3
     assert result.tries == [0, 0, 2, 8, 0]
     assert result.source == ["propagated", "propagated", "rollout", "rollout", "graded"]
-    # 1 of 2 is no rate.
-    assert hit_rates(result.hits, result.tries, 8) == [None, None, None, 0.0, None]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_one_step_needs_no_rollouts(schedule):
     for correct in (True, False):
-        labeller = StepLabeller(1, correct, 8, schedule)
+        labeller = StepLabeller(1, correct, LabelRule(8, schedule))
         assert labeller.done and labeller.next_cut() is None
         assert labeller.result().labels == [int(correct)]
         assert labeller.result().first_error == (-1 if correct else 0)
 
 
 def test_misuse_is_refused():
-    labeller = StepLabeller(3, False, 8, "full")
+    labeller = StepLabeller(3, False, LabelRule(8, "full"))
     with pytest.raises(RuntimeError):
         labeller.result()
     with pytest.raises(ValueError, match="not running"):
@@ -185,6 +195,8 @@ def test_misuse_is_refused():
     with pytest.raises(ValueError, match="not running"):
         labeller.record(2, 0, 8)
     assert not labeller.done
-    for args in [(0, False, 8, "full"), (3, False, 0, "full"), (3, False, 8, "forward")]:
+    with pytest.raises(ValueError, match="num_steps"):
+        StepLabeller(0, False, LabelRule(8))
+    for args in [(0,), (8, "forward"), (8, "backward", True, False), (8, "bisect", True, False)]:
         with pytest.raises(ValueError):
-            StepLabeller(*args)
+            LabelRule(*args)

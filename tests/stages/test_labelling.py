@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from tiny_llama import Characters, model
 
+from glore_jax.labels.stepwise import LabelRule
 from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Completion, Engine, Fork
 from glore_jax.sampling.tokens import Sampling
@@ -66,7 +67,7 @@ def run(job, says):
 
 
 def make(schedule="backward", k=3, consistency=True, **changes):
-    return LabelJob(TASK, PROMPTS, draft(**changes), k, schedule, consistency)
+    return LabelJob(TASK, PROMPTS, draft(**changes), LabelRule(k, schedule, consistency))
 
 
 def kinds(*per_cut):
@@ -172,7 +173,7 @@ def test_schedules_on_real_forks():
         for i in range(60):
             steps = [f"{rng.randrange(9)}+{rng.randrange(9)}" for _ in range(rng.randrange(1, 5))]
             made = draft(steps=steps, correct=rng.random() < 0.2) | {"question_id": f"q{i}"}
-            jobs.append(LabelJob(Parity({}), PROMPTS, made, 3, schedule, False))
+            jobs.append(LabelJob(Parity({}), PROMPTS, made, LabelRule(3, schedule, False)))
         engine = Engine(
             policy, Capacity(4, slots, shelves=2, max_trunk=64, max_new=8), round_steps=3
         )
@@ -228,12 +229,26 @@ def test_nothing_is_forked_for_drafts_without_steps(monkeypatch):
 
     monkeypatch.setattr(generation, "generate", generate)
     monkeypatch.setattr(generation, "make_engine", lambda *args: None)
-    monkeypatch.setattr(generation, "sampling_of", lambda section: None)
-    section = SimpleNamespace(schedule="backward", consistency=True, max_new=5)
-    config = SimpleNamespace(rollout=section)
-    ctx = SimpleNamespace(task=TASK, config=config, prompts=lambda model: PROMPTS)
-    records = labelling.label(ctx, "x", None, [draft(steps=[]), draft()], 3)
+    ctx = SimpleNamespace(task=TASK, prompts=lambda model: PROMPTS)
+    how = labelling.Labelling(LabelRule(3), Sampling(max_new=5))
+    records = labelling.label(ctx, "x", None, [draft(steps=[]), draft()], how)
     assert [r["labels"] for r in records] == [[0, 0, 0, 0]]
+
+
+def test_labels_of_test_drafts_do_not_depend_on_how_training_is_labelled():
+    from configs import tiny
+    from glore_jax import stages
+    from glore_jax.stages import labelling
+
+    config = tiny.get_config()
+    before = labelling.test_labels(config)
+    assert before.rule == LabelRule(8, "backward", consistency=True, propagate=True)
+    config.rollout.update(
+        k=3, schedule="full", consistency=False, propagate=False, temperature=0.5, top_k=4
+    )
+    assert labelling.training_labels(config).rule == LabelRule(3, "full", False, False)
+    assert labelling.test_labels(config) == before
+    assert not any(field.startswith("rollout") for field in stages.STAGES["evaluate"].config)
 
 
 def test_drafts_of_most_steps_come_first():

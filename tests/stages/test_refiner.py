@@ -78,7 +78,7 @@ def test_the_loss_lies_on_the_target_only(data, monkeypatch, attention):
     monkeypatch.setattr(training, "make_batches", make_batches)
     monkeypatch.setattr(training, "fit", fit)
     counts = refiner.run(data)
-    assert counts["pairs"] == {"global": 1, "local": 1} and counts["steps"] == 3
+    assert counts["pairs"] == {"global": 1, "local": 1, "kept": 0} and counts["steps"] == 3
     pairs = parquet.read_records(data.folder("refiner", "pairs"))
     for pair, example in zip(pairs, seen["examples"], strict=True):
         source = PROMPTS.refine("2+3, *2?", pair["draft"], pair["first_error"])
@@ -98,6 +98,19 @@ def test_the_token_at_which_a_target_leaves_its_draft_weighs_more():
     assert not example.weights[: len(source)].any()
     same = refiner.pair_example(PROMPTS, pair | {"draft": RIGHT}, False, 10.0)
     assert 10 not in same.weights  # a draft without its end of sequence is a copy to the end
+
+
+def test_right_drafts_can_be_kept(data):
+    data.config.refiner.keep_right = 0.5
+    kinds = dict.fromkeys(("global", "local", "kept"), 0)
+    pairs = list(refiner.counted(refiner.make_pairs(data), kinds))
+    assert kinds == {"global": 1, "local": 1, "kept": 1}
+    (kept,) = (pair for pair in pairs if pair["draft"] == RIGHT)
+    # What a global refinement of it will look like, and nothing to turn away from.
+    example = refiner.pair_example(PROMPTS, kept, False, 10.0)
+    source = PROMPTS.refine("2+3, *2?", RIGHT, 0)
+    assert example.tokens.tolist() == source + PROMPTS.solution(RIGHT)[0]
+    assert set(example.weights[len(source) :]) == {1}
 
 
 def test_nothing_to_pair(data):

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_llama import Characters
 
+from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.records import Sample, StoredRecords
-from glore_jax.stages import generation, models, solutions, student
+from glore_jax.stages import generation, models, solutions, student, subsets
 from glore_jax.tasks.base import Problem
 
 
@@ -83,23 +84,27 @@ def test_question_by_question_is_as_all_at_once(rows, known, per_question):
     assert distinct(per_question, known, rows) == expected
 
 
+DEV = 8  # questions
+
+
 @pytest.fixture
 def iterate(ctx, monkeypatch):
-    """iterate(accuracies) -> what stage `student` did with them.
+    """iterate(right) -> what stage `student` did, if round R has so many of `DEV` questions right.
 
     (its result, rounds trained, round exported, solutions of each round)
     """
     worked = [Problem("a", "a?", "5", ("one", "#### 5")), Problem("b", "b?", "6")]
     ctx.task, ctx.stage = SimpleNamespace(load=lambda split: worked), "student"
 
-    def go(accuracies, rounds=5, patience=1):
-        ctx.config.student.ei.rounds, ctx.config.student.ei.patience = rounds, patience
+    def go(right, rounds=5, patience=1, level=0.5):
+        ctx.config.student.ei.update(rounds=rounds, patience=patience, level=level)
         trained, exported, sizes = [], [], []
 
         def fine_tune(ctx, r, data, dev):
             trained.append(r)
             sizes.append(len(data))
-            return {"round": r, "acc": accuracies[r]}
+            outcomes = {f"dev-{i}": i < right[r] for i in range(DEV)}
+            return {"round": r, "acc": right[r] / DEV, "right": outcomes}
 
         def publish(ctx, stage, name, dtype):
             exported.append(name)
@@ -117,29 +122,38 @@ def iterate(ctx, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "accuracies, patience, rounds, best",
+    "right, patience, level, rounds, best",
     [
-        ([0.1, 0.3, 0.2, 0.9], 1, [0, 1, 2], 1),
-        ([0.1, 0.3, 0.2, 0.4, 0.3, 0.3], 2, [0, 1, 2, 3, 4, 5], 3),
-        ([0.3, 0.3, 0.9], 1, [0, 1], 0),  # no rise is a stop; of equal rounds the first is taken
-        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 1, [0, 1, 2, 3, 4, 5], 5),  # the most rounds
+        ([1, 3, 2, 8], 1, 0.5, [0, 1, 2], 1),
+        ([1, 3, 2, 4, 3, 3], 2, 0.5, [0, 1, 2, 3, 4, 5], 3),
+        ([3, 3, 8], 1, 0.5, [0, 1], 1),  # no rise ends it; of equal rounds the later one is kept
+        ([1, 2, 3, 4, 5, 6], 1, 0.5, [0, 1, 2, 3, 4, 5], 5),  # the most rounds
+        ([1, 2, 2, 8], 2, 0.2, [0, 1, 2], 2),  # one question more may be chance
+        ([1, 2, 4, 4, 4, 4], 2, 0.2, [0, 1, 2, 3, 4], 4),  # three more are a gain over the first
     ],
 )
-def test_rounds_go_on_until_the_accuracy_stops_rising(iterate, accuracies, patience, rounds, best):
-    result, trained, exported, sizes = iterate(accuracies, patience=patience)
+def test_rounds_go_on_until_they_bring_no_gain(iterate, right, patience, level, rounds, best):
+    result, trained, exported, sizes = iterate(right, patience=patience, level=level)
     assert trained == rounds and result["best"] == best and exported == f"round-{best}"
-    assert result["acc"] == accuracies[best]
+    assert result["acc"] == right[best] / DEV
     # The worked one, and one more found in each round.
     assert sizes == list(range(1, len(rounds) + 1))
 
 
+def test_outcomes_of_each_question_are_kept_with_the_round(iterate, ctx):
+    result = iterate([1, 3, 2])[0]
+    kept = storage.read_json(ctx.folder("student", "round-1.json"))
+    assert kept["right"] == {f"dev-{i}": i < 3 for i in range(DEV)}
+    assert all("right" not in row for row in result["rounds"])  # the manifest has the figures
+
+
 def test_no_rounds_of_iteration(iterate):
-    assert iterate([0.2], rounds=0)[1] == [0]
+    assert iterate([2], rounds=0)[1] == [0]
 
 
 def test_a_restart_does_not_train_again(iterate):
-    first = iterate([0.1, 0.3, 0.2])
-    second = iterate([0.0] * 3)
+    first = iterate([1, 3, 2])
+    second = iterate([0] * 3)
     assert second[0] == first[0] and second[1] == [] and second[2] == "round-1"
 
 
@@ -204,11 +218,30 @@ def test_worked_solutions_are_taken_where_there_are_some(shot):
     ]
 
 
-def test_worked_solutions_of_the_first_questions_alone(shot):
-    problems = [Problem(q, f"{q}?", "5", ("#### 5",)) for q in "abcd"]
+def test_worked_solutions_of_some_questions_alone(shot):
+    problems = [Problem(q, f"{q}?", "5", ("#### 5",)) for q in "abcdefgh"]
+    problems += [Problem("none", "none?", "5")]  # has no solution that could be shown
     shot.ctx.config.student.worked = 3
-    assert [row["question_id"] for row in student.first_solutions(shot.ctx, problems)] == [
-        "a",
-        "b",
-        "c",
-    ]
+    shown = [row["question_id"] for row in student.first_solutions(shot.ctx, problems)]
+    assert shown == [p.id for p in subsets.shown(shot.ctx.config, problems)] and len(shown) == 3
+
+
+def test_a_round_samples_questions_whose_solutions_were_not_shown(ctx, monkeypatch):
+    problems = [Problem(f"q{i}", "?", "5", ("#### 5",)) for i in range(20)]
+    ctx.config.student.worked, ctx.config.student.ei.questions = 8, 6
+    asked = []
+
+    def sample(ctx, name, model, some, sampling, k):
+        asked.append({p.id for p in some})
+        folder = ctx.folder(*name.split("/"))
+        some_records.write(folder, 0, Sample, [row(p.id, 0, ["#### 5"]) for p in some])
+        return StoredRecords.of(folder, Sample, [len(some)])
+
+    monkeypatch.setattr(models, "load_policy", lambda ctx, *names: None)
+    monkeypatch.setattr(generation, "sample", sample)
+    known = student.first_solutions(ctx, problems)
+    shown = {solution["question_id"] for solution in known}
+    for number in (1, 2):
+        found = list(student.explore(ctx, number, known, problems))
+        assert {solution["question_id"] for solution in found} == asked[-1]
+    assert not (asked[0] | asked[1]) & shown and not asked[0] & asked[1]

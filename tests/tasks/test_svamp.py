@@ -36,11 +36,12 @@ def folder(tmp_path):
     return write(tmp_path / "svamp", ROWS)
 
 
-def load(split, folder, **config):
-    return SvampTask({"data_dir": str(folder), "dev_size": 20, **config}).load(split)
+def load(split, folder, /, **config):
+    given = {"data_dir": str(folder), "dev_size": 20, "split": "rows", **config}
+    return SvampTask(given).load(split)
 
 
-def all_problems(folder, **config):
+def all_problems(folder, /, **config):
     return {p.id: p for split in SvampTask.splits for p in load(split, folder, **config)}
 
 
@@ -90,6 +91,54 @@ def test_dev_is_taken_from_train_only(folder):
     test = load("test", folder)
     assert load("test", folder, dev_size=50) == test
     assert load("train", folder, dev_size=0) == load("train", folder) + load("dev", folder)
+
+
+HEROES = ("Ann", "Bo", "Cem", "Dov", "Eli", "Fay", "Gus", "Hal", "Ida", "Jo")
+THINGS = ("trees", "kites", "plums", "dogs", "coins")
+
+
+@pytest.fixture
+def told(tmp_path):
+    """The rows of fifty stories, one to five variations of each."""
+    bodies = (
+        f"{hero}: {i} {things}"
+        for hero in HEROES
+        for number, things in enumerate(THINGS)
+        for i in range(number + 1)
+    )
+    return write(tmp_path / "told", [row(i, Body=body) for i, body in enumerate(bodies)])
+
+
+def stories(problems):
+    return {tuple(w for w in p.question.split() if not w.isdigit()) for p in problems}
+
+
+def test_no_two_splits_share_a_story(told):
+    parts = {split: load(split, told, split="stories") for split in SvampTask.splits}
+    assert sum(map(len, parts.values())) == 150
+    # 105 rows train, 20 of these dev; a story that a boundary falls into is dev's.
+    assert 20 <= len(parts["dev"]) < 20 + 5 + 5 and 45 - 5 < len(parts["test"]) <= 45
+    told_in = [stories(problems) for problems in parts.values()]
+    assert sum(map(len, told_in)) == len(set.union(*told_in)) == 50
+    by_row = {split: load(split, told) for split in SvampTask.splits}
+    assert len(stories(by_row["test"]) & stories(by_row["train"])) > 10
+    # Within a split the rows of a story are spread, so that a limit takes several stories.
+    assert len(stories(load("train", told, split="stories", limit={"train": 10}))) > 5
+
+
+def test_stories_are_divided_unless_the_config_says_rows(told):
+    def ids(**config):
+        given = {"data_dir": str(told), "dev_size": 20, **config}
+        return [p.id for p in SvampTask(given).load("test")]
+
+    assert ids() == ids(split="stories") != ids(split="rows")
+    with pytest.raises(UserError, match="task.split is 'both': choose stories or rows"):
+        ids(split="both")
+
+
+def test_rows_of_one_story_cannot_be_divided_by_stories(folder):
+    with pytest.raises(UserError, match="the 100 rows tell only 1 stories: .*task.split=rows"):
+        load("test", folder, split="stories")
 
 
 @pytest.mark.parametrize(
