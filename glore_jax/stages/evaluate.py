@@ -130,9 +130,8 @@ def write_solutions(
         samples = list(generation.sample(ctx, folder, policy, problems, sampling, k))
     if sampled:
         folder = f"evaluate/{split}/step_labels"
-        labelled = list(
-            labelling.label(ctx, folder, policy, drafts, labelling.test_labels(ctx.config))
-        )
+        how = labelling.test_labels(ctx.config)
+        labelled = list(labelling.label(ctx, folder, policy, drafts, how))
     return Solutions(drafts, samples, labelled)
 
 

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glore_jax.labels.agreement import Judged, agreement
-from glore_jax.labels.stepwise import StepLabeller
+from glore_jax.labels.stepwise import LabelRule, StepLabeller
 
 K = 4
 
 
 def labelled(outcomes, correct=False, schedule="backward"):
     """A draft whose cut c has the rollouts `outcomes[c - 1]`, labelled by `schedule`."""
-    labeller = StepLabeller(len(outcomes) + 1, correct, K, schedule)
+    labeller = StepLabeller(len(outcomes) + 1, correct, LabelRule(K, schedule))
     while (cut := labeller.next_cut()) is not None:
         labeller.record(cut, sum(outcomes[cut - 1]), K)
     found = labeller.result()
