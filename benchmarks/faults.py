@@ -31,9 +31,10 @@ from typing import Any
 from benchmarks import fault_table, harness, same_run
 from benchmarks.bucket import FailingServer
 from benchmarks.fault_kinds import KINDS, Kind
-from benchmarks.faulted_run import PATIENCE, Run, Setting, small_disk
+from benchmarks.faulted_run import PATIENCE, Run, Setting, Turn, small_disk
 
 RESULTS = "outcomes.jsonl"
+_TO_END = 5.0  # seconds, in which a process that was killed has ended
 ENOUGH_TURNS = 60  # of one run: more say that it does not come to its end
 
 
@@ -153,19 +154,18 @@ def one_run(run: Run, faults: list[Kind], dice: random.Random, expected: dict) -
     struck: collections.Counter[str] = collections.Counter()
     while not outcome.trouble and outcome.turns < ENOUGH_TURNS:
         outcome.turns += 1
-        kind = faults[-1] if faults else None
         with run.turn() as turn:
-            if kind and kind.strike(run, turn, dice):
-                struck[faults.pop().name] += 1
+            kinds = strike(run, turn, faults, dice)
             in_time = turn.wait()
             codes = set(turn.codes)
-        expects = {0} | (kind.codes if kind else frozenset())
+        struck.update(kind.name for kind in kinds)
+        what = ", ".join(kind.name for kind in kinds) or "no fault"
         if not in_time:
             outcome.hung += 1
-            outcome.trouble = f"hung after {kind}: {run.last_lines()}"
-        elif not codes <= expects:
+            outcome.trouble = f"hung after {what}: {run.last_lines()}"
+        elif not codes <= {0}.union(*(kind.codes for kind in kinds)):
             outcome.failed += 1
-            outcome.trouble = f"ended {codes} after {kind}: {run.last_lines()}"
+            outcome.trouble = f"ended {codes} after {what}: {run.last_lines()}"
         elif codes == {0}:
             break
     outcome.faults = dict(struck)
@@ -175,6 +175,15 @@ def one_run(run: Run, faults: list[Kind], dice: random.Random, expected: dict) -
         run.copy_results(results)
         compare(expected, same_run.read_run(results), outcome)
     return outcome
+
+
+def strike(run: Run, turn: Turn, faults: list[Kind], dice: random.Random) -> list[Kind]:
+    """Takes from `faults` what strikes in this turn: one after the other, until it ends."""
+    kinds = []
+    while faults and not turn.ended and faults[-1].strike(run, turn, dice):
+        kinds.append(faults.pop())
+        turn.wait(_TO_END)  # if it ends of this
+    return kinds
 
 
 def compare(expected: dict[str, Any], found: dict[str, Any], outcome: Outcome) -> None:
