@@ -103,7 +103,7 @@ def test_what_may_be_null():
     assert nullable == {"Sample.answer", "Sample.logprob"}
 
 
-@pytest.mark.parametrize("kind", [*set(FOLDERS.values())])
+@pytest.mark.parametrize("kind", [*dict.fromkeys(FOLDERS.values())])
 def test_records_of_every_type_come_back(tmp_path, kind):
     rows = [some_records.full(kind)] * 2
     records.write_part(tmp_path, 0, rows, kind)
