@@ -39,7 +39,12 @@ import itertools  # noqa: E402
 
 import bucket as buckets  # noqa: E402
 import finished_run  # noqa: E402
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
