@@ -108,7 +108,11 @@ def _verdict(e: Exception) -> tuple[int, str]:
         return 2, f"error: no space left on the disk of {place}; the same command goes on from here"
     text = str(e) or type(e).__name__
     line = text.splitlines()[0]
-    # XLA's word for a device without memory.
+    # XLA's words: of a collective that another process, busy with a slow disk say, did not reach,
+    # and of a device without memory.
+    if isinstance(e, RuntimeError) and "DEADLINE_EXCEEDED" in text:
+        why = f"the processes of the run did not meet in time: {line}"
+        return 4, f"error: {why}; the same command goes on from here"
     if isinstance(e, RuntimeError) and "RESOURCE_EXHAUSTED" in text:
         return 2, f"error: out of device memory; try a smaller batch_size or engine.groups: {line}"
     return 1, f"{type(e).__name__}: {line}"

@@ -132,23 +132,31 @@ def test_an_interrupted_run_says_how_to_go_on(glore, number, body):
 
 
 @pytest.mark.parametrize(
-    "body, message",
+    "body, expected, message",
     [
         (
             "raise OSError(28, 'No space left on device', '/full/file')",
+            2,
             "no space left on the disk of /full/file",
         ),
-        ("raise MemoryError", "out of memory"),
+        ("raise MemoryError", 2, "out of memory"),
         (
             "from glore_jax.errors import UserError; raise UserError('row 7 is malformed')",
+            2,
             "row 7 is malformed",
+        ),
+        (
+            "raise RuntimeError('UNKNOWN: Gloo: DEADLINE_EXCEEDED: timed out')",
+            4,
+            "the processes of the run did not meet in time: UNKNOWN: Gloo",
         ),
     ],
 )
-def test_a_stage_that_cannot_go_on(glore, body, message):
+def test_a_stage_that_cannot_go_on(glore, body, expected, message):
     glore.write(student=body)
     code, _, err = glore(CONFIG)
-    assert code == 2 and err.startswith(f"glore: error: {message}") and err.count("\n") == 1
+    assert code == expected
+    assert err.startswith(f"glore: error: {message}") and err.count("\n") == 1
 
 
 def test_help_is_no_mistake():
