@@ -1,9 +1,11 @@
 # PYTHON=python3.12 chooses the interpreter, VENV=DIR where its environment lies, RUN=DIR the work directory of `quickstart`,
-# CONSTRAINTS=launch/constraints-3.12.txt the very versions that were tested.
+# CONSTRAINTS=launch/constraints-3.12.txt the very versions that were tested, WORKERS=4 how many processes test side by side
+# (about 4 GB each).
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/tiny
 CONSTRAINTS ?=
+WORKERS ?= 2
 PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS))
 .DELETE_ON_ERROR:
 .PHONY: help quickstart smoke test lint format clean
@@ -22,7 +24,7 @@ smoke: $(VENV)/.installed
 	@$(VENV)/bin/glore --config=configs/tiny.py:smoke --workdir=runs/smoke
 
 test: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .

@@ -44,6 +44,7 @@ setup(
     extras_require={
         "test": [
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "beartype>=0.20",
             "jsonschema>=4.23",
