@@ -52,6 +52,7 @@ from glore_jax.stages.context import Context
 from glore_jax.training.examples import Example
 
 FIRST_BATCHES = 50
+ROW_LENGTH = 1024
 MIB = 2**20
 
 
@@ -92,16 +93,15 @@ class Stages:
         return self._batches(examples, self.ctx.config.student.sft)
 
     def orm(self) -> int:
-        learned = orm.labelled_solutions(self.ctx, "plain")
-        examples = (rewards.reward_example(self.prompts, *s) for s in learned)
-        return self._batches(examples, self.ctx.config.orm.train)
+        return self._rewards(orm.labelled_solutions(self.ctx, "plain"), self.ctx.config.orm)
 
     def sorm(self) -> int:
-        _, kept = sorm.choose(self.ctx)
+        labels = sorm.drafts(self.ctx, "labels")
+        whole, held_out = sorm.which(self.ctx, labels)
+        _, kept = sorm.choose(self.ctx, labels, whole & ~held_out)
         drafts = sorm.drafts(self.ctx, "prompt", "completions", "labels")
         learned = sorm.labelled_solutions(sorm.in_order(drafts), kept)
-        examples = (rewards.reward_example(self.prompts, *s) for s in learned)
-        return self._batches(examples, self.ctx.config.sorm.train)
+        return self._rewards(learned, self.ctx.config.sorm)
 
     def refiner(self) -> int:
         pairs = refiner.written(self.ctx, refiner.make_pairs(self.ctx))
@@ -123,9 +123,13 @@ class Stages:
     def _samples(self, columns: tuple[str, ...] | None = None) -> grouping.Groups[Sample]:
         return grouping.of_folder(self.ctx.folder("sample", "records"), Sample, columns)
 
+    def _rewards(self, learned: Iterable[rewards.LabelledSolution], section) -> int:
+        examples = rewards.Examples(self.prompts, section.every_token, ROW_LENGTH)
+        return self._batches(examples.of(learned), section.train)
+
     def _batches(self, examples: Iterable[Example], section) -> int:
-        section.row_length = 1024
-        batches, _ = training.make_batches(self.ctx, examples, section, self.config)
+        section.row_length = ROW_LENGTH
+        batches, _ = training.make_batches(self.ctx, "measured", examples, section, self.config)
         for update in range(min(FIRST_BATCHES, len(batches))):
             batches[update]
         return batches.examples.nbytes
@@ -136,7 +140,7 @@ READS = {
     "rollout": ("sample/records",),
     "student": ("sample/records", "student/solutions-0"),
     "orm": ("sample/records",),
-    "sorm": ("rollout/records",),
+    "sorm": ("sample/records", "rollout/records"),
     "refiner": ("sample/records", "rollout/records"),
     "evaluate": ("sample/records",),
 }

@@ -49,7 +49,7 @@ def test_expert_iteration_learns_from_more_each_round(config):
 
 def test_labels_cost_what_their_schedule_tries(config):
     (full,) = (config.rollout.update(schedule="full"), *work_of(config, "rollout").values())[1:]
-    assert full.texts == 1000 * 4 * 4 * 8  # drafts, prefixes, rollouts
+    assert full.texts == 1000 * 6 * 4 * 8  # drafts, prefixes, rollouts
     config.rollout.schedule = "backward"
     (backward,) = work_of(config, "rollout").values()
     assert backward.texts == full.texts / 4
@@ -64,16 +64,16 @@ def test_reward_models_learn_from_samples_and_drafts(config):
     config.orm.balanced = False
     config.orm.per_question = 8
     assert [w.texts for w in work_of(config, "orm").values()] == [8_000]
-    assert work_of(config, "sorm")["train"].texts == 4_000
-    assert work_of(config, "sorm")["train"].updates == 16  # of 256
+    assert work_of(config, "sorm")["train"].texts == 6_000
+    assert work_of(config, "sorm")["train"].updates == 24  # of 256
     config.sorm.train.epochs = 2
-    assert work_of(config, "sorm")["train"].updates == 32
+    assert work_of(config, "sorm")["train"].updates == 48
 
 
 def test_pairs_are_bounded_by_question(config):
-    assert work_of(config, "refiner")["train"].texts == 8_000 + 2_000
+    assert work_of(config, "refiner")["train"].texts == 8_000 + 3_000
     config.refiner.per_question = 0
-    assert work_of(config, "refiner")["train"].texts == 48_000 + 2_000
+    assert work_of(config, "refiner")["train"].texts == 48_000 + 3_000
 
 
 def test_an_evaluation_writes_and_scores(config):

@@ -93,7 +93,7 @@ def test_loss_falls(uninterrupted):
     # The last tenth of twelve updates is one.
     assert trained.metrics["loss"] == found[-1] and trained.metrics["token_accuracy"] > 0.8
     first = writer.rows[0]
-    assert first["learning_rate"] == pytest.approx(1e-3)
+    assert first["learning_rate"] == pytest.approx(1e-2)  # a twentieth of 12 updates is none
     assert first["tokens_per_second"] > 0 and first["gradient_norm"] > 0
 
 
