@@ -113,18 +113,22 @@ def _tear_checkpoint(run: Run, turn: Turn, dice: random.Random) -> bool:
         if not saved:
             return []
         newest = max(saved, key=lambda folder: int(folder.name))
-        try:
-            return [f for f in newest.rglob("*") if f.is_file() and f.stat().st_size > 1]
-        except FileNotFoundError:  # the run has removed it meanwhile
-            return []
+        return [file for file in newest.rglob("*") if file.is_file() and file.stat().st_size > 1]
 
     return _kill_and_tear(turn, dice, files)
 
 
 def _kill_and_tear(turn: Turn, dice: random.Random, find: Callable[[], list[pathlib.Path]]) -> bool:
     """Kills once there is something to tear, a little later at random, and tears one file."""
+
+    def found() -> list[pathlib.Path]:
+        try:
+            return find()
+        except FileNotFoundError:  # the run has just removed a folder
+            return []
+
     after = dice.uniform(0, 3)
-    while not turn.ended and not find():
+    while not turn.ended and not found():
         time.sleep(0.01)
     end = time.monotonic() + after
     while not turn.ended and time.monotonic() < end:

@@ -26,6 +26,9 @@ from glore_jax import command, pipeline, storage
 from glore_jax.errors import TransientError, UserError
 from glore_jax.parallel import processes
 
+# Of the half minute that a spot machine is given, and enough to tidy up what is under way.
+_AGAIN_SECONDS = 5
+
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
     "config", None, "a file like configs/tiny.py, with :ARG if it takes one", lock_config=True
@@ -61,6 +64,7 @@ def main(argv: list[str]) -> int:
         if code == 1:
             traceback.print_exc()
     except KeyboardInterrupt:
+        signal.alarm(0)
         code = 130
         reason = "interrupted; the same command goes on from here"
     if code > 1:
@@ -79,6 +83,10 @@ class Terminated(KeyboardInterrupt):
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    # In a destructor or a callback of the garbage collector Python only reports an exception, and
+    # goes on. So it comes again until `main` has caught it.
+    signal.signal(signal.SIGALRM, _interrupt)
+    signal.alarm(_AGAIN_SECONDS)
     raise Terminated
 
 

@@ -111,12 +111,27 @@ def test_compiled_programs_stay_on_the_machine(glore, monkeypatch, tmp_path):
 WAITING = "print('waiting', flush=True); import time; time.sleep(60)"
 
 
+# Where it comes in a callback of the garbage collector, Python reports the exception and goes on.
+SWALLOWED = """
+import gc, sys, time
+sys.unraisablehook = lambda report: None
+def collect(phase, info):
+    gc.callbacks.clear()
+    print('waiting', flush=True)
+    time.sleep(60)
+gc.callbacks.append(collect)
+gc.collect()
+time.sleep(60)
+"""
+
+
 @pytest.mark.parametrize(
     "number, body",
     [
         (signal.SIGINT, WAITING),
         (signal.SIGTERM, WAITING),
         (signal.SIGTERM, f"exec({WAITING!r})"),  # as in the midst of an import
+        (signal.SIGTERM, SWALLOWED),
     ],
 )
 def test_an_interrupted_run_says_how_to_go_on(glore, number, body):
