@@ -8,7 +8,7 @@ A quarter of an hour on two cores. Three variants:
     python -m glore_jax.main --config=configs/tiny.py:base --workdir=runs/base
     python -m glore_jax.main --config=configs/tiny.py:paper --workdir=runs/paper
 
-The first runs every stage in under a minute of compute, the second makes the packaged base again
+The first runs every stage, a few minutes, most of them for compiling; the second makes the packaged base again
 (hours; figures in glore_jax/assets/tiny_base/README.md), the third follows the published recipe to
 the letter, but for its sizes (`SIZES`).
 
