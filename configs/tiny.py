@@ -8,9 +8,9 @@ A quarter of an hour on two cores. Three variants:
     python -m glore_jax.main --config=configs/tiny.py:base --workdir=runs/base
     python -m glore_jax.main --config=configs/tiny.py:paper --workdir=runs/paper
 
-The first runs every stage, a few minutes, most of them for compiling; the second makes the packaged base again
-(hours; figures in glore_jax/assets/tiny_base/README.md), the third follows the published recipe to
-the letter, but for its sizes (`SIZES`).
+The first runs every stage, a few minutes, most of them for compiling; the second makes the packaged
+base again (hours; figures in glore_jax/assets/tiny_base/README.md); the third follows the published
+recipe to the letter, but for its sizes (`SIZES`).
 
 The learning rates are those of a model of 1.2 million parameters, not the paper's. Of what the
 paper leaves open, some is chosen for so small a model, too: both reward models count the
