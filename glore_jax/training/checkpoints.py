@@ -120,7 +120,9 @@ class Checkpoints:
         # By the handler itself: the manager waits for all, and so for ever if only one fails.
         try:
             tree = self.handler.restore(checkpoint / _ITEM, args=ocp.args.StandardRestore(abstract))
-        except (ValueError, OSError, KeyError) as error:
+        except Exception as error:
+            if not _says_unreadable(error):
+                raise
             found = _PASSING if is_passing(error) else _TORN
             reason = _one_line(error)
         worst = processes.maximum(found)
@@ -170,6 +172,14 @@ class Checkpoints:
             if refusal is None:
                 raise
             raise refusal from error
+
+
+def _says_unreadable(error: Exception) -> bool:
+    """Whether it is of what a reader of files raises, and no mistake of the program.
+
+    Orbax puts a bare Exception around what TensorStore says of an array's data.
+    """
+    return isinstance(error, ValueError | OSError | KeyError) or type(error) is Exception
 
 
 # The tree on disk.

@@ -98,6 +98,21 @@ def test_torn_checkpoint(two_saves, tear, quiet):
     assert storage.read_json(aside / "6.json")["reason"]
 
 
+def test_whichever_file_is_torn(two_saves, tmp_path, quiet):
+    """Either nothing needs it, or the checkpoint gives way to the one before."""
+    files = [file for file in (two_saves / "6").rglob("*") if file.is_file()]
+    given_way = 0
+    for i, file in enumerate(files):
+        copy = tmp_path / f"copy-{i}" / "checkpoints"
+        shutil.copytree(two_saves, copy)
+        torn = copy / file.relative_to(two_saves)
+        torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 3])
+        found = restore(copy)
+        assert found in ((6, 6.0, 6), (3, 3.0, 3)), file.name
+        given_way += found[0] == 3
+    assert given_way > 2
+
+
 def test_another_torn_checkpoint_of_the_same_number(two_saves, quiet):
     """Or the same one, of which a move that was killed left some in an object store."""
     aside = two_saves.parent / "unreadable"
