@@ -16,7 +16,7 @@ the command, so that a misspelt field is an error.
     document.py    docs/config.md, by `python -m glore_jax.config > docs/config.md`
 """
 
-from glore_jax.config.fields import Effect, Field, Section
+from glore_jax.config.fields import Effect, Field, Section, leaves
 from glore_jax.config.schema import default, effect_of, fields_of, published, training
 from glore_jax.config.tasks import task
 from glore_jax.config.validation import validate
@@ -32,6 +32,7 @@ __all__ = [
     "default",
     "effect_of",
     "fields_of",
+    "leaves",
     "published",
     "task",
     "training",

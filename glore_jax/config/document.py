@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from glore_jax.config.fields import NO_DEFAULT, Field, Section
+from glore_jax.config.fields import NO_DEFAULT, Field, Section, declared
 from glore_jax.config.schema import ALL, DEFAULT
 from glore_jax.config.tasks import COMMON, TASKS
 
@@ -80,25 +80,17 @@ def _fields_once() -> Iterator[tuple[str, str, Field]]:
     """(dotted name, of which task alone, field), what trainings or tasks share only once."""
     for name, child in DEFAULT.children.items():
         if name == "task":
-            yield from ((f"task.{key}", "", f) for key, f in _fields("", Section("", COMMON)))
+            yield from ((key, "", field) for key, field in declared(Section("", COMMON), "task."))
             for task_name, task in TASKS.items():
                 own = {key: f for key, f in task.children.items() if key not in COMMON}
                 whose = f" of {task_name}"
-                yield from ((f"task.{key}", whose, f) for key, f in _fields("", Section("", own)))
+                of_task = declared(Section("", own), "task.")
+                yield from ((key, whose, field) for key, field in of_task)
             continue
-        for full, field in _fields("", Section("", {name: child})):
+        for full, field in declared(Section("", {name: child})):
             section, _, last = full.rpartition(".")
             if not section.endswith(".train") or last in _SHARED:
                 yield full, "", field
-
-
-def _fields(prefix: str, section: Section) -> Iterator[tuple[str, Field]]:
-    """(dotted name, field) of all fields of `section`."""
-    for name, child in section.children.items():
-        if isinstance(child, Section):
-            yield from _fields(f"{prefix}{name}.", child)
-        else:
-            yield prefix + name, child
 
 
 def _tasks() -> list[str]:

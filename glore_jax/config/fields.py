@@ -136,6 +136,15 @@ def section(meaning: str, /, **children: Field | Section) -> Section:
     return Section(meaning, children)
 
 
+def declared(tree: Section, prefix: str = "") -> Iterator[tuple[str, Field]]:
+    """(dotted name, field) of every field below `tree`, in its order."""
+    for name, child in tree.children.items():
+        if isinstance(child, Section):
+            yield from declared(child, f"{prefix}{name}.")
+        else:
+            yield prefix + name, child
+
+
 def find(tree: Section, name: str) -> Field | Section | None:
     """The declaration of the dotted `name` below `tree`; None if there is none."""
     node: Field | Section | None = tree
@@ -162,7 +171,7 @@ def defaults(tree: Section) -> ConfigDict:
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted name, value) of everything in `config` that is not a section."""
     for key, value in config.items():
-        if isinstance(value, ConfigDict):
+        if isinstance(value, ConfigDict | Mapping):
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -5,7 +5,16 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from glore_jax.config.evaluation import EVALUATE
-from glore_jax.config.fields import Effect, Field, Section, defaults, find, leaves, section
+from glore_jax.config.fields import (
+    Effect,
+    Field,
+    Section,
+    declared,
+    defaults,
+    find,
+    leaves,
+    section,
+)
 from glore_jax.config.pretraining import readings
 from glore_jax.config.shared import (
     NOT_STATED,
@@ -328,7 +337,7 @@ def training(lr: float, min_lr: float, batch_size: int, epochs: int) -> ConfigDi
 
 def fields_of(effect: Effect) -> list[str]:
     """Dotted names of the fields of `default()` that have this `effect`, in its order."""
-    return _fields_of(effect, DEFAULT, "")
+    return [name for name, field in declared(DEFAULT) if field.effect is effect]
 
 
 def published(config: ConfigDict) -> dict[str, Any]:
@@ -345,16 +354,6 @@ def published(config: ConfigDict) -> dict[str, Any]:
             if value is not None:
                 found[name] = value
     return found
-
-
-def _fields_of(effect: Effect, tree: Section, prefix: str) -> list[str]:
-    names = []
-    for name, child in tree.children.items():
-        if isinstance(child, Section):
-            names += _fields_of(effect, child, f"{prefix}{name}.")
-        elif child.effect is effect:
-            names.append(prefix + name)
-    return names
 
 
 def effect_of(name: str) -> Effect:

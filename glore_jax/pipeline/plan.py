@@ -9,7 +9,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from glore_jax import stages, storage
-from glore_jax.config import Effect, effect_of, fields_of
+from glore_jax.config import Effect, effect_of, fields_of, leaves
 from glore_jax.errors import UserError
 from glore_jax.parallel import coordinator
 
@@ -167,8 +167,8 @@ def plain(value: Any) -> Any:
 def difference(old: dict, new: dict) -> str:
     """The first field that differs, as `config.rollout.k 8 -> 4`, and how many more there are;
     empty if none."""
-    was = _flat(old)
-    now = _flat(new)
+    was = dict(leaves(old))
+    now = dict(leaves(new))
     fields = [f for f in {**now, **was} if was.get(f, ABSENT) != now.get(f, ABSENT)]
     if not fields:
         return ""
@@ -177,16 +177,6 @@ def difference(old: dict, new: dict) -> str:
     after = show(now.get(first, ABSENT))
     more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
     return f"config.{first} {before} -> {after}{more}"
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted name -> value of nested dicts."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else key)
-    return flat
 
 
 def show(value: Any) -> str:

@@ -7,7 +7,7 @@ README.md of the base    what the base has read
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from glore_jax import config, storage
@@ -27,7 +27,7 @@ _SAMPLES = ("student.ei.k", "sample.k", "rollout.k", "evaluate.k", "evaluate.lab
 def about(ctx: Context, manifests: Mapping[str, Mapping[str, Any]]) -> About:
     """What is known; what is not stays None. `manifests`: of the stages that the report reads."""
     described = _read(ctx, "config.json")
-    fields = dict(_flat(described.get("config") or {}))
+    fields = dict(config.leaves(described.get("config") or {}))
     temperatures = {n: v for n, v in fields.items() if n.split(".")[-1] == "temperature"}
     return About(
         config=fields.get("name"),
@@ -49,15 +49,6 @@ def _read(ctx: Context, *parts: str) -> dict[str, Any]:
     return storage.read_json(file) if storage.exists(file) else {}
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of each leaf."""
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
 def changed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `fields` (of a resolved config, by dotted name) that no default gives."""
     standard = config.default().to_dict()
@@ -67,7 +58,7 @@ def changed(fields: Mapping[str, Any]) -> dict[str, Any]:
     except (KeyError, UserError):  # a task that another version had
         pass
     # As JSON has them: lists for tuples.
-    given = dict(_flat(json.loads(json.dumps(standard))))
+    given = dict(config.leaves(json.loads(json.dumps(standard))))
     nowhere = object()
     return {name: value for name, value in fields.items() if given.get(name, nowhere) != value}
 
@@ -81,7 +72,7 @@ def base_card(ctx: Context) -> str | None:
     if not base:
         return None
     file = models.base_folder(ctx.config) / "README.md"
-    text = file.read_text() if storage.exists(file) else ""
+    text = storage.read_text(file) if storage.exists(file) else ""
     for paragraph in text.split("\n\n"):
         lines = [line.strip() for line in paragraph.strip().splitlines()]
         # Headings and front matter say nothing of what was read.
