@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from glore_jax.labels.metrics import mean
+from glore_jax.labels.selection import axis
 from glore_jax.records import LabelledDraft
 
 
@@ -62,8 +64,8 @@ def agreement(drafts: Iterable[Judged], k: int) -> dict | None:
     offset = np.array(offsets, np.int64)
     return steps.figures() | {
         "errors": len(offsets),
-        "first_error_acc": _mean(offset == 0),
-        "offset": _mean(offset),
+        "first_error_acc": mean(offset == 0),
+        "offset": mean(offset),
         "by_k": fewer.figures(),
     }
 
@@ -98,14 +100,14 @@ class _Steps:
         by_step = []
         for place in np.unique(step[wrong]).tolist():
             here = agrees[wrong & (step == place)]
-            by_step.append({"step": place, "acc": _mean(here), "n": here.size})
+            by_step.append({"step": place, "acc": mean(here), "n": here.size})
         return {
-            "acc": _mean(agrees),
+            "acc": mean(agrees),
             "n": label.size,
-            "strict_acc": _mean(label == np.array(self.strict, bool)),
-            "false_positive": _mean(label[~truth]),
-            "false_negative": _mean(~label[truth]),
-            "wrong_acc": _mean(agrees[wrong]),
+            "strict_acc": mean(label == np.array(self.strict, bool)),
+            "false_positive": mean(label[~truth]),
+            "false_negative": mean(~label[truth]),
+            "wrong_acc": mean(agrees[wrong]),
             "wrong_n": int(wrong.sum()),
             "by_step": by_step,
         }
@@ -124,7 +126,7 @@ class _Fewer:
 
     def __init__(self, k: int):
         self._k = k
-        self._fewer = sorted({*(1 << i for i in range(k.bit_length())), k})
+        self._fewer = axis(k)
         self._sums = np.zeros((len(self._fewer), 3))
         self._n = 0
         self._known = True
@@ -188,7 +190,3 @@ def _outcome(draft: LabelledDraft, first: int, k: int, most: int) -> tuple[float
     settled += left * (draft["first_error"] == 0)
     exact += left * (first == 0)
     return settled, exact, exact
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if values.size else None

@@ -74,13 +74,8 @@ def look(questions: Sequence[Judged], seed: int) -> dict[str, Any]:
 
 def accuracy(scores: np.ndarray, good: np.ndarray) -> dict[str, float | None]:
     """`acc` of probabilities at .5, and `majority`, the share of the commoner class."""
-    if not len(scores):
-        return {"acc": None, "majority": None}
-    share = float(np.mean(good))
-    return {
-        "acc": metrics.binary_scores(scores, good, _THRESHOLD)["acc"],
-        "majority": max(share, 1 - share),
-    }
+    found = metrics.binary_scores(scores, good, _THRESHOLD)
+    return {"acc": found["acc"], "majority": found["majority"]}
 
 
 def in_words(found: dict[str, Any]) -> str:
@@ -123,9 +118,9 @@ def _verdict(found: dict[str, Any]) -> tuple[bool | None, str]:
 def _interval(questions: Iterable[Judged], seed: int) -> tuple[float | None, float | None]:
     """95 % interval of the pairs' share. Questions are drawn, not pairs: those of one question
     share their solutions."""
-    found = [metrics.within_pair_accuracy([(q.scores, q.correct)]) for q in questions]
+    found = [metrics.pair_wins(q.scores, q.correct) for q in questions]
     counts = np.array([count for _, count in found if count])
-    wins = np.array([(share or 0.0) * count for share, count in found if count])
+    wins = np.array([won for won, count in found if count])
     if len(counts) < LEAST_QUESTIONS:
         return None, None
     draws = np.random.default_rng(seed).integers(0, len(counts), (_RESAMPLES, len(counts)))

@@ -5,13 +5,18 @@ defined on its input (empty, or without one of the classes) is None, never NaN. 
 or numpy arrays of one dimension; ValueError for unequal lengths, NaN, or labels other than 0 and 1.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 # Measures by name, with the numbers of items that they were taken over.
 Measures = dict[str, float | int | None]
+
+
+def last_score(steps: Sequence[float] | np.ndarray) -> float:
+    """The score of a solution: that of its last step, 0 for one without steps."""
+    return float(steps[-1]) if len(steps) else 0.0
 
 
 def within_pair_accuracy(
@@ -59,7 +64,7 @@ def log_loss(prob: ArrayLike, label: ArrayLike) -> tuple[float | None, int]:
     """
     p, y = _probabilities(prob, label)
     p = np.clip(p, 1e-7, 1 - 1e-7)
-    return _mean(-np.log(np.where(y, p, 1 - p))), p.size
+    return mean(-np.log(np.where(y, p, 1 - p))), p.size
 
 
 def binary_scores(prob: ArrayLike, label: ArrayLike, threshold: float) -> Measures:
@@ -74,12 +79,12 @@ def binary_scores(prob: ArrayLike, label: ArrayLike, threshold: float) -> Measur
     """
     p, good = _probabilities(prob, label)
     called_bad = p <= threshold
-    false_alarm = _mean(called_bad[good])
-    missed = _mean(~called_bad[~good])
+    false_alarm = mean(called_bad[good])
+    missed = mean(~called_bad[~good])
     found = int((called_bad & ~good).sum())
     called_or_bad = int(called_bad.sum()) + int((~good).sum())  # found ones count in both
     return {
-        "acc": _mean(called_bad == ~good),
+        "acc": mean(called_bad == ~good),
         "majority": float(max(good.mean(), 1 - good.mean())) if p.size else None,
         "f1": 2 * found / called_or_bad if called_or_bad else None,
         "false_alarm": false_alarm,
@@ -114,17 +119,17 @@ def first_error_accuracy(predicted: ArrayLike, truth: ArrayLike) -> Measures:
         )
     hit = p == t
     wrong = t >= 0
-    wrong_acc = _mean(hit[wrong])
-    right_acc = _mean(hit[~wrong])
+    wrong_acc = mean(hit[wrong])
+    right_acc = mean(hit[~wrong])
     return {
-        "acc": _mean(hit),
+        "acc": mean(hit),
         "n": p.size,
         "wrong_acc": wrong_acc,
         "wrong_n": int(wrong.sum()),
         "right_acc": right_acc,
         "right_n": int((~wrong).sum()),
         "f1": _harmonic_mean(wrong_acc, right_acc),
-        "offset": _mean((p - t)[wrong & (p >= 0)]),
+        "offset": mean((p - t)[wrong & (p >= 0)]),
     }
 
 
@@ -142,8 +147,8 @@ def reliability(prob: ArrayLike, label: ArrayLike, bins: int = 10) -> dict:
     for b in range(bins):
         inside = index == b
         n = int(inside.sum())
-        mean_prob = _mean(p[inside])
-        rate = _mean(y[inside])
+        mean_prob = mean(p[inside])
+        rate = mean(y[inside])
         if mean_prob is not None and rate is not None:
             gaps.append(n * abs(mean_prob - rate))
         edges = {"low": b / bins, "high": (b + 1) / bins}
@@ -185,7 +190,8 @@ def _probabilities(prob: ArrayLike, label: ArrayLike) -> tuple[np.ndarray, np.nd
     return p, y
 
 
-def _mean(values: np.ndarray) -> float | None:
+def mean(values: np.ndarray) -> float | None:
+    """The mean; None of nothing."""
     return float(values.mean()) if values.size else None
 
 

@@ -171,3 +171,9 @@ def _band(right: np.ndarray, questions: int) -> dict[str, list]:
         "low": low.tolist(),
         "high": high.tolist(),
     }
+
+
+def axis(k: int) -> list[int]:
+    """The powers of two up to `k`, and `k` itself."""
+    powers = [1 << i for i in range(k.bit_length())]
+    return powers if powers[-1] == k else [*powers, k]

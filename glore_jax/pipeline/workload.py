@@ -19,6 +19,7 @@ from statistics import fmean
 from ml_collections import ConfigDict
 
 from glore_jax.config import auto
+from glore_jax.stages.choices import Asked
 
 TRAIN = "train"
 WRITE = "write"
@@ -230,15 +231,14 @@ class _Asked:
         """What is written and scored on dev to choose marks, thresholds and the temperature."""
         config = self.config.evaluate
         drafts = self.counts["dev"]
-        tried = len(auto.numbers(config.temperature) or auto.TEMPERATURES)
-        samples = auto.SAMPLES * tried if tried > 1 or config.choose == "combination" else 0
-        labels = None in (auto.numbers(config.mark), auto.numbers(config.threshold))
+        asked = Asked.of(config)
+        samples = auto.SAMPLES * len(asked.temperatures) if asked.samples else 0
         works = []
-        if samples or labels:
+        if asked.samples or asked.labels:
             works.append(self.solutions("evaluate", "dev drafts", drafts, 1))
         if samples:
             works.append(self.solutions("evaluate", "dev samples", drafts, samples))
-        if labels:
+        if asked.labels:
             works.append(self.labelling("evaluate", "dev labels", drafts, config.label_k))
         if works:
             works.append(self.scores("dev scores", 2 * drafts * (1 + samples)))

@@ -134,19 +134,23 @@ def label_rate(results: Results, colours: Colours) -> Figure:
         width = 0.76 / len(known)  # bars of one length stand side by side
         bottom.bar(length + width * (i - (len(known) - 1) / 2), n, color=shade, width=width)
     top.axhline(0.5, color=colours["text"], lw=0.8, ls=":")
+    top.set_title("Share of good step labels, before balancing")
+    bottom.set_xlabel("prefix length in steps")
+    bottom.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+    _rates_over_counts(top, "good", bottom, "prefixes")
+    return figure
+
+
+def _rates_over_counts(top: Axes, rate: str, bottom: Axes, counted: str) -> None:
+    """Names and scales of a plot of rates that stands on one of how many there are."""
     top.set_ylim(-0.02, 1.02)
-    top.set_ylabel("good")
+    top.set_ylabel(rate)
     percent(top.yaxis)
     top.grid(axis="y")
     top.legend(loc="best")
-    top.set_title("Share of good step labels, before balancing")
-
-    bottom.set_ylabel("prefixes")
-    bottom.set_xlabel("prefix length in steps")
+    bottom.set_ylabel(counted)
     bottom.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-    bottom.xaxis.set_major_locator(MaxNLocator(12, integer=True))
     bottom.grid(axis="y")
-    return figure
 
 
 # By length of the question.
@@ -170,18 +174,11 @@ def by_steps(results: Results, colours: Colours) -> Figure:
         places = steps + 0.08 * (i - 1)  # intervals stand side by side
         options = {"color": colour, "marker": MARKERS[style], "ls": dashes, "lw": 1.5}
         top.errorbar(places, accs, around, elinewidth=1, label=name, **options)
-    top.set_ylim(-0.02, 1.02)
-    top.set_ylabel("accuracy")
-    percent(top.yaxis)
-    top.grid(axis="y")
-    top.legend(loc="best")
     top.set_title("Accuracy by steps of the worked solution")
     bottom.bar(steps, n, color=colours["loglik"], width=0.6)
-    bottom.set_ylabel("questions")
     bottom.set_xlabel("steps")
     bottom.set_xticks(steps, [f"{step:g}" for step in steps])
-    bottom.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-    bottom.grid(axis="y")
+    _rates_over_counts(top, "accuracy", bottom, "questions")
     return figure
 
 

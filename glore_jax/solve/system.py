@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from glore_jax import storage
 from glore_jax.errors import UserError
+from glore_jax.labels import metrics
 from glore_jax.models import hf_import
 from glore_jax.models.model import Model
 from glore_jax.parallel import program_cache
@@ -214,7 +215,7 @@ def score_candidates(
     """The candidates with the scores that choose among them."""
     solutions = list(texts.values())
     of_orm = _alone(_by_steps, ctx, "orm", solutions)
-    values = {"orm": [candidates.final(steps) for steps in of_orm]}
+    values = {"orm": [metrics.last_score(steps) for steps in of_orm]}
     if force.choose == "combination":
         of_sorm = _alone(_by_steps, ctx, "sorm", solutions)
         values["sorm"] = [candidates.lowest(steps) for steps in of_sorm]

@@ -15,7 +15,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from glore_jax.config import AnyConfig
-from glore_jax.labels import choosing
+from glore_jax.labels import choosing, metrics
 from glore_jax.records import Sample
 from glore_jax.stages.in_force import InForce
 from glore_jax.stages.split_records import Refined, SplitRecords
@@ -144,7 +144,7 @@ def samples_of(records: SplitRecords) -> dict[str, list[Candidate]]:
         steps = {model: scored[model][i] for model in ("orm", "sorm")}
         assert sample["logprob"] is not None  # only solutions that the task brings have none
         scores = {
-            "orm": final(steps["orm"]),
+            "orm": metrics.last_score(steps["orm"]),
             "sorm": lowest(steps["sorm"]),
             "loglik": sample["logprob"],
         }
@@ -154,11 +154,6 @@ def samples_of(records: SplitRecords) -> dict[str, list[Candidate]]:
         question: [candidate for _, candidate in sorted(group, key=lambda pair: pair[0])]
         for question, group in found.items()
     }
-
-
-def final(scores: Sequence[float]) -> float:
-    """The score of a solution at its last step, 0 for one without steps."""
-    return float(scores[-1]) if len(scores) else 0.0
 
 
 def lowest(scores: Sequence[float]) -> float:

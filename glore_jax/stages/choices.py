@@ -21,7 +21,7 @@ from typing import Any
 
 from glore_jax.config import auto
 from glore_jax.errors import UserError
-from glore_jax.labels import choosing
+from glore_jax.labels import choosing, metrics
 from glore_jax.labels.choosing import Chosen
 from glore_jax.records import LabelledDraft, Sample
 from glore_jax.sampling.tokens import Sampling
@@ -206,7 +206,7 @@ def final_thresholds(dev: Dev, reward_models: Sequence[str]) -> dict[str, dict[s
     right = [draft["correct"] for draft in dev.drafts]
     found = {}
     for model in reward_models:
-        last = [candidates.final(steps) for steps in dev.scored[model][: len(dev.drafts)]]
+        last = [metrics.last_score(steps) for steps in dev.scored[model][: len(dev.drafts)]]
         found[model] = dataclasses.asdict(choosing.threshold(last, right))
     return found
 
@@ -216,14 +216,14 @@ def temperature(dev: Dev, tried: Sequence[float]) -> dict[str, Any]:
     if len(tried) == 1:
         return dataclasses.asdict(Chosen(tried[0], "config.evaluate.temperature", 0))
     drafts = {
-        draft["question_id"]: (candidates.final(steps), draft["correct"])
+        draft["question_id"]: (metrics.last_score(steps), draft["correct"])
         for draft, steps in zip(dev.drafts, dev.scored["orm"], strict=False)
     }
     measures = {}
     for t, scored in dev.sample_scores("orm").items():
         by_question: dict[str, list[tuple[float, bool]]] = {name: [] for name in drafts}
         for sample, steps in zip(dev.samples[t], scored, strict=True):
-            pair = candidates.final(steps), sample["correct"]
+            pair = metrics.last_score(steps), sample["correct"]
             by_question[sample["question_id"]].append(pair)
         measures[t] = [
             choosing.best_of_some(drafts[name], some, auto.SAMPLES)
@@ -247,7 +247,7 @@ def combination(dev: Dev) -> dict[str, Any]:
         values.append(
             choosing.features(
                 {
-                    "orm": candidates.final(orm),
+                    "orm": metrics.last_score(orm),
                     "sorm": candidates.lowest(sorm),
                     "loglik": sample["logprob"],
                 }

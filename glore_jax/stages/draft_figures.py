@@ -6,6 +6,7 @@ by the truth or by rollouts), or None where nobody knows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +24,8 @@ LOCAL_KINDS = ("local_orm", "local_sorm")
 
 
 def last_scores(scores: Iterable[Sequence[float] | np.ndarray]) -> list[float]:
-    """The score of each solution: that of its last step, 0 for one without steps."""
-    return [float(steps[-1]) if len(steps) else 0.0 for steps in scores]
+    """`metrics.last_score` of each solution."""
+    return [metrics.last_score(steps) for steps in scores]
 
 
 # The drafts themselves.
@@ -106,19 +107,15 @@ def located(marked: Sequence[int | None], labels: Labels) -> Located:
     return Located.from_json(
         {
             "found": found["wrong_acc"],
-            "early": _share((is_marked & (places < first))[wrong]),
-            "late": _share((places > first)[wrong]),
-            "missed": _share(~is_marked[wrong]),
+            "early": metrics.mean((is_marked & (places < first))[wrong]),
+            "late": metrics.mean((places > first)[wrong]),
+            "missed": metrics.mean(~is_marked[wrong]),
             "offset": found["offset"],
             "n_wrong": found["wrong_n"],
-            "false_alarm": _share(is_marked[~wrong]),
+            "false_alarm": metrics.mean(is_marked[~wrong]),
             "n_right": found["right_n"],
         }
     )
-
-
-def _share(values: np.ndarray) -> float | None:
-    return float(values.mean()) if values.size else None
 
 
 def final(scores: Scores, drafts: Sequence[Sample], threshold: float) -> Decisions:
@@ -149,7 +146,11 @@ def score_histogram(scores: Scores, labels: Labels) -> figures.ScoreHistogram:
 
 def label_rate(labelled: Sequence[LabelledDraft]) -> figures.LabelRates:
     """Good rollout labels by the length of their prefix."""
-    rows = label_rates(labelled)
+    return rate_curve(label_rates(labelled))
+
+
+def rate_curve(rows: Sequence[Mapping[str, Any]]) -> figures.LabelRates:
+    """The rows of `balance.label_rates` as a curve."""
     columns = {key: [row[key] for row in rows] for key in ("length", "rate", "n")}
     return figures.LabelRates.from_json(columns)
 

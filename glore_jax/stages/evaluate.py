@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from glore_jax import storage
+from glore_jax.labels import metrics
 from glore_jax.parallel import processes
 from glore_jax.records import LabelledDraft, Sample
 from glore_jax.sampling.tokens import Sampling
@@ -167,13 +168,8 @@ def extra_samples(drafts: Sequence[Sample], samples: Sequence[Sample], count: in
     for sample in samples:
         if sample["sample_id"] < count:
             texts = of_question.setdefault(sample["question_id"], {})
-            texts[names[sample["sample_id"]]] = {
-                "bad": None,
-                "steps": sample["steps"],
-                "ended": sample["ended"],
-                "correct": sample["correct"],
-                "tokens": sample["tokens"],
-            }
+            name = names[sample["sample_id"]]
+            texts[name] = refinements.as_text(sample, sample["tokens"])
     return [{name: of_question[draft["question_id"]][name] for name in names} for draft in drafts]
 
 
@@ -223,7 +219,7 @@ def score_refinements(
     ]
     folder = f"evaluate/{split}/scores"
     values: dict[str, tuple[list[float], list[float]]] = {}  # of the drafts, of `texts`
-    for scorer, of_solution in (("orm", candidates.final), ("sorm", candidates.lowest)):
+    for scorer, of_solution in (("orm", metrics.last_score), ("sorm", candidates.lowest)):
         if scorer == "orm" or weighed:
             found = scores.by_steps(ctx, f"{folder}/{scorer}-refinements", scorer, texts)
             values[scorer] = (

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from glore_jax import records
-from glore_jax.labels import looks
+from glore_jax.labels import looks, metrics
 from glore_jax.labels.identity import identity_rank
 from glore_jax.labels.looks import Judged
 from glore_jax.labels.outcome import distinct_samples
@@ -54,7 +54,7 @@ def look(
     by_text = iter(score(ctx, name, folder, texts))
     judged = [
         Judged(
-            [float(steps[-1]) for steps in itertools.islice(by_text, len(group))],
+            list(map(metrics.last_score, itertools.islice(by_text, len(group)))),
             [sample["logprob"] or 0.0 for sample in group],
             [sample["correct"] for sample in group],
         )

@@ -14,7 +14,7 @@ Equal places are one text, so `[BAD]` at the first step gives the global refinem
 is flagged, the local refinement is the draft itself; a draft without any step stays as it is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from glore_jax.config import AnyConfig
@@ -103,10 +103,17 @@ def refine(
         Sampling(0.0, max_new=ctx.config.refiner.max_new),
         bidirectional=ctx.config.refiner.attention == "prefix",
     )
+    return at_places(rows, drafts, places)
+
+
+def at_places(
+    rows: Iterable[Refinement], drafts: Sequence[Sample], places: Sequence[Places]
+) -> list[Texts]:
+    """For each draft the text of each of its places, by kind; without a place the draft itself."""
     written = {(row["question_id"], row["bad"]): row for row in rows}
     return [
         {
-            kind: unchanged(draft) if bad is None else written[draft["question_id"], bad]
+            kind: as_text(draft, 0) if bad is None else written[draft["question_id"], bad]
             for kind, bad in of_kind.items()
         }
         for draft, of_kind in zip(drafts, places, strict=True)
@@ -130,9 +137,10 @@ def write(
     trunk_of: Callable[[Request], list[int]],
     begun_of: Callable[[Request], list[str]],
     sampling: Sampling,
+    count: int = 1,
     **options: Any,
 ) -> StoredRecords[Refinement]:
-    """One text for each request, kept in the folder `name`.
+    """`count` texts for each request, kept in the folder `name`.
 
     Args:
       trunk_of: request -> the tokens that `model` goes on from.
@@ -141,14 +149,14 @@ def write(
     """
     longest = generation.longest_of(requests, trunk_of)
     engine = generation.make_engine(
-        ctx, model, longest, len(requests), sampling.max_new, 1, **options
+        ctx, model, longest, len(requests), sampling.max_new, count, **options
     )
 
     def make_job(request: Request) -> Job:
         # Two places of one draft are two forks: `bad` tells their identities apart.
         trunk = trunk_of(request)
-        fork = Fork(len(trunk), cut=request.bad)
-        return Job(f"{request.draft['question_id']} refined", trunk, [fork])
+        forks = [Fork(len(trunk), cut=request.bad, rollout=i) for i in range(count)]
+        return Job(request.draft["question_id"], trunk, forks)
 
     def to_rows(request: Request, job: Job) -> list[Refinement]:
         return _records(ctx, request, job, begun_of(request))
@@ -177,21 +185,11 @@ def backtrack(
         draft = request.draft
         return backtrack_trunk(prompts, draft["question"], draft["steps"], request.bad)
 
-    longest = generation.longest_of(requests, trunk_of)
+    def begun_of(request: Request) -> list[str]:
+        return request.draft["steps"][: request.bad]
+
     seed = generation.seed_of(ctx, name)
-    engine = generation.make_engine(
-        ctx, model, longest, len(requests), sampling.max_new, count, seed=seed
-    )
-
-    def make_job(request: Request) -> Job:
-        trunk = trunk_of(request)
-        forks = [Fork(len(trunk), cut=request.bad, rollout=i) for i in range(count)]
-        return Job(request.draft["question_id"], trunk, forks)
-
-    def to_rows(request: Request, job: Job) -> list[Refinement]:
-        return _records(ctx, request, job, request.draft["steps"][: request.bad])
-
-    rows = generation.generate(ctx, name, Refinement, requests, engine, sampling, make_job, to_rows)
+    rows = write(ctx, name, model, requests, trunk_of, begun_of, sampling, count=count, seed=seed)
     names = candidates.backtracks(count)
     written: dict[str, Texts] = {}
     for row in rows:
@@ -225,12 +223,12 @@ def _record(
     }
 
 
-def unchanged(draft: Sample) -> dict[str, Any]:
-    """The draft as its own refinement, for which nothing was drawn."""
+def as_text(sample: Sample, tokens: int) -> dict[str, Any]:
+    """A solution by the student beside those made from a draft; `tokens` were drawn for it."""
     return {
         "bad": None,
-        "steps": draft["steps"],
-        "correct": draft["correct"],
-        "ended": draft["ended"],
-        "tokens": 0,
+        "steps": sample["steps"],
+        "correct": sample["correct"],
+        "ended": sample["ended"],
+        "tokens": tokens,
     }

@@ -15,7 +15,7 @@ from glore_jax.report.examples import WorkedExample
 from glore_jax.report.step_figures import LabelTruth
 from glore_jax.report.summary import summary
 from glore_jax.report.write import write
-from glore_jax.stages import in_force
+from glore_jax.stages import draft_figures, in_force
 from glore_jax.stages.about import about
 from glore_jax.stages.context import Context
 from glore_jax.stages.left_out import left_out
@@ -170,8 +170,7 @@ def _with_training(
     curves: figures.Curves | None, rates: Sequence[Mapping[str, Any]]
 ) -> figures.Curves:
     """The curves with the rates of the training labels; `rates` as of `balance.label_rates`."""
-    columns = {key: [row[key] for row in rates] for key in ("length", "rate", "n")}
-    training = figures.LabelRates.from_json(columns)
+    training = draft_figures.rate_curve(rates)
     return dataclasses.replace(curves or figures.Curves(), label_rate_training=training)
 
 

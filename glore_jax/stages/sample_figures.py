@@ -70,7 +70,8 @@ class Samples:
             edges = np.zeros(1, np.int64)
         # Only solutions that the task brings have no log-likelihood, and those are not drawn.
         assert not table["logprob"].null_count
-        scores = {model: _last_scores(steps)[order] for model, steps in step_scores.items()}
+        last = {m: map(metrics.last_score, steps) for m, steps in step_scores.items()}
+        scores = {m: np.fromiter(of_model, np.float64)[order] for m, of_model in last.items()}
         scores["loglik"] = table["logprob"].to_numpy()[order]
         return cls(
             questions=questions,
@@ -129,11 +130,6 @@ def _columns(records: Iterable[Sample]) -> tuple[pa.Table, list[str]]:
     return pa.concat_tables(tables), list(numbers)
 
 
-def _last_scores(solutions: Iterable[Steps]) -> np.ndarray:
-    """The score of each solution: that of its last step, 0 for one without steps."""
-    return np.fromiter((steps[-1] if len(steps) else 0.0 for steps in solutions), np.float64)
-
-
 def student(task: Task, samples: Samples, k: int, greedy_acc: float | None) -> figures.Student:
     """The student alone. `k`: samples a question; `greedy_acc`: the accuracy of its drafts."""
     return figures.Student(
@@ -173,15 +169,9 @@ def scorers(samples: Samples) -> dict[str, figures.Scorer]:
 
 def rerank_curves(samples: Samples, k: int, seed: int) -> figures.RerankCurves:
     """Accuracy of one of K samples along K = 1, 2, 4, … up to `k`, by who chooses it."""
-    ks = axis(k)
+    ks = selection.axis(k)
     curves = {name: samples.curves(name, ks, CURVE_RESAMPLES, seed) for name in samples.scores}
     # Every scorer sees the same draws, so pass and majority are the same in all of them.
     bands = {"pass": curves["orm"]["pass"], "majority": curves["orm"]["majority"]}
     bands |= {name: curve["rerank"] for name, curve in curves.items()}
     return figures.RerankCurves.from_json({"k": ks, **bands})
-
-
-def axis(k: int) -> list[int]:
-    """The powers of two up to `k`, and `k` itself."""
-    powers = [1 << i for i in range(k.bit_length())]
-    return powers if powers[-1] == k else [*powers, k]

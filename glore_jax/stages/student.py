@@ -25,7 +25,7 @@ from glore_jax.stages import generation, models, subsets, tally, training
 from glore_jax.stages import solutions as sets
 from glore_jax.stages.context import Context
 from glore_jax.tasks.base import Problem
-from glore_jax.tasks.prompts import Prompts
+from glore_jax.tasks.prompts import Prompts, stops
 from glore_jax.training import losses
 from glore_jax.training.examples import Example, language_example
 
@@ -103,15 +103,12 @@ def one_shot(ctx: Context, train: Sequence[Problem]) -> Iterable[Solution]:
         text = example + template.replace("{question}", problem.question)
         return begin + base.tokenizer.encode(text)
 
-    # The base would go on with a question of its own.
-    head = template.split("{question}")[0].strip()
-    stop = tuple(text for text in ("\n\n", head) if text)
     drawn = generation.sample(
         ctx,
         "student/one-shot",
         base,
         subsets.explored(ctx.config, train, 0),
-        generation.sampling_of(iteration, stop=stop),
+        generation.sampling_of(iteration, stop=stops(template)),
         iteration.k,
         trunk_of,
     )

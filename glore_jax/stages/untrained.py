@@ -15,7 +15,8 @@ from glore_jax.records import Sample
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import models, outcomes
 from glore_jax.stages.context import Context
-from glore_jax.stages.refinements import Places, Request, Texts, requests_of, unchanged, write
+from glore_jax.stages.refinements import Places, Request, Texts, at_places, requests_of, write
+from glore_jax.tasks.prompts import stops
 
 
 def refine(
@@ -26,8 +27,8 @@ def refine(
     Kept in the folder `name`. `places`: as of `refinements.refine`; those of `global` and
     `local_sorm` are read.
     """
-    of_kind = dict(zip(outcomes.BASE_KINDS, ("global", "local_sorm"), strict=True))
-    places = [{kind: of_draft[kind] for kind in of_kind.values()} for of_draft in places]
+    base_global, base_local = outcomes.BASE_KINDS
+    places = [{base_global: p["global"], base_local: p["local_sorm"]} for p in places]
     requests = requests_of(drafts, places)
     model = models.load_base(ctx)
     prompts = ctx.prompts(model)
@@ -39,24 +40,12 @@ def refine(
     def begun_of(request: Request) -> list[str]:
         return request.draft["steps"][: request.bad]
 
-    sampling = Sampling(0.0, max_new=ctx.config.refiner.max_new, stop=stops(ctx))
+    ends = stops(ctx.config.task.prompt)
+    sampling = Sampling(0.0, max_new=ctx.config.refiner.max_new, stop=ends)
     rows = write(ctx, name, model, requests, trunk_of, begun_of, sampling)
-    written = {(row["question_id"], row["bad"]): row for row in rows}
-    found: list[Texts] = []
-    for draft, of_draft in zip(drafts, places, strict=True):
-        texts: Texts = {}
-        for kind, place in of_kind.items():
-            bad = of_draft[place]
-            text = unchanged(draft) if bad is None else written[draft["question_id"], bad]
-            texts[kind] = text
+    found = at_places(rows, drafts, places)
+    for texts in found:
         # One text from one place: it was drawn once.
-        if texts["base_local"]["bad"] == texts["base_global"]["bad"]:
-            texts["base_local"] = {**texts["base_local"], "tokens": 0}
-        found.append(texts)
+        if texts[base_local]["bad"] == texts[base_global]["bad"]:
+            texts[base_local] = {**texts[base_local], "tokens": 0}
     return found
-
-
-def stops(ctx: Context) -> tuple[str, ...]:
-    """Texts before which a base ends: it would go on with a question of its own."""
-    head = ctx.config.task.prompt.split("{question}")[0].strip()
-    return tuple(text for text in ("\n\n", head) if text)

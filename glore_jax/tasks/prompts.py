@@ -27,6 +27,12 @@ BAD = "[BAD]"
 _CACHED_TEXTS = 200_000  # steps and questions; the same ones come again and again
 
 
+def stops(template: str) -> tuple[str, ...]:
+    """Texts before which a base model ends: it would go on with a question of its own."""
+    head = template.split("{question}")[0].strip()
+    return tuple(text for text in ("\n\n", head) if text)
+
+
 class TextTokenizer(Protocol):
     """What is asked of a tokenizer here; `models.tokenizer.Tokenizer` is one."""
 

@@ -3,6 +3,7 @@
 import pytest
 from known_records import Known, make_samples
 
+from glore_jax.labels import selection
 from glore_jax.stages import sample_figures
 from glore_jax.stages.sample_figures import Samples
 
@@ -56,4 +57,4 @@ def test_rerank_curves(samples):
     [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (96, [1, 2, 4, 8, 16, 32, 64, 96])],
 )
 def test_the_axis_is_powers_of_two_and_k_itself(k, ks):
-    assert sample_figures.axis(k) == ks
+    assert selection.axis(k) == ks
