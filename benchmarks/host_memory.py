@@ -41,7 +41,6 @@ from glore_jax.stages import (
     refiner,
     rewards,
     rollout,
-    sample_figures,
     solutions,
     sorm,
     student,
@@ -49,6 +48,7 @@ from glore_jax.stages import (
     training,
 )
 from glore_jax.stages.context import Context
+from glore_jax.stages.evaluation import sample_figures
 from glore_jax.training.examples import Example
 
 FIRST_BATCHES = 50

@@ -28,8 +28,8 @@ from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine, Fork, Job
 from glore_jax.sampling.scoring import score_steps
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import in_force
-from glore_jax.stages.in_force import InForce
+from glore_jax.stages.evaluation import in_force
+from glore_jax.stages.evaluation.in_force import InForce
 from glore_jax.tasks.prompts import Prompts
 
 _SLOTS = 8  # most samples of a prompt that decode at a time

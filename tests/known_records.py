@@ -3,8 +3,8 @@
 import dataclasses
 from types import SimpleNamespace
 
-from glore_jax.stages.in_force import InForce
-from glore_jax.stages.split_records import SplitRecords
+from glore_jax.stages.evaluation.in_force import InForce
+from glore_jax.stages.evaluation.split_records import SplitRecords
 from glore_jax.tasks.base import Problem, Task
 
 

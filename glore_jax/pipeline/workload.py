@@ -19,7 +19,7 @@ from statistics import fmean
 from ml_collections import ConfigDict
 
 from glore_jax.config import auto
-from glore_jax.stages.choices import Asked
+from glore_jax.stages.evaluation.choices import Asked
 
 TRAIN = "train"
 WRITE = "write"

@@ -25,18 +25,11 @@ from glore_jax.sampling.engine import Fork, Job
 from glore_jax.sampling.scoring import log_likelihoods
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.solve.solved import Solved
-from glore_jax.stages import (
-    candidates,
-    generation,
-    in_force,
-    models,
-    refinements,
-    rewards,
-    scores,
-)
-from glore_jax.stages.candidates import DRAFT, Candidate
+from glore_jax.stages import generation, models, rewards, scores
 from glore_jax.stages.context import Context
-from glore_jax.stages.in_force import InForce
+from glore_jax.stages.evaluation import candidates, in_force, refinements
+from glore_jax.stages.evaluation.candidates import DRAFT, Candidate
+from glore_jax.stages.evaluation.in_force import InForce
 from glore_jax.stages.scores import Text
 
 Texts = dict[str, Text]  # by name of a candidate

@@ -23,22 +23,12 @@ from glore_jax.labels import metrics
 from glore_jax.parallel import processes
 from glore_jax.records import LabelledDraft, Sample
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import (
-    candidates,
-    choices,
-    generation,
-    labelling,
-    measures,
-    models,
-    parts,
-    refinements,
-    scores,
-    untrained,
-)
+from glore_jax.stages import generation, labelling, models, parts, scores
 from glore_jax.stages.context import Context
-from glore_jax.stages.in_force import InForce
-from glore_jax.stages.refinements import Texts
-from glore_jax.stages.split_records import Scores, SplitRecords
+from glore_jax.stages.evaluation import candidates, choices, measures, refinements, untrained
+from glore_jax.stages.evaluation.in_force import InForce
+from glore_jax.stages.evaluation.refinements import Texts
+from glore_jax.stages.evaluation.split_records import Scores, SplitRecords
 from glore_jax.tasks.base import Problem
 
 GENERATED = (

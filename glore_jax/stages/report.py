@@ -15,9 +15,9 @@ from glore_jax.report.examples import WorkedExample
 from glore_jax.report.step_figures import LabelTruth
 from glore_jax.report.summary import summary
 from glore_jax.report.write import write
-from glore_jax.stages import draft_figures, in_force
 from glore_jax.stages.about import about
 from glore_jax.stages.context import Context
+from glore_jax.stages.evaluation import draft_figures, in_force
 from glore_jax.stages.left_out import left_out
 
 # The split that shows the system on templates that were never trained on, where a task has it.

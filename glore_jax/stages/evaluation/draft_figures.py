@@ -15,7 +15,7 @@ from glore_jax.labels.balance import label_rates
 from glore_jax.records import LabelledDraft, Sample
 from glore_jax.report import figures
 from glore_jax.report.step_figures import Decisions, Located, StepDecisions
-from glore_jax.stages.split_records import Refined, Scores
+from glore_jax.stages.evaluation.split_records import Refined, Scores
 
 Labels = Sequence[Sequence[int | bool] | None]
 Outcomes = Sequence[int | float]  # one a question, in 0..1: is the answer right, or how often

@@ -14,20 +14,20 @@ import numpy as np
 from glore_jax.report import figures
 from glore_jax.report.examples import WorkedExample
 from glore_jax.report.step_figures import LabelTruth, Located, StepDecisions
-from glore_jax.stages import (
+from glore_jax.stages import labelling
+from glore_jax.stages.context import Context
+from glore_jax.stages.evaluation import (
     candidates,
     draft_figures,
     gain_figures,
-    labelling,
     outcomes,
     sample_figures,
 )
-from glore_jax.stages.candidates import Candidate
-from glore_jax.stages.context import Context
-from glore_jax.stages.draft_figures import Labels, Outcomes
-from glore_jax.stages.outcomes import System
-from glore_jax.stages.refinements import LOCATORS
-from glore_jax.stages.split_records import SplitRecords
+from glore_jax.stages.evaluation.candidates import Candidate
+from glore_jax.stages.evaluation.draft_figures import Labels, Outcomes
+from glore_jax.stages.evaluation.outcomes import System
+from glore_jax.stages.evaluation.refinements import LOCATORS
+from glore_jax.stages.evaluation.split_records import SplitRecords
 from glore_jax.tasks.base import Task
 
 

@@ -6,7 +6,7 @@ import pytest
 from known_records import RIGHT, WRONG, context, make_records, make_sampled
 
 from glore_jax.report.figures import SplitFigures
-from glore_jax.stages.measures import measure
+from glore_jax.stages.evaluation.measures import measure
 from glore_jax.tasks.base import Problem
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from glore_jax.labels import metrics
 from glore_jax.labels.bootstrap import Interval, Ratio, paired_intervals
 from glore_jax.report import figures
-from glore_jax.stages.draft_figures import Labels, Outcomes, Refined, Scores, first_wrong
-from glore_jax.stages.sample_figures import Samples
+from glore_jax.stages.evaluation.draft_figures import Labels, Outcomes, Refined, Scores, first_wrong
+from glore_jax.stages.evaluation.sample_figures import Samples
 
 Pairs = dict[str, tuple[Ratio, Ratio]]
 

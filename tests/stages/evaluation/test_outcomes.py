@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 from known_records import context, make_records, make_sampled
 
-from glore_jax.stages import candidates, evaluate, outcomes
+from glore_jax.stages import evaluate
+from glore_jax.stages.evaluation import candidates, outcomes
 
 
 def choices_of(records, **fields):

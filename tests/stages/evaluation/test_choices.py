@@ -5,8 +5,9 @@ import some_records
 from glore_jax import storage
 from glore_jax.config import validate
 from glore_jax.records import LabelledDraft, Sample
-from glore_jax.stages import STAGES, choices, in_force
-from glore_jax.stages.choices import Asked, Dev
+from glore_jax.stages import STAGES
+from glore_jax.stages.evaluation import choices, in_force
+from glore_jax.stages.evaluation.choices import Asked, Dev
 
 # Question: the draft's labels (all good: it is right), its scores by the SORM and by the ORM, which
 # is more pessimistic.

@@ -4,8 +4,8 @@ import pytest
 from known_records import Known, make_samples
 
 from glore_jax.labels import selection
-from glore_jax.stages import sample_figures
-from glore_jax.stages.sample_figures import Samples
+from glore_jax.stages.evaluation import sample_figures
+from glore_jax.stages.evaluation.sample_figures import Samples
 
 
 @pytest.fixture

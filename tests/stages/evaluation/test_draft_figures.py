@@ -3,7 +3,7 @@
 import pytest
 from known_records import RIGHT, make_records, solution
 
-from glore_jax.stages import draft_figures
+from glore_jax.stages.evaluation import draft_figures
 
 
 @pytest.fixture

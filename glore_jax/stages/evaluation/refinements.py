@@ -24,8 +24,9 @@ from glore_jax.models.model import Model
 from glore_jax.records import Refinement, Sample, StoredRecords
 from glore_jax.sampling.engine import Completion, Fork, Job
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import candidates, generation, models
+from glore_jax.stages import generation, models
 from glore_jax.stages.context import Context
+from glore_jax.stages.evaluation import candidates
 from glore_jax.tasks.prompts import Prompts
 
 LOCATORS = {"local_orm": "orm", "local_sorm": "sorm"}  # kind -> whose scores place the mark

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glore_jax.records import LabelledDraft, Sample
-from glore_jax.stages.in_force import InForce
+from glore_jax.stages.evaluation.in_force import InForce
 from glore_jax.tasks.base import Problem
 
 # By kind: {"steps", "bad", "ended", "correct", "tokens"}.

@@ -11,7 +11,8 @@ from tiny_llama import Characters
 from glore_jax.models.model import Model
 from glore_jax.records import Sample
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import generation, models, refinements, untrained
+from glore_jax.stages import generation, models
+from glore_jax.stages.evaluation import refinements, untrained
 from glore_jax.tasks.prompts import Prompts
 
 PROMPTS = Prompts(Characters())

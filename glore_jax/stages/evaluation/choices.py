@@ -25,10 +25,11 @@ from glore_jax.labels import choosing, metrics
 from glore_jax.labels.choosing import Chosen
 from glore_jax.records import LabelledDraft, Sample
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import candidates, generation, labelling, models, scores
+from glore_jax.stages import generation, labelling, models, scores
 from glore_jax.stages.context import Context
-from glore_jax.stages.in_force import InForce
-from glore_jax.stages.split_records import Scores
+from glore_jax.stages.evaluation import candidates
+from glore_jax.stages.evaluation.in_force import InForce
+from glore_jax.stages.evaluation.split_records import Scores
 
 FOLDER = "evaluate/choosing"
 LOCATORS = ("orm", "sorm")

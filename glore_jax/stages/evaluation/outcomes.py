@@ -27,9 +27,9 @@ import numpy as np
 
 from glore_jax.labels import choosing
 from glore_jax.records import Sample
-from glore_jax.stages import candidates
-from glore_jax.stages.candidates import Candidate
-from glore_jax.stages.split_records import SplitRecords
+from glore_jax.stages.evaluation import candidates
+from glore_jax.stages.evaluation.candidates import Candidate
+from glore_jax.stages.evaluation.split_records import SplitRecords
 
 # What the untrained base wrote, among the refinements of a draft.
 BASE_KINDS = ("base_global", "base_local")

@@ -13,9 +13,17 @@ from collections.abc import Sequence
 
 from glore_jax.records import Sample
 from glore_jax.sampling.tokens import Sampling
-from glore_jax.stages import models, outcomes
+from glore_jax.stages import models
 from glore_jax.stages.context import Context
-from glore_jax.stages.refinements import Places, Request, Texts, at_places, requests_of, write
+from glore_jax.stages.evaluation import outcomes
+from glore_jax.stages.evaluation.refinements import (
+    Places,
+    Request,
+    Texts,
+    at_places,
+    requests_of,
+    write,
+)
 from glore_jax.tasks.prompts import stops
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glore_jax.stages import gain_figures
+from glore_jax.stages.evaluation import gain_figures
 
 AT_HALF = {"orm": 0.5, "sorm": 0.5}
 

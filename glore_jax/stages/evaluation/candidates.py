@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from glore_jax.config import AnyConfig
 from glore_jax.labels import choosing, metrics
 from glore_jax.records import Sample
-from glore_jax.stages.in_force import InForce
-from glore_jax.stages.split_records import Refined, SplitRecords
+from glore_jax.stages.evaluation.in_force import InForce
+from glore_jax.stages.evaluation.split_records import Refined, SplitRecords
 from glore_jax.tasks.base import Task
 
 DRAFT = "draft"
