@@ -76,6 +76,7 @@ def run(
         versions.check([plan[name] for name in todo], ctx.workdir, other_versions)
         execution.prepare_jax()
         checks.check_devices(config, todo)
+        ctx.say("reading the questions")  # a minute, where thousands are drawn or tokenized
         reader = checks.reader_for(ctx, todo)
         questions = checks.check_questions(ctx, todo, reader)
         if reader:
