@@ -10,17 +10,17 @@ Beside the pairs stands what needs no reward model: the student's log-likelihood
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from glore_jax.labels import metrics
+from glore_jax.labels.bootstrap import Ratio, paired_intervals
 from glore_jax.labels.identity import identity_rank
 
 LEAST_SPREAD = 0.02  # standard deviation of probabilities
-LEAST_QUESTIONS = 5  # with pairs: of fewer, no interval says anything
-_RESAMPLES = 1000  # of the questions, for an interval
+LEAST_QUESTIONS = 7  # with pairs: of fewer, even all of them right is no better than chance
 _THRESHOLD = 0.5
 
 
@@ -115,15 +115,13 @@ def _verdict(found: dict[str, Any]) -> tuple[bool | None, str]:
     return True, ""
 
 
-def _interval(questions: Iterable[Judged], seed: int) -> tuple[float | None, float | None]:
-    """95 % interval of the pairs' share. Questions are drawn, not pairs: those of one question
-    share their solutions."""
+def _interval(questions: Sequence[Judged], seed: int) -> tuple[float | None, float | None]:
+    """95 % interval of the pairs' share."""
     found = [metrics.pair_wins(q.scores, q.correct) for q in questions]
-    counts = np.array([count for _, count in found if count])
-    wins = np.array([won for won, count in found if count])
-    if len(counts) < LEAST_QUESTIONS:
+    if sum(count > 0 for _, count in found) < LEAST_QUESTIONS:
         return None, None
-    draws = np.random.default_rng(seed).integers(0, len(counts), (_RESAMPLES, len(counts)))
-    shares = wins[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    low, high = np.quantile(shares, (0.025, 0.975))
-    return float(low), float(high)
+    share = Ratio.make([won for won, _ in found], [count for _, count in found])
+    names = [str(number) for number in range(len(found))]
+    against_nothing = {"pairs": (share, Ratio.constant(0.0, share))}
+    interval = paired_intervals(names, against_nothing, seed)["pairs"]
+    return (max(interval.low, 0.0), min(interval.high, 1.0)) if interval else (None, None)
