@@ -259,14 +259,30 @@ def _one_line(error: BaseException) -> str:
 
 
 def _note_failures(handler: ocp.StandardCheckpointHandler, failures: list[BaseException]) -> None:
-    """Makes `handler` leave in `failures` what goes wrong in the background of its saves."""
+    """Makes `handler` leave in `failures` what goes wrong in the background of its saves: a share
+    that this process writes, and what process 0 does when all shares are there."""
     save = handler.async_save
+    finalize = handler.finalize
 
     async def async_save(*args: Any, **kwargs: Any) -> list["_NotedWrite"]:
         writes = await save(*args, **kwargs) or ()
         return [_NotedWrite(write, failures) for write in writes]
 
+    def noted_finalize(*args: Any, **kwargs: Any) -> None:
+        with _noted(failures):
+            finalize(*args, **kwargs)
+
     handler.async_save = async_save
+    handler.finalize = noted_finalize
+
+
+@contextlib.contextmanager
+def _noted(failures: list[BaseException]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        failures.append(error)
+        raise
 
 
 class _NotedWrite:
@@ -277,11 +293,8 @@ class _NotedWrite:
         self._failures = failures
 
     def result(self, timeout: float | None = None) -> Any:
-        try:
+        with _noted(self._failures):
             return self._write.result(timeout)
-        except BaseException as error:
-            self._failures.append(error)
-            raise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._write, name)

@@ -231,6 +231,7 @@ def test_one_process_that_cannot_read_makes_both_go_back(two_saves):
 
 _WRITER = """
 import resource, sys
+import orbax.checkpoint as ocp
 from glore_jax.parallel import mesh, processes
 processes.initialize(sys.argv[2], 2, int(sys.argv[3]), timeout=60)
 import jax
@@ -240,8 +241,20 @@ from glore_jax.training.checkpoints import Checkpoints
 rows = NamedSharding(mesh.make_mesh(1, 2, 1), PartitionSpec("fsdp"))
 draw = jax.jit(lambda key: jax.random.normal(key, (1024, 1024)), out_shardings=rows)
 large = draw(jax.random.key(0))
-if processes.index() == 1:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, -1))
+
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, -1))
+
+finalize = ocp.StandardCheckpointHandler.finalize
+
+def limited(handler, directory):
+    limit(1)
+    finalize(handler, directory)
+
+if sys.argv[4] == "its share" and processes.index() == 1:
+    limit(2**20)
+if sys.argv[4] == "the whole" and processes.is_main():
+    ocp.StandardCheckpointHandler.finalize = limited
 checkpoints = Checkpoints(sys.argv[1], keep=2)
 checkpoints.save(9, {"w": large})
 try:
@@ -251,17 +264,21 @@ except UserError as error:
 """
 
 
-def test_one_process_that_cannot_write_ends_both(two_saves):
-    """The others would wait for its share of the checkpoint, and it for them."""
+@pytest.mark.parametrize("index, what", [(1, "its share"), (0, "the whole")])
+def test_one_process_that_cannot_write_ends_both(two_saves, index, what):
+    """The others would wait for it, and it for them: for its share of the checkpoint, or for what
+    process 0 makes of all shares."""
 
     def arguments(address, index):
-        return "-c", _WRITER, two_saves, address, index
+        return "-c", _WRITER, two_saves, address, index, what
 
     with several.together(2, arguments) as run:
         ends = several.ended(run)
-    assert [code for code, *_ in ends] == [processes.EXIT_PEER_LOST, 2], ends
-    line = "process 1 ended with exit code 2 (cannot write the checkpoint under "
-    assert line in ends[0][2].splitlines()[-1]
+    codes = [processes.EXIT_PEER_LOST] * 2
+    codes[index] = 2
+    assert [code for code, *_ in ends] == codes, ends
+    line = f"process {index} ended with exit code 2 (cannot write the checkpoint under "
+    assert line in ends[1 - index][2].splitlines()[-1]
     assert restore(two_saves) == (6, 6.0, 6)
 
 
