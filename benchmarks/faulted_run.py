@@ -138,9 +138,15 @@ class Run:
 
 @dataclasses.dataclass
 class Turn:
-    """The processes of one start."""
+    """The processes of one start.
+
+    Attributes:
+      processes: all of them.
+      hung: whether they were given all the time there is, and had not ended.
+    """
 
     processes: list[subprocess.Popen]
+    hung: bool = False
 
     @property
     def codes(self) -> list[int | None]:
@@ -155,11 +161,12 @@ class Turn:
     def succeeded(self) -> bool:
         return set(self.codes) == {0}
 
-    def wait(self, seconds: float = PATIENCE) -> bool:
-        """Whether all processes ended in time."""
-        end = time.monotonic() + seconds
+    def wait(self, seconds: float | None = None) -> bool:
+        """Whether all processes ended in so many seconds; None: in all the time there is."""
+        end = time.monotonic() + (PATIENCE if seconds is None else seconds)
         while not self.ended and time.monotonic() < end:
             time.sleep(_LOOK)
+        self.hung |= seconds is None and not self.ended
         return self.ended
 
     def kill(self, index: int | None = None) -> None:

@@ -156,11 +156,11 @@ def one_run(run: Run, faults: list[Kind], dice: random.Random, expected: dict) -
         outcome.turns += 1
         with run.turn() as turn:
             kinds = strike(run, turn, faults, dice)
-            in_time = turn.wait()
+            turn.wait()
             codes = set(turn.codes)
         struck.update(kind.name for kind in kinds)
         what = ", ".join(kind.name for kind in kinds) or "no fault"
-        if not in_time:
+        if turn.hung:
             outcome.hung += 1
             outcome.trouble = f"hung after {what}: {run.last_lines()}"
         elif not codes <= {0}.union(*(kind.codes for kind in kinds)):
