@@ -29,6 +29,7 @@ from glore_jax.planning import measure, planned, programs, slices
 from glore_jax.planning.measure import Figures, Refusal
 from glore_jax.sampling.budget import NoRoom
 from glore_jax.stages import models
+from glore_jax.training import fitting
 
 FLAGS = flags.FLAGS
 
@@ -126,6 +127,14 @@ def _measured(
     known: measure.Known,
 ) -> Figures | Refusal:
     """What one program takes."""
+    if programs.is_update(name) and config.model.remat == fitting.AUTO:
+        # To choose takes the compiler, once for each choice. What was chosen before is known.
+        for remat in fitting.LADDER:
+            chosen = config.copy_and_resolve_references()
+            chosen.model.remat = remat
+            program = programs.build(name, chosen, shape, topology, tokens)
+            if answer := measure.recall(program, known):
+                return answer
     try:
         program = programs.build(name, config, shape, topology, tokens)
     except NoRoom as error:  # the engine cannot even be made

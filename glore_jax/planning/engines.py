@@ -2,7 +2,8 @@
 
 NAME            a decode step with every slot live and the room for suffixes full
 NAME/prefill    trunks into the store
-score           scores of solutions
+score           solutions read by a reward model
+likelihood      solutions read by a policy
 """
 
 import dataclasses
@@ -152,17 +153,28 @@ def prefill(planned: Planned, of: Generation) -> Program:
 
 
 def score(planned: Planned) -> Program:
-    """Scores of the steps of solutions."""
-    mesh = planned.ctx.local_mesh
+    """Scores of the steps of solutions by a reward model."""
     asked = {"likelihood": planned.ctx.config.orm.likelihood}
     model = model_of(planned, reward, training=False, asked=asked)
+    return _reading(planned, scoring.values, model)
+
+
+def likelihood(planned: Planned) -> Program:
+    """How likely a policy finds solutions."""
+    model = model_of(planned, llama, training=False)
+    return _reading(planned, scoring.likelihoods, model, planned.shape.vocab_size)
+
+
+def _reading(planned: Planned, function: Any, model: Model, *constants: int) -> Program:
+    """A forward pass of `model` over solutions."""
+    mesh = planned.ctx.local_mesh
     rows, width = scoring.batch_shape(scoring.ROWS, planned.tokens, planned.shape, mesh)
     by_rows = NamedSharding(mesh, meshes.BATCH)
     shapes = ((rows, width), (rows,), (rows,))  # texts, sources, lengths
     texts = [jax.ShapeDtypeStruct(shape, jnp.int32, sharding=by_rows) for shape in shapes]
     return Program(
-        function=scoring.values,
-        arguments=(model.graphdef, model.params, *texts),
+        function=function,
+        arguments=(model.graphdef, model.params, *texts, *constants),
         donated=(),
         weights=model.params,
         model_flops=_forward_flops(model, rows, width),

@@ -147,13 +147,27 @@ def measure(program: Program, chip: chips.Chip, known: Known | None = None) -> F
     What is in `known` is not compiled again; what is found goes into it. Any other error of the
     compiler is raised as it is.
     """
-    lowered = program.function.trace(*program.arguments).lower()
+    lowered = _lowered(program)
     digest = _digest(program, lowered)
     known = {} if known is None else known
     if digest not in known:
         known[digest] = _compile(program, lowered, chip)
+    return _of_program(program, digest, known)
+
+
+def recall(program: Program, known: Known) -> Figures | Refusal | None:
+    """What `measure` answers without compiling; None if `program` is not in `known`."""
+    digest = _digest(program, _lowered(program))
+    return _of_program(program, digest, known) if digest in known else None
+
+
+def _of_program(program: Program, digest: str, known: Known) -> Figures | Refusal:
     about = dataclasses.replace(describe(program), digest=digest)
     return dataclasses.replace(known[digest], **vars(about))
+
+
+def _lowered(program: Program) -> jax.stages.Lowered:
+    return program.function.trace(*program.arguments).lower()
 
 
 def _digest(program: Program, lowered: jax.stages.Lowered) -> str:

@@ -9,7 +9,7 @@ host.
     one-shot, ei, dev                               what stage `student` generates; NAME/prefill
     sample, rollout                                 the stages of these names
     drafts, samples, step_labels, refine            what stage `evaluate` generates
-    score                                           scores of solutions
+    score, likelihood                               solutions read by a reward model, by a policy
 """
 
 from ml_collections import ConfigDict
@@ -22,13 +22,14 @@ from glore_jax.planning.planned import TOKENS
 
 _OF_TRAINING = {"": trainings.step, "start": trainings.start, "resume": trainings.resume}
 _OF_ENGINE = {"": engines.decode_step, "prefill": engines.prefill}
+_OF_READING = {"score": engines.score, "likelihood": engines.likelihood}
 
 
 def names(config: ConfigDict) -> list[str]:
     """Every program of a run of `config`."""
     found = [_joined(name, kind) for name in trainings.trainings(config) for kind in _OF_TRAINING]
     found += [_joined(name, kind) for name in engines.generations(config) for kind in _OF_ENGINE]
-    return [*found, "score"]
+    return [*found, *_OF_READING]
 
 
 def _joined(name: str, kind: str) -> str:
@@ -38,6 +39,11 @@ def _joined(name: str, kind: str) -> str:
 def is_training(name: str) -> bool:
     """Whether a program of this name runs over the whole slice."""
     return name.partition("/")[0] in ("student", "orm", "sorm", "refiner")
+
+
+def is_update(name: str) -> bool:
+    """Whether a program of this name is the update of a training."""
+    return is_training(name) and "/" not in name
 
 
 def build(
@@ -59,8 +65,8 @@ def build(
         )
     run = planned.plan(config, shape, topology, is_training(name), tokens)
     what, _, kind = name.partition("/")
-    if name == "score":
-        return engines.score(run)
+    if name in _OF_READING:
+        return _OF_READING[name](run)
     if is_training(name):
         return _OF_TRAINING[kind](run, trainings.trainings(config)[what])
     return _OF_ENGINE[kind](run, engines.generations(config)[what])

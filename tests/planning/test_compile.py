@@ -16,8 +16,10 @@ from tiny_llama import CONFIG
 
 from glore_jax.errors import UserError
 from glore_jax.models import shapes
+from glore_jax.parallel import chips
 from glore_jax.planning import compile as command
 from glore_jax.planning import measure, slices
+from glore_jax.training import fitting
 
 
 @pytest.fixture
@@ -74,6 +76,27 @@ def test_what_does_not_fit_is_said_with_a_way_out(small, config, monkeypatch):
     assert not found.fits
     assert "NO" in lines[2] and "33.03 GiB needed" in lines[2]
     assert "33.03G" in lines[3] and "--config.model.remat=full" in lines[3]
+
+
+def test_a_remat_that_was_chosen_is_not_chosen_again(small, config, monkeypatch):
+    """To choose takes the compiler once for each choice, minutes each on a slice."""
+    config.model.remat = "auto"
+    chip = dataclasses.replace(chips.CHIPS["v5e"], memory=1)
+    monkeypatch.setattr(slices, "chip_of", lambda topology: chip)
+    known = {}
+    arguments = config, "v5e:2x2", ["orm"], "small", 32, lambda line: None, known
+    first = command.compile_all(*arguments).programs
+    assert first["orm"].layout.endswith("remat=full")
+
+    def again(lowered):
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(fitting, "_compile", again)
+    monkeypatch.setattr(measure, "_compile", again)
+    assert command.compile_all(*arguments).programs == first
+    config.orm.train.row_length = 64
+    with pytest.raises(AssertionError, match="compiled again"):
+        command.compile_all(*arguments)
 
 
 def test_bad_layouts_are_named_under_the_row(small, config):

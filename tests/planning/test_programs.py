@@ -82,7 +82,12 @@ def test_a_decode_step_reads_weights_and_cache_about_once(fake_devices, config):
 
 
 @pytest.mark.parametrize(
-    "name, function", [("rollout/prefill", decode.prefill), ("score", scoring.values)]
+    "name, function",
+    [
+        ("rollout/prefill", decode.prefill),
+        ("score", scoring.values),
+        ("likelihood", scoring.likelihoods),
+    ],
 )
 def test_forward_programs(name, function, fake_devices, config):
     assert built(name, config).function is function
@@ -91,7 +96,7 @@ def test_forward_programs(name, function, fake_devices, config):
 
 def test_every_program_of_a_config_has_a_name(fake_devices, config):
     names = programs.names(config)
-    assert len(names) == len(set(names)) and names[-1] == "score"
+    assert len(names) == len(set(names)) and names[-2:] == ["score", "likelihood"]
     # No worked example is shown, so no base is asked with one.
     assert "one-shot" not in names and {"ei", "dev/prefill", "refine", "orm/resume"} <= set(names)
     config.student.shot.question = "How many?"
@@ -136,7 +141,8 @@ def test_programs_that_are_the_same_are_compiled_once(fake_devices, config, monk
     assert len(compiled) == 2 and found[0] == found[1] != found[2]
 
 
-FORWARD = ("ei/prefill", "dev/prefill", "rollout/prefill", "refine/prefill", "score")
+PREFILLS = ("ei/prefill", "dev/prefill", "rollout/prefill", "refine/prefill")
+FORWARD = (*PREFILLS, "score", "likelihood")
 
 
 @pytest.mark.parametrize("name", ["student", "orm", "sorm", "refiner", *FORWARD])
