@@ -204,7 +204,8 @@ def measured(folder: pathlib.Path, samples: int, stages: Iterable[str]) -> list[
     found = []
     for stage in stages:
         done = subprocess.run([*command, f"--stage={stage}"], check=True, stdout=subprocess.PIPE)
-        found.append({"samples": samples, **json.loads(done.stdout)})
+        *_, figures = done.stdout.splitlines()  # what comes before are warnings of the stage
+        found.append({"samples": samples, **json.loads(figures)})
     return found
 
 

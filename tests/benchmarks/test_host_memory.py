@@ -64,3 +64,9 @@ def test_memory_does_not_grow_with_the_records(folder, tmp_path, monkeypatch):
         small, large = (peak(functools.partial(run, place)) for place in (folder, tmp_path))
         grown[name] = large - small
     assert grown["orm"] < 0.5 * grown["list"]
+
+
+def test_stages_are_measured_in_processes_of_their_own(tmp_path):
+    rows = host_memory.measured(tmp_path, 200, ["orm"])
+    assert [(row["samples"], row["stage"]) for row in rows] == [(200, "orm")]
+    assert "| 200 | orm |" in host_memory.table(rows)
