@@ -11,7 +11,8 @@ What counts as the same:
 - records: the same folders with the same rows in the same order. In which parts they lie, the order
   of the columns and their types say nothing; a null is as good as a missing column.
 - figures: `report/report.json`, `evaluate/results.json` and the counts in each stage's manifest,
-  but for seconds and for what the engine says of its work, which depend on the hour.
+  but for seconds and for what the engine says of its work, which depend on the hour, and for what
+  the run was made with: commit, versions, devices.
 - floats (log-probabilities, scores, means of them) within 1e-4 of each other: their last digits
   depend on which texts were computed together. A hash is over 4 significant digits; two values on
   either side of a rounding edge may differ in it and still be the same.
@@ -33,7 +34,7 @@ RELATIVE = 1e-4
 ABSOLUTE = 1e-6
 FIGURES = ("report/report.json", "evaluate/results.json")
 # Fields of figures, at any depth, that are other ones in each run.
-PASSING = frozenset({"seconds", "work"})
+PASSING = frozenset({"seconds", "work", "commit", "versions", "devices"})
 
 
 def main() -> int:

@@ -13,7 +13,12 @@ ROWS = [
     {"question_id": "a", "steps": ["2+3=5", "#### 5"], "correct": True, "logprob": -1.234567},
     {"question_id": "b", "steps": [], "correct": False, "logprob": -20.5},
 ]
-REPORT = {"draft": {"acc": 0.5, "n": 2}, "seconds": {"sample": 12.5}, "curve": [0.1, None]}
+REPORT = {
+    "draft": {"acc": 0.5, "n": 2},
+    "seconds": {"sample": 12.5},
+    "curve": [0.1, None],
+    "about": {"config": "tiny", "commit": "one"},
+}
 
 
 def write(workdir, rows=ROWS, report=REPORT, sizes=(1, 1)):
@@ -55,6 +60,7 @@ def changed(index, **fields):
         {"sizes": (2,)},
         {"sizes": (2, 0)},
         {"report": REPORT | {"seconds": {"sample": 1.0}}},
+        {"report": REPORT | {"about": {"config": "tiny", "commit": "other"}}},
         {"report": REPORT | {"new": None}},
         {"rows": [row | {"seed": None} for row in ROWS]},
         {"rows": [dict(reversed(row.items())) for row in ROWS]},
