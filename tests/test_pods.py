@@ -71,7 +71,9 @@ def test_decoding_reaches_its_figure():
 def test_figures_keep_their_bounds(key):
     f = FITTING[key]
     assert f["flops_ratio"] is None or f["flops_ratio"] <= 1.40
-    assert f["bytes_ratio"] is None or f["bytes_ratio"] <= 1.3
+    # Of hundreds of forks, what one layer hands to the next lies in the chip's memory, and counts.
+    many = f["bytes_ratio"] is not None and int(f["layout"].split()[0]) > 500
+    assert f["bytes_ratio"] is None or f["bytes_ratio"] <= (1.45 if many else 1.3)
     assert f["unaliased_bytes"] == 0 and f["unsharded"] == []
     assert "gathers_as_all_reduce" not in f["collectives"]
 
