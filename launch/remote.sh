@@ -102,7 +102,7 @@ start_run() {
   }
 }
 
-stop_run() { on all "$(ask_worker stop)" </dev/null; }
+stop_run() { on all "$(ask_worker stop "$@")" </dev/null; } # [again]
 
 # A line from each worker on RUN, or on whatever run is there. A fresh machine has no worker.sh that
 # could be asked.

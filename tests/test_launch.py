@@ -172,6 +172,13 @@ def test_a_refused_create_says_what_to_do(laptop, message, advice, code):
     assert found == code and message in err and advice in err.splitlines()[-1]
 
 
+def test_what_a_lost_connection_may_have_made_stays_known(laptop):
+    laptop.cloud.fail("create", "HTTPSConnectionPool: Max retries exceeded")
+    code, _, err = laptop(*CREATE)
+    assert code == 3 and "does not reach Google" in err.splitlines()[-1]
+    laptop.ready(("delete", "pod"))
+
+
 def test_after_no_capacity_another_zone_can_be_tried_at_once(laptop):
     laptop.cloud.fail("create", "There is no more capacity in the zone")
     assert laptop(*CREATE)[0] == 3
@@ -190,7 +197,10 @@ def test_delete_fails_aloud_and_forgives_what_is_gone(laptop):
     laptop.ready(CREATE)
     laptop.cloud.fail("delete", "UNAVAILABLE: try again")
     code, _, err = laptop("delete", "pod")
-    assert code == 1 and "cost money" in err
+    assert code == 3 and "does not reach Google" in err and "cost money" in err.splitlines()[-1]
+    laptop.cloud.fail("delete", "PERMISSION_DENIED: tpu.googleapis.com")
+    code, _, err = laptop("delete", "pod")
+    assert code == 1 and "cost money" in err and "does not reach" not in err
     laptop.ready(("delete", "pod"))
     delete = ["compute", "tpus", "tpu-vm", "delete", "pod"]
     assert laptop.cloud.calls[-1] == [*delete, "--zone=us-west4-a", "--quiet"]
