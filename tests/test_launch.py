@@ -78,7 +78,7 @@ class Laptop:
     def __call__(self, *arguments, **options):
         """(exit code, stdout, stderr) of a command that ends by itself."""
         process = self.start(*arguments, **options)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
         return process.returncode, out, err
 
     def ready(self, *arguments):
@@ -103,7 +103,7 @@ def laptop(checkout, tmp_path):
     laptop.close()
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=180):  # only what hangs takes so long, on a busy machine too
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not come"
@@ -215,7 +215,13 @@ def test_delete_fails_aloud_and_forgives_what_is_gone(laptop):
 # Setup and run
 
 
-def test_setup_installs_the_commit_on_every_worker(laptop):
+def head(checkout):
+    """The commit that is checked out."""
+    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_setup_installs_the_commit_on_every_worker(laptop, checkout):
     laptop.ready(CREATE)
     code, out, _ = laptop("setup", "pod")
     assert code == 0 and "worker 0: ready: Python 3.11.7" in out and "worker 1: ready" in out
@@ -232,6 +238,7 @@ def test_setup_installs_the_commit_on_every_worker(laptop):
             files = {m.name.partition("/")[2] for m in archive.getmembers() if m.isfile()}
         assert "setup.py" in files and "not_committed.txt" not in files
         assert (home / "glore_jax" / "launch" / "worker.sh").exists()
+        assert (home / "glore_jax" / "COMMIT").read_text().strip() == head(checkout)
         assert not (home / "glore_jax.new").exists()
 
 

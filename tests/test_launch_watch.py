@@ -36,7 +36,7 @@ def asked(cloud, since=0):
 
 
 def ended(process):
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=180)
     return process.returncode, err
 
 
