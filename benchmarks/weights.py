@@ -11,8 +11,7 @@ the first case writes it back and compares every tensor. Prints one line of JSON
 On a CPU the arrays of the devices lie in the memory of the host too. So `beyond` is the peak of a
 process's own (anonymous) memory less what it had before and less its share of the arrays: what
 reading needed besides, compiled programs included. `bound` is what it may be: 1.5 times the largest
-tensor as the file has it, and the largest shard of a parameter. `mapped` is the most that a file's
-pages took in memory: the system lends them as long as nobody else wants them. All in MiB.
+tensor as the file has it, and the largest shard of a parameter. All in MiB.
 """
 
 from __future__ import annotations
@@ -46,15 +45,14 @@ class Peak:
     """The most memory of this process within a `with`.
 
     Attributes:
-      own, mapped: bytes above `before`, of anonymous memory and of pages of files.
+      own: bytes above `before`.
     """
 
-    def __init__(self, before: tuple[int, int]):
+    def __init__(self, before: int):
         self.before = before
 
     def __enter__(self) -> Peak:
         self.most_own = 0
-        self.most_mapped = 0
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._watch)
         self.thread.start()
@@ -62,26 +60,21 @@ class Peak:
 
     def _watch(self) -> None:
         while True:
-            own, mapped = memory()
-            self.most_own = max(self.most_own, own)
-            self.most_mapped = max(self.most_mapped, mapped)
+            self.most_own = max(self.most_own, memory())
             if self.ended.wait(LOOK_SECONDS):
                 return
 
     def __exit__(self, *error: object) -> None:
         self.ended.set()
         self.thread.join()
-        own, mapped = self.before
-        self.own = self.most_own - own
-        self.mapped = self.most_mapped - mapped
+        self.own = self.most_own - self.before
 
 
-def memory() -> tuple[int, int]:
-    """(anonymous memory, mapped pages of files) of this process, bytes."""
+def memory() -> int:
+    """Own (anonymous) memory of this process, bytes."""
     text = pathlib.Path("/proc/self/status").read_text()
     fields = dict(line.split(":") for line in text.splitlines())
-    own, mapped = (1024 * int(fields[name].split()[0]) for name in ("RssAnon", "RssFile"))
-    return own, mapped
+    return 1024 * int(fields["RssAnon"].split()[0])
 
 
 def write_random(folder: pathlib.Path, config) -> None:
@@ -148,7 +141,6 @@ def worker(folder: str, rank: int, port: int, again: str) -> None:
         "read": {
             "arrays": sum(shards) // MIB,
             "beyond": (peak.own - sum(shards)) // MIB,
-            "mapped": peak.mapped // MIB,
             "seconds": round(clock.wall, 1),
         },
         "shard_bytes": max(shards),

@@ -46,17 +46,19 @@ versions_of() {
   printf '%s' "$workdir"
 }
 
-# Copies the commit that is checked out here to every worker, which installs it.
+# Copies the commit that is checked out here to every worker, which installs it. Its name goes along
+# in a file, COMMIT, from where config.json, manifests and the report have it.
 setup_slice() {
-  local folder left versions code=0
+  local folder left versions commit code=0
   versions=$(versions_of)
   left=$(git -C "$checkout" status --porcelain --untracked-files=no) || die "setup copies the commit of a git checkout, and $checkout is none"
+  commit=$(git -C "$checkout" rev-parse HEAD)
   [[ ! $left ]] || say "note: changes that are not committed stay here: $(printf '%s\n' "$left" | sed 's/^...//' | tr '\n' ' ')"
   warm_up || return
   folder=$(mktemp -d)
-  { git -C "$checkout" archive --format=tar.gz --prefix=glore_jax.new/ -o "$folder/glore_jax.tar.gz" HEAD &&
+  { git -C "$checkout" archive --format=tar.gz --prefix=glore_jax.new/ -o "$folder/glore_jax.tar.gz" "$commit" &&
     remote scp "$folder/glore_jax.tar.gz" "$name:glore_jax.tar.gz" --worker=all </dev/null &&
-    on all "rm -rf glore_jax.new && tar xzf glore_jax.tar.gz && bash glore_jax.new/launch/worker.sh setup${versions:+ $(printf %q "$versions")}" </dev/null; } || code=1
+    on all "rm -rf glore_jax.new && tar xzf glore_jax.tar.gz && echo $commit >glore_jax.new/COMMIT && bash glore_jax.new/launch/worker.sh setup${versions:+ $(printf %q "$versions")}" </dev/null; } || code=1
   rm -rf "$folder"
   ((code == 0)) || say "error: not every worker of $name is set up: see above which; the same command again does no harm"
   return "$code"
@@ -102,7 +104,7 @@ start_run() {
   }
 }
 
-stop_run() { on all "$(ask_worker stop)" </dev/null; }
+stop_run() { on all "$(ask_worker stop "$@")" </dev/null; } # [again]
 
 # A line from each worker on RUN, or on whatever run is there. A fresh machine has no worker.sh that
 # could be asked.

@@ -59,8 +59,20 @@ load_slice() {
   fi
 }
 
-# 0: it is there or in the queue; 3: not now (no capacity, or quota that is still in use), nothing
-# was made; other: gcloud's own exit code.
+# Whether what gcloud has just said is that it did not get through to Google, or heard no answer:
+# what was asked for may be done all the same, and the same command again is right.
+unreached() {
+  case $said in
+    *nreachable* | *UNAVAILABLE* | *DEADLINE_EXCEEDED* | *"imed out"* | *"Max retries exceeded"*) ;;
+    *ConnectionError* | *"onnection reset"* | *"onnection aborted"* | *"onnection refused"*) ;;
+    *"name resolution"* | *"service not known"* | *"Unable to find the server"*) ;;
+    *) return 1 ;;
+  esac
+  say "error: gcloud does not reach Google (its reason is above)"
+}
+
+# 0: it is there or in the queue; 3: not now (no capacity, quota that is still in use, or no
+# connection); other: gcloud's own exit code.
 create_slice() {
   local code=0 request=()
   if [[ $queued ]]; then
@@ -84,6 +96,7 @@ create_slice() {
       say "error: no capacity for $type in $zone now: later, another zone, or --queued to wait in line"
       ;;
     *)
+      ! unreached || return 3
       say "error: the slice was not created (gcloud's reason is above); \`delete $name\` removes what may be left of it"
       return "$code"
       ;;
@@ -149,7 +162,7 @@ describe() { # tpu-vm|queued-resources FORMAT
   fi
 }
 
-# 0 too if it is gone already.
+# 0 too if it is gone already; 3: no connection; other: gcloud's own exit code.
 delete_slice() {
   local code=0
   if [[ $queued ]]; then
@@ -158,6 +171,7 @@ delete_slice() {
     attempt compute tpus tpu-vm delete "$name" --zone="$zone" --quiet || code=$?
   fi
   if ((code)) && [[ $said != *NOT_FOUND* && $said != *"not found"* ]]; then
+    ! unreached || code=3
     say "error: slice $name may still be there and cost money: the same command again"
     return "$code"
   fi

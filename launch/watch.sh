@@ -99,10 +99,10 @@ judge() {
 }
 
 # Everyone from the start: whoever still runs would wait for a worker that has forgotten the run.
-# If a step fails, the next look finds what is missing.
+# If a step fails, the next look finds who does not run.
 on_again() {
   say "starting $run_id again on $name"
-  stop_run >/dev/null 2>&1 || true
+  stop_run again >/dev/null 2>&1 || true
   setup_slice && start_run || true
 }
 
@@ -115,7 +115,7 @@ renew_slice() {
     delete_slice || code=$?
     ! unwanted || exit 0
     ((code)) || create_slice || code=$?
-    ! unwanted || { delete_slice && rm -f "$state/slice" && exit 0; } # deleted while it was asked for
+    ! unwanted || withdraw # deleted while it was asked for
     ((code)) || wait_for_slice || code=$?
     case $code in
       0) break ;;
@@ -124,6 +124,19 @@ renew_slice() {
     esac
   done
   setup_slice && start_run || true
+}
+
+# Ends the watch once what was asked for is gone: nobody else knows that it is there.
+withdraw() {
+  local code
+  while true; do
+    code=0
+    delete_slice || code=$?
+    ((code == 3)) || break
+    sleep "$poll"
+  done
+  ((code)) || rm -f "$state/slice"
+  exit "$code"
 }
 
 # --dry-run: the commands of a look and of a renewal.

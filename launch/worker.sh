@@ -7,7 +7,8 @@
 #   status [RUN]               one line: running, ended CODE, stopped, lost (the machine went down),
 #                              idle, busy with another
 #   logs RUN | follow RUN      what the run printed here
-#   stop                       end the run: first kindly, so that it saves, then not
+#   stop [again]               end the run: first kindly, so that it saves, then not; `again`: it is
+#                              to be started again, so that nobody takes it for a person's wish
 #   tensorboard PORT WORKDIR   for as long as the connection is open
 #
 # A TPU belongs to one process at a time, so there is one lock for each machine, and the run holds
@@ -18,7 +19,8 @@
 #   constraints-PYTHON.txt     the versions that are installed
 #   current                    the name of the last run
 #   RUN/log                    its last log, named by start and worker; RUN/pid, of its supervisor
-#   RUN/exit_code, RUN/stopped how it ended; neither: it is running, or the machine went down
+#   RUN/exit_code              how it ended; none: it is running, or the machine went down
+#   RUN/stopped                a person stopped it
 set -euo pipefail
 runs=$HOME/glore_runs
 checkout=$HOME/glore_jax
@@ -254,16 +256,14 @@ while_connected() {
   kill $! 2>/dev/null || true
 }
 
-stop() {
-  local run
+stop() { # [again]
+  local run pid i
   run=$(current)
+  [[ ! $run || ${1:-} == again ]] || touch "$runs/$run/stopped"
   if free; then
-    [[ ! $run ]] || touch "$runs/$run/stopped"
     say "nothing is running"
     return
   fi
-  touch "$runs/$run/stopped"
-  local pid i
   # The supervisor passes the signal on; its session is the run's process group.
   pid=$(cat "$runs/$run/pid")
   kill -TERM "$pid" 2>/dev/null || true

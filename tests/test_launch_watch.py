@@ -36,7 +36,7 @@ def asked(cloud, since=0):
 
 
 def ended(process):
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=180)
     return process.returncode, err
 
 
@@ -86,6 +86,18 @@ def test_a_worker_that_lost_the_run_brings_everyone_back_to_the_start(laptop):
     laptop.cloud.finish(0)
     assert ended(watch)[0] == 0
     assert asked(laptop.cloud, since) == ["stop", "scp", "setup", "start"]
+
+
+@pytest.mark.parametrize("step", [" scp ", "worker.sh setup", "worker.sh start"])
+def test_a_restart_that_fails_half_way_is_tried_again(laptop, step):
+    begin(laptop)
+    laptop.cloud.fail(step, "ssh: connect to host port 22: Connection timed out")
+    laptop.cloud.power_off("1")
+    watch = laptop.start("watch", "pod")
+    until(lambda: all(len(started(laptop.cloud, i)) == 2 for i in (0, 1)))
+    laptop.cloud.finish(0)
+    code, err = ended(watch)
+    assert code == 0 and "is done" in err and err.count("again on pod") == 2
 
 
 def test_a_mistake_is_reported_not_repeated(laptop):
@@ -140,6 +152,24 @@ def test_quota_may_come_back_but_a_refusal_ends_the_watch(laptop):
     assert asked(laptop.cloud, since) == ["delete", "create"] * 2
 
 
+NO_NETWORK = "HTTPSConnectionPool: Max retries exceeded: Network is unreachable"
+
+
+@pytest.mark.parametrize("verb", ["delete", "create"])
+def test_a_new_slice_is_asked_for_until_the_network_is_back(laptop, verb):
+    begin(laptop, "--spot")
+    since = len(laptop.cloud.calls)
+    laptop.cloud.fail(f"tpu-vm {verb}", NO_NETWORK)
+    laptop.cloud.preempt()
+    watch = laptop.start("watch", "pod")
+    until(lambda: all(len(started(laptop.cloud, i)) == 2 for i in (0, 1)))
+    laptop.cloud.finish(0)
+    assert ended(watch)[0] == 0
+    tries = {"delete": ["delete"], "create": ["delete", "create"]}[verb]
+    asked_for = [*tries, "delete", "create", "scp", "setup", "start"]
+    assert asked(laptop.cloud, since) == asked_for
+
+
 @pytest.mark.parametrize("verb, line", [("stop", "was stopped"), ("delete", "was deleted")])
 def test_a_person_has_the_last_word(laptop, verb, line):
     begin(laptop)
@@ -176,6 +206,7 @@ def test_a_slice_deleted_while_it_is_asked_for_does_not_stay(laptop):
     until(lambda: "delete" in asked(laptop.cloud))
     delete = laptop.start("delete", "pod")
     until(lambda: asked(laptop.cloud).count("delete") == 2)
+    laptop.cloud.fail("tpu-vm delete", NO_NETWORK)  # when `watch` takes its own back
     laptop.cloud.linger(False)
     assert ended(delete)[0] == 0 and ended(watch)[0] == 0
     assert not (laptop.cloud.root / "node").exists()

@@ -115,18 +115,15 @@ def rendezvous(address: str, count: int, index: int, timeout: float) -> Lifeline
       UserError: the address is malformed.
       TransientError: somebody did not report in time; it says who. They may when all start again.
     """
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")  # of an IPv6 address
-    if not host or not port.isdecimal():
-        raise UserError(f"coordinator address {address!r}: needs the form HOST:PORT")
+    host, port = host_and_port(address)
     deadline = time.monotonic() + timeout
     if index == 0:
         others = frozenset(range(1, count))
-        return Lifeline(0, _accept_all(int(port), others, deadline, timeout))
+        return Lifeline(0, _accept_all(port, others, deadline, timeout))
     trouble: Exception | str = "it closed the connection"
     while time.monotonic() < deadline:
         try:
-            connection = _report(host, int(port), index, deadline)
+            connection = _report(host, port, index, deadline)
         except OSError as error:
             trouble = error
         else:
@@ -137,6 +134,15 @@ def rendezvous(address: str, count: int, index: int, timeout: float) -> Lifeline
         f"process {index} heard nothing from process 0 at {address} in {timeout} s: {trouble}; "
         "is that port open?"
     )
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The two halves of `HOST:PORT`. UserError if it has another form."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")  # of an IPv6 address
+    if not host or not port.isdecimal():
+        raise UserError(f"coordinator address {address!r}: needs the form HOST:PORT")
+    return host, int(port)
 
 
 def free_port() -> int:

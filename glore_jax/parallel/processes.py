@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, SupportsInt
 
 from glore_jax.errors import TransientError, UserError
-from glore_jax.parallel.lifeline import Lifeline, free_port, rendezvous
+from glore_jax.parallel.lifeline import Lifeline, free_port, host_and_port, rendezvous
 
 JOIN_SECONDS = 300  # a slice whose hosts boot together is complete well before
 EXIT_PEER_LOST = 3  # exit code of a process that ends because another did
@@ -54,7 +54,7 @@ def initialize(
       timeout: seconds to wait for the others.
 
     Raises:
-      UserError: the address is malformed, or the numbers do not fit.
+      UserError: the address is malformed, the numbers do not fit, or nothing says what they are.
       TransientError: somebody does not come in time.
     """
     global _several
@@ -67,6 +67,8 @@ def initialize(
                 "the address of process 0"
             )
         return False
+    if coordinator:
+        host_and_port(coordinator)  # JAX takes any text
     count = _number("num_processes", num_processes, "JAX_NUM_PROCESSES")
     index = _number("process_id", process_id, "JAX_PROCESS_ID")
     if count is not None and index is not None and not 0 <= index < count:
@@ -103,7 +105,13 @@ def _initialize_jax(
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(coordinator, count, index, initialization_timeout=timeout)
-    except (RuntimeError, ValueError) as error:  # JAX's run-time errors are RuntimeErrors
+    except ValueError as error:  # nobody was asked yet
+        raise UserError(
+            "which process this is of how many is not known "
+            f"({' '.join(str(error).split())[:300]}): give --coordinator=HOST:PORT, "
+            "--num_processes and --process_id"
+        ) from error
+    except RuntimeError as error:  # JAX's run-time errors are RuntimeErrors
         where = coordinator or "the coordinator of this TPU slice"
         missing = f"not all {count} processes" if count else "not all processes"
         reason = " ".join(str(error).split())[:300]

@@ -97,13 +97,18 @@ def _refuse_others(name: str, made: Mapping[str, str], here: Mapping[str, str]) 
 def commit() -> str | None:
     """The git commit of the package, with `-dirty` behind it if files were changed since.
 
-    Of the checkout that it lies in, or of the repository that it was installed from; None if
-    neither is known.
+    Of the checkout that it lies in, as git or, where launch/tpu_vm.sh copied it without git, its
+    file COMMIT says; or of the repository that it was installed from. None if none is known.
     """
-    checkout = pathlib.Path(__file__).parents[2]
+    return _commit_of(pathlib.Path(__file__).parents[2])
+
+
+def _commit_of(checkout: pathlib.Path) -> str | None:
     if (checkout / ".git").exists():
         words = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
         return _git(checkout, *words)
+    if (checkout / "COMMIT").exists():
+        return (checkout / "COMMIT").read_text().strip()
     try:
         installed = importlib.metadata.distribution("glore-jax").read_text("direct_url.json")
     except importlib.metadata.PackageNotFoundError:

@@ -33,6 +33,7 @@ def test_one_process_joins_nobody(monkeypatch):
         ((None, 2, 0), "need --coordinator=HOST:PORT"),
         (("host:1", 2, 2), "process_id is 2, num_processes is 2: ids run from 0 to 1"),
         (("host", 2, 1), "coordinator address 'host': needs the form HOST:PORT"),
+        (("host", None, None), "coordinator address 'host': needs the form HOST:PORT"),
     ],
 )
 def test_addresses_and_numbers_that_do_not_fit(arguments, message):
@@ -45,6 +46,12 @@ def test_numbers_come_from_the_environment_too(monkeypatch):
     monkeypatch.setenv("JAX_NUM_PROCESSES", "two")
     with pytest.raises(UserError, match="num_processes is 'two': it must be a whole number"):
         processes.initialize()
+
+
+@pytest.mark.parametrize("numbers", [(None, None), (2, None)])
+def test_numbers_that_nobody_knows_are_a_mistake_in_the_command(numbers):
+    with pytest.raises(UserError, match="give --coordinator=HOST:PORT, --num_processes and"):
+        processes.initialize(several.free_address(), *numbers)
 
 
 def test_one_process_agrees_with_itself():
