@@ -82,7 +82,7 @@ def train(
 
     Raises:
       UserError: the processes have different batches, or the run does not fit the devices.
-      FloatingPointError: the loss is not finite; it names the update.
+      FloatingPointError: a loss or a gradient is not finite; it names the update.
       KeyboardInterrupt: the run was told to end, and has saved.
     """
     _check_same(batches, name)
