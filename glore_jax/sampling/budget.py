@@ -38,7 +38,7 @@ _MOST_FORKS = 1024
 # as the store has them; those of more go through memory in several versions. No more than these
 # in any program of docs/pods.json.
 _FORKS_ON_CHIP = 300
-_VERSIONS_OF_NEW = 8
+_VERSIONS_OF_NEW = 11
 
 
 class NoRoom(UserError):
