@@ -13,6 +13,7 @@ fail in passing are sent again (see `gcs`). Whatever is refused for good comes o
 of one line that names the path, what may work later as a `TransientError`.
 """
 
+import concurrent.futures
 import contextlib
 import functools
 import hashlib
@@ -29,6 +30,7 @@ from etils import epath
 from glore_jax.errors import TransientError, UserError, is_passing
 
 _BLOCK_BYTES = 1 << 25  # of a stream into a bucket: one request, held in memory
+_MOVERS = 16  # objects that move side by side
 # Clients of object stores, and what they rest on; their errors are no mistakes of this program.
 _CLIENTS = {"aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs"}
 # TensorStore's refusals are ValueErrors with such a beginning, or with the system's code inside.
@@ -154,6 +156,39 @@ def remove(p: epath.PathLike) -> None:
             _client(target).rm_file(os.fspath(target))
         else:
             target.unlink()
+
+
+def move_folder(source: epath.PathLike, target: epath.PathLike) -> None:
+    """Makes folder `source` be `target`, which is not there; on a disk at once, else file by file.
+
+    UserError or TransientError if the file system refuses.
+    """
+    if is_remote(source):
+        move_files(source, target)
+        return
+    with refusals("move", path(source)):
+        path(source).rename(target)
+
+
+def move_files(source: epath.PathLike, target: epath.PathLike, but: str = "") -> None:
+    """Moves all files under folder `source` of an object store under `target`, but its file `but`.
+
+    An object is copied, then removed. Cut off, each is in one place or in both, and the same call
+    goes on from there. UserError or TransientError if the store refuses.
+    """
+    folder = path(source)
+    client = _client(folder)
+    root = os.fspath(folder).partition("://")[2].rstrip("/")
+
+    def move(file: str) -> None:
+        place = file.removeprefix(root)
+        if place != f"/{but}":
+            client.cp_file(file, f"{os.fspath(target)}{place}")
+            client.rm_file(file)
+
+    with refusals("move", folder), concurrent.futures.ThreadPoolExecutor(_MOVERS, "move") as pool:
+        # If one fails, `map` does not begin with what still waits.
+        list(pool.map(move, client.find(os.fspath(folder))))
 
 
 # Whole files.

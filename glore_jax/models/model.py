@@ -45,6 +45,16 @@ class Model:
         """What its backward pass computes again; see `llama.Llama`."""
         return _backbone(self.merge()).remat
 
+    @property
+    def computation(self) -> dict[str, Any]:
+        """How it computes, as far as its parameters do not show it and JSON has it; not `remat`."""
+        backbone = _backbone(self.merge())
+        return {
+            "dtype": str(backbone.dtype),
+            "unroll": backbone.unroll,
+            "kernel": type(backbone.kernel).__name__,
+        }
+
     def with_remat(self, remat: str) -> "Model":
         """The same model, which computes something else again."""
         module = self.merge()

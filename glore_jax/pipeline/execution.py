@@ -11,7 +11,7 @@ from etils import epath
 
 from glore_jax import stages, storage
 from glore_jax.parallel import processes, program_cache
-from glore_jax.pipeline import versions
+from glore_jax.pipeline import aside, versions
 from glore_jax.pipeline.plan import Stage, plain
 from glore_jax.stages.context import Context
 
@@ -78,7 +78,7 @@ def run_stage(ctx: Context, stage: Stage, questions: dict[str, Fitting]) -> None
     if stage.stale:
         ctx.say(f"{name} is stale: {stage.stale}")
         if processes.is_main():
-            _set_aside(ctx, name, stage.stale, str(before.get("fingerprint")))
+            aside.set_aside(ctx, stage)
         before = {}
     ctx.say(f"{name}: goes on" if before else f"{name}: starts")
     manifest = _Manifest(stage, before, ctx.folder(name, "manifest.json"))
@@ -102,23 +102,6 @@ def run_stage(ctx: Context, stage: Stage, questions: dict[str, Fitting]) -> None
     manifest.write(done=True, counts=counts | ({"left_out": left_out} if left_out else {}))
     processes.barrier(f"{name} done")
     ctx.say(f"{name}: done in {duration(manifest.seconds)}")
-
-
-def _set_aside(ctx: Context, name: str, reason: str, fingerprint: str) -> None:
-    """Moves the stage's folder under `stale/`, and its TensorBoard events with it: both would be
-    mixed with the new ones."""
-    folder = ctx.folder(name)
-    events = ctx.folder("tb", name)
-    target = ctx.folder("stale", f"{name}-{fingerprint}")
-    count = 1
-    while target.exists():
-        count += 1
-        target = ctx.folder("stale", f"{name}-{fingerprint}-{count}")
-    if events.exists():
-        events.rename(folder / "tb")
-    # The note also brings `stale/` into being where folders exist only through their files (gs://).
-    storage.write_json(f"{target}.json", {"stage": name, "reason": reason})
-    folder.rename(target)
 
 
 def prepare_jax() -> None:

@@ -14,6 +14,7 @@ from glore_jax.errors import UserError
 from glore_jax.parallel import coordinator
 
 ABSENT = object()  # the value of a field that is not there
+MOVING = "moving"  # in the manifest of a stage that goes aside, see `aside`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Stage:
         made = self.manifest
         if not made:
             return ""
+        if MOVING in made:  # some of it has gone, whatever the config asks for
+            return made[MOVING]["reason"]
         if made.get("fingerprint") == self.fingerprint:
             return "" if made.get("done") else difference(made.get("layout", {}), self.layout)
         return (

@@ -103,8 +103,9 @@ def claim(
     It takes one whenever it is asked for one, so ask when there is something free to make it.
 
     Args:
-      at_once: parts that a process can work on at a time. So many are dealt to each, or its fair
-        share if that is less: who comes first does not leave the others without any.
+      at_once: parts that a process can work on at a time, the same number in all of them. So many
+        are dealt to each, or its fair share if that is less: who comes first does not leave the
+        others without any.
       draw: the next number of a counter that all processes share.
     """
     hand = min(at_once, -(-len(missing) // count))
@@ -123,7 +124,8 @@ class Claims(Generic[Item, Record]):
       name: of the folder.
       kind: type of the records.
       items: of all parts.
-      at_once: items that this process can work on at a time.
+      at_once: items that this process can work on at a time. What process 0 says counts for all:
+        with numbers of their own some would draw what others were dealt, and nobody the rest.
       least: items of a part, unless `engine.part_questions` says how many.
 
     Attributes:
@@ -151,10 +153,12 @@ class Claims(Generic[Item, Record]):
         coordinator.check_same(f"the number of items of {name}", str(len(items)))
         self._found: dict[int, parquet.Footer] = {}  # process 0: whole parts
         wanted = layout(len(items), ctx.config.engine.part_questions, least)
-        begun = coordinator.from_main(f"parts of {name}", lambda: self._begin(wanted))
+        begun = coordinator.from_main(
+            f"parts of {name}", lambda: self._begin(wanted) | {"at_once": at_once}
+        )
         self.layout = Layout(tuple((size, items) for size, items in begun["pieces"]))
         self.missing: list[int] = begun["missing"]
-        self._at_once = -(-at_once // max(map(len, self.layout.parts), default=1))
+        self._at_once = -(-begun["at_once"] // max(map(len, self.layout.parts), default=1))
         self._counter = coordinator.Counter(name)
 
     def __iter__(self) -> Iterator[tuple[int, list[Item]]]:

@@ -232,9 +232,9 @@ def _difference(there: dict[str, str], here: dict[str, str]) -> str:
 def _move(checkpoint: epath.Path, aside: epath.Path, reason: str) -> None:
     """Moves a checkpoint into the folder `aside`, with the reason in a file beside it.
 
-    In an object store that is to copy all, then to remove all. A kill in between leaves a copy, and
-    the checkpoint or some of it. The next start moves what is left, under a name of its own: never
-    over the copy.
+    In an object store that is done file by file: a kill in between leaves some here and some there.
+    What is left cannot be read either, so the next start moves it, under a name of its own: never
+    over what has been moved.
     """
     name = checkpoint.name
     count = 1
@@ -243,8 +243,7 @@ def _move(checkpoint: epath.Path, aside: epath.Path, reason: str) -> None:
         name = f"{checkpoint.name}-{count}"
     # The note also brings the folder into being.
     storage.write_json(aside / f"{name}.json", {"checkpoint": str(checkpoint), "reason": reason})
-    with storage.refusals("move", checkpoint):
-        checkpoint.rename(aside / name)
+    storage.move_folder(checkpoint, aside / name)
 
 
 def _again(checkpoint: epath.Path, reason: str) -> str:

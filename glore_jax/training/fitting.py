@@ -11,7 +11,9 @@ same function serves planning, with a described mesh and the memory of its chips
 """
 
 import dataclasses
+import gc
 import math
+import os
 from typing import Any
 
 import jax
@@ -32,6 +34,7 @@ from glore_jax.training.update import Setup, setup
 
 AUTO = "auto"  # as `remat` of a model: to be chosen
 LADDER = ("none", "dots", "attention", "full")
+_COMPILER_FLAGS = ("LIBTPU_INIT_ARGS", "XLA_FLAGS")  # variables of the environment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +119,12 @@ def largest_batch(batches: BatchSource, mesh: Mesh) -> Batch:
 
 
 def room(mesh: Mesh) -> int | None:
-    """Bytes that are free on each of this process's devices; None if they do not say (CPUs)."""
+    """Bytes that are free on each of this process's devices; None if they do not say (CPUs).
+
+    What nobody can reach any more is freed first: an engine and what is compiled for it hold each
+    other in circles, and with them a whole model, until Python looks for such.
+    """
+    gc.collect()
     stats = [device.memory_stats() for device in mesh.local_devices]
     free = [s["bytes_limit"] - s["bytes_in_use"] for s in stats if s and "bytes_limit" in s]
     return min(free) if len(free) == len(stats) else None
@@ -141,14 +149,21 @@ class Updates:
 class Memory:
     """Remembers in a file what was chosen, so that a restart need not try again what does not fit.
 
-    It counts only where the same update is compiled for the same devices.
+    It counts only where the same update is compiled in the same way for the same devices.
     """
 
-    def __init__(self, file: epath.PathLike, mesh: Mesh, batch: Batch):
+    def __init__(self, file: epath.PathLike, model: Model, mesh: Mesh, batch: Batch):
         self._file = storage.path(file)
-        kind = mesh.devices.flat[0].device_kind
-        shapes = [list(x.shape) for x in jax.tree.leaves(batch)]
-        self._key = storage.fingerprint([jax.__version__, kind, dict(mesh.shape), shapes])
+        self._key = storage.fingerprint(
+            {
+                "jax": jax.__version__,
+                "compiler": {name: os.environ.get(name, "") for name in _COMPILER_FLAGS},
+                "device": mesh.devices.flat[0].device_kind,
+                "mesh": dict(mesh.shape),
+                "batch": [list(x.shape) for x in jax.tree.leaves(batch)],
+                "computation": model.computation,
+            }
+        )
 
     def recall(self) -> str:
         """The policy of `LADDER` to begin with."""

@@ -11,6 +11,9 @@ from glore_jax.training import metrics as measures
 from glore_jax.training.losses import Metrics
 from glore_jax.training.state import Tail
 
+# Metrics that have to be finite, and what they are called.
+_FINITE = {"loss": "the loss", "gradient_norm": "the norm of the gradient"}
+
 
 class MetricsLog:
     """Reads the metrics of updates one update late, so that no device is ever waited for.
@@ -57,18 +60,20 @@ class MetricsLog:
     def read(self) -> None:
         """Reads what is unread: waits until it has been computed, writes it and shows it.
 
-        FloatingPointError, naming the update, if its loss is not finite.
+        FloatingPointError, naming the update, if its loss or its gradient is not finite: the loss
+        is that of the parameters before the update, the gradient decides those after it.
         """
         if self._unread is None:
             return
         update, metrics = self._unread
         self._unread = None
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        if not np.isfinite(values["loss"]):
-            raise FloatingPointError(
-                f"the loss is {values['loss']} at step {update}: "
-                "lower the learning rate or check the labels"
-            )
+        for measured, what in _FINITE.items():
+            if not np.isfinite(values[measured]):
+                raise FloatingPointError(
+                    f"{what} is {values[measured]} at step {update}: "
+                    "lower the learning rate or check the labels"
+                )
         now = time.monotonic()
         seconds = now - self._last
         self._last = now

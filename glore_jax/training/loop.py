@@ -82,7 +82,7 @@ def train(
 
     Raises:
       UserError: the processes have different batches, or the run does not fit the devices.
-      FloatingPointError: the loss is not finite; it names the update.
+      FloatingPointError: a loss or a gradient is not finite; it names the update.
       KeyboardInterrupt: the run was told to end, and has saved.
     """
     _check_same(batches, name)
@@ -137,7 +137,11 @@ def _fit(
     folder: epath.Path,
     name: str,
 ) -> Fitted:
-    """The run, compiled; the state is not there yet, so what is free is what it may take."""
+    """The run, compiled; the state is not there yet, so what is free is what it may take.
+
+    Nor is anything left of models that nobody needs any more: neither what is compiled nor the
+    checkpoint that may be read next has to make do with less.
+    """
     limit = fitting.room(mesh)
     batch = fitting.largest_batch(batches, mesh)
     compile_from = functools.partial(
@@ -145,7 +149,7 @@ def _fit(
     )
     if start.model.remat != fitting.AUTO:
         return compile_from()
-    memory = fitting.Memory(folder.parent / "remat.json", mesh, batch)
+    memory = fitting.Memory(folder.parent / "remat.json", start.model, mesh, batch)
     fitted = compile_from(coordinator.from_main(f"{name} remat", memory.recall))
     processes.on_main(memory.keep, fitted.remat)
     processes.on_main(tqdm.write, f"{name}: {fitting.describe(fitted, limit)}", sys.stdout)

@@ -15,6 +15,7 @@ from etils import epath
 from glore_jax import storage
 from glore_jax.models.config import LlamaConfig
 from glore_jax.parallel.chips import CHIPS
+from glore_jax.training import remote_events
 
 if TYPE_CHECKING:
     import tensorboardX
@@ -53,7 +54,11 @@ class Writer:
         # in which the devices compute the first update.
         import tensorboardX
 
-        events = tensorboardX.SummaryWriter(str(self._folder))
+        if storage.is_remote(self._folder):
+            remote_events.register(self._folder)
+        events = tensorboardX.SummaryWriter(
+            str(self._folder), flush_secs=remote_events.FLUSH_SECONDS
+        )
         if self._hyperparameters is not None:
             fields = json.dumps(self._hyperparameters, indent=1, sort_keys=True)
             events.add_text("hyperparameters", f"```json\n{fields}\n```", 0)

@@ -1,4 +1,4 @@
-"""Metrics are read one update late, and a loss that is no number ends the run."""
+"""Metrics are read one update late, and a loss or gradient that is no number ends the run."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,8 +24,8 @@ def make(updates=3, tail=None):
     return log, writer.rows, shown
 
 
-def metrics(loss):
-    return {"loss": jnp.float32(loss)}
+def metrics(loss, norm=1.0):
+    return {"loss": jnp.float32(loss), "gradient_norm": jnp.float32(norm)}
 
 
 def test_each_is_read_when_the_next_comes_and_once():
@@ -58,4 +58,13 @@ def test_a_loss_that_is_not_finite_names_its_update(loss):
     log.add(1, metrics(loss))
     with pytest.raises(FloatingPointError, match=f"the loss is {loss} at step 1: lower the"):
         log.add(2, metrics(1.0))
+    assert rows == {}
+
+
+@pytest.mark.parametrize("norm", [np.nan, np.inf])
+def test_so_does_a_gradient_that_is_not_finite(norm):
+    log, rows, _ = make()
+    log.add(1, metrics(1.0, norm))
+    with pytest.raises(FloatingPointError, match=f"norm of the gradient is {norm} at step 1: lo"):
+        log.read()
     assert rows == {}

@@ -1,35 +1,14 @@
 """What is written is what TensorBoard reads, and work is counted as on paper."""
 
 import json
-import struct
 from types import SimpleNamespace
 
 import jax
 import pytest
-from tensorboardX.crc32c import crc32c
-from tensorboardX.proto.event_pb2 import Event
+from tensorboard_files import read_events
 
 from glore_jax.models.config import LlamaConfig
 from glore_jax.training.metrics import PEAK_FLOPS, Writer, peak_flops, training_flops
-
-
-def read_events(folder) -> list[Event]:
-    """The events of the only file in `folder`: records of length, checksum, data, checksum."""
-
-    def checked(data: bytes, mask: bytes) -> bytes:
-        crc = crc32c(data)
-        assert ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32 == struct.unpack("<I", mask)[0]
-        return data
-
-    (file,) = folder.iterdir()
-    data = file.read_bytes()
-    events = []
-    while data:
-        (length,) = struct.unpack("<Q", checked(data[:8], data[8:12]))
-        end = 12 + length
-        events.append(Event.FromString(checked(data[12:end], data[end : end + 4])))
-        data = data[end + 4 :]
-    return events
 
 
 def test_scalars_are_read_back_with_their_steps(tmp_path):

@@ -1,0 +1,79 @@
+"""TensorBoard's files in an object store, written so that a store in trouble holds up no training.
+
+    add_scalar ─► queue of ten ─► tensorboardX's thread ─► Stream ─► thread of its own ─► storage
+
+tensorboardX's thread has to live and to go on: were it to end or to wait, the queue would fill, and
+the next scalar wait for ever, with the whole pod behind it. So it never waits for the store, and
+hears of no error. Events are a convenience: what the store refuses is a line in the log, and all
+events so far go out again with the next flush.
+
+An object is only ever written whole, so each flush sends all events of the run: some 50 bytes a
+scalar, 40 MB for ten of them at each of 86,400 updates. Hence `FLUSH_SECONDS`.
+"""
+
+import concurrent.futures
+
+from absl import logging
+from etils import epath
+
+from glore_jax import storage
+
+FLUSH_SECONDS = 120  # between two flushes
+
+
+class Stream:
+    """Where tensorboardX writes one file, at `path`. It calls these methods one at a time."""
+
+    def __init__(self, path: epath.PathLike):
+        self._path = path
+        self._data = bytearray()
+        self._sent = 0  # bytes that the store has
+        self._warned = False
+        self._sender = concurrent.futures.ThreadPoolExecutor(1, "events")
+        self._under_way: concurrent.futures.Future[None] | None = None
+
+    def write(self, data: bytes) -> None:
+        self._data += data
+
+    def flush(self) -> None:
+        """Begins to send all events so far; while it is at it, nothing: the next flush will do."""
+        if self._under_way is None or self._under_way.done():
+            self._under_way = self._sender.submit(self._send, bytes(self._data))
+
+    def close(self) -> None:
+        """Sends what the store has not got yet, and waits for it."""
+        self._sender.shutdown()
+        self._send(bytes(self._data))
+
+    def _send(self, data: bytes) -> None:
+        if len(data) == self._sent:
+            return
+        try:
+            storage.write_bytes(self._path, data)
+        except Exception as error:  # whatever it is: the training must not stop for it
+            if not self._warned:
+                logging.warning("TensorBoard's events are not written: %s", error)
+            self._warned = True
+            return
+        self._sent = len(data)
+
+
+class Streams:
+    """What tensorboardX asks for a `Stream`, as its registry wants it."""
+
+    def open(self, path: str) -> Stream:
+        return Stream(path)
+
+    def directory_check(self, path: str) -> None:
+        """There is nothing to make: folders exist through their files."""
+
+
+def register(folder: epath.PathLike) -> None:
+    """Makes tensorboardX write with `Stream` wherever a path begins as that of `folder` does.
+
+    Its own writer of gs:// does not survive an answer that is lost.
+    """
+    from tensorboardX import record_writer
+
+    scheme = str(folder).partition("://")[0]
+    record_writer.register_writer_factory(scheme, Streams())
