@@ -102,8 +102,8 @@ class Pipeline(Figures):
     bo3_oracle: Choice | None = group(Choice, "an oracle chooses among three samples")
     equal_orm: Choice | None = group(
         Choice,
-        "the ORM chooses among the draft and as many samples as the tokens of a system of more "
-        "candidates buy",
+        "the ORM chooses among the draft and as many samples as it takes to spend no fewer tokens "
+        "than the system, or all there are; left out where two samples do",
     )
     equal_loglik: Choice | None = group(Choice, "the likeliest of the same is chosen")
     equal_majority: Choice | None = group(Choice, "the commonest answer of the same")

@@ -43,7 +43,7 @@ def test_intervals_of_single_shares_are_said_to_be_too_narrow(results):
     such intervals."""
     warning = "variations of only 51 stories, so the intervals are too narrow."
     tables = (run_tables.by_steps, run_tables.rounds, run_tables.breaks)
-    tables += (paper_tables.table_2, paper_tables.table_3, paper_tables.table_5)
+    tables += (paper_tables.table_2, paper_tables.table_3, paper_tables.figure_6)
     intervals = [name for name, plot in plots.PLOTS.items() if "95% interval" in plot.caption]
     assert len(intervals) == 4
 
