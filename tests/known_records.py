@@ -152,4 +152,6 @@ def make_sampled() -> SplitRecords:
 def context(k: int = 4) -> SimpleNamespace:
     """A run's context as far as measures look at it."""
     evaluate = SimpleNamespace(k=k, label_k=4, suspects=1, backtrack=0, extra_samples=0)
-    return SimpleNamespace(task=Known({}), config=SimpleNamespace(evaluate=evaluate, seed=0))
+    config = SimpleNamespace(evaluate=evaluate, seed=0)
+    warnings: list[str] = []
+    return SimpleNamespace(task=Known({}), config=config, warnings=warnings, warn=warnings.append)

@@ -57,8 +57,8 @@ MISTAKES = [
     ),
     (
         (CONFIG, "--config.evaluate.splits=test,tests"),
-        "config.evaluate.splits has 'tests', but the task chains has no such split: "
-        "choose from train, dev, test, test_templates",
+        "config.evaluate.splits has 'tests', but the task chains has no such test split: "
+        "choose from test, test_templates",
     ),
     (
         (CONFIG, "--stage=student,nothing"),

@@ -83,7 +83,8 @@ EVALUATE = section(
     ),
     splits=Field(
         ("test",),
-        "Splits of the task that are evaluated; the first one makes the report's figures.",
+        "Test splits of the task that are evaluated; the first one makes the report's figures. "
+        "`train` and `dev` are refused: what is learned from or chosen on is no test.",
         form=Form.NAMES,
     ),
     sample_splits=Field(

@@ -158,8 +158,8 @@ _STUDENT = section(
         level=Field(
             0.2,
             "A round is a gain over the last one if the questions of `dev` on which their greedy "
-            "drafts differ would look so good with no more than this chance if it were none; .5: "
-            "if its accuracy is higher at all.",
+            "drafts differ (variations of one story count once) would look so good with no more "
+            "than this chance if it were none; .5: if more of them are won than lost.",
             above=0,
             at_most=0.5,
             paper=NOT_STATED,

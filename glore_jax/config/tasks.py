@@ -11,6 +11,12 @@ SPLITS = {
     "gsm8k": ("train", "dev", "test"),
     "svamp": ("train", "dev", "test"),
 }
+# What is not evaluated, and why: figures are published as those of test questions.
+USED_SPLITS = {"train": "from which the models learn", "dev": "on which every choice is made"}
+TEST_SPLITS = {
+    task: tuple(split for split in splits if split not in USED_SPLITS)
+    for task, splits in SPLITS.items()
+}
 
 
 def _first_rows(split: str) -> Field:

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from glore_jax.config import auto
 from glore_jax.config.fields import NO_DEFAULT, Field, Form, Section, find, leaves
 from glore_jax.config.schema import ALL
-from glore_jax.config.tasks import SPLITS, TASKS
+from glore_jax.config.tasks import TASKS, TEST_SPLITS, USED_SPLITS
 from glore_jax.errors import UserError
 
 
@@ -227,16 +227,21 @@ def _cache_bytes(config: ConfigDict) -> None:
 
 
 def _evaluated_splits(config: ConfigDict) -> None:
-    known = SPLITS[config.task.name]
+    known = TEST_SPLITS[config.task.name]
     for field in ("splits", "sample_splits"):
         names = config.evaluate[field]
         if not names:
             raise UserError(f"config.evaluate.{field} is empty: give one of {', '.join(known)}")
         for name in names:
+            if name in USED_SPLITS:
+                raise UserError(
+                    f"config.evaluate.{field} has {name!r}, {USED_SPLITS[name]}: its figures would "
+                    f"not be those of unseen questions; choose from {', '.join(known)}"
+                )
             if name not in known:
                 raise UserError(
                     f"config.evaluate.{field} has {name!r}, but the task {config.task.name} has "
-                    f"no such split: choose from {', '.join(known)}"
+                    f"no such test split: choose from {', '.join(known)}"
                 )
     for name in config.evaluate.sample_splits:
         if name not in config.evaluate.splits:

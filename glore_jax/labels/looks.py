@@ -20,7 +20,7 @@ from glore_jax.labels.bootstrap import Ratio, paired_intervals
 from glore_jax.labels.identity import identity_rank
 
 LEAST_SPREAD = 0.02  # standard deviation of probabilities
-LEAST_QUESTIONS = 7  # with pairs: of fewer, even all of them right is no better than chance
+LEAST_STORIES = 7  # with pairs: of fewer, even all of them right is no better than chance
 _THRESHOLD = 0.5
 
 
@@ -29,11 +29,13 @@ class Judged:
     """The solutions of one question, one entry each.
 
     Attributes:
+      story: its name, the same for questions that are variations of each other.
       scores: probabilities of their last steps.
       logprobs: natural logarithms of the student's probabilities of their texts.
       correct: whether they are right.
     """
 
+    story: str
     scores: Sequence[float]
     logprobs: Sequence[float]
     correct: Sequence[bool]
@@ -49,7 +51,7 @@ def look(questions: Sequence[Judged], seed: int) -> dict[str, Any]:
 
     Returns, with None for what the solutions cannot tell:
       `questions`, `n` (solutions) and `pairs`; `spread`; `acc` at .5 and `majority`; `within_pair`
-      with the ends `low`, `high` of its 95 % interval (over resampled questions), and
+      with the ends `low`, `high` of its 95 % interval (over resampled stories), and
       `within_pair_loglik`; `learned` and, where that is not True, the reason `why`.
     """
     scores = np.array([score for q in questions for score in q.scores], float)
@@ -103,8 +105,8 @@ def _verdict(found: dict[str, Any]) -> tuple[bool | None, str]:
         )
     if found["low"] is None:
         return None, (
-            f"fewer than {LEAST_QUESTIONS} held-out questions have both a right and a wrong "
-            "solution"
+            f"held-out questions with both a right and a wrong solution tell fewer than "
+            f"{LEAST_STORIES} stories"
         )
     if found["low"] <= 0.5:
         return False, (
@@ -118,10 +120,11 @@ def _verdict(found: dict[str, Any]) -> tuple[bool | None, str]:
 def _interval(questions: Sequence[Judged], seed: int) -> tuple[float | None, float | None]:
     """95 % interval of the pairs' share."""
     found = [metrics.pair_wins(q.scores, q.correct) for q in questions]
-    if sum(count > 0 for _, count in found) < LEAST_QUESTIONS:
+    stories = [q.story for q in questions]
+    telling = {story for story, (_, count) in zip(stories, found, strict=True) if count}
+    if len(telling) < LEAST_STORIES:
         return None, None
     share = Ratio.make([won for won, _ in found], [count for _, count in found])
-    names = [str(number) for number in range(len(found))]
     against_nothing = {"pairs": (share, Ratio.constant(0.0, share))}
-    interval = paired_intervals(names, against_nothing, seed)["pairs"]
+    interval = paired_intervals(stories, against_nothing, seed)["pairs"]
     return (max(interval.low, 0.0), min(interval.high, 1.0)) if interval else (None, None)

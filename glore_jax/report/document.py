@@ -178,7 +178,7 @@ def _markdown_plot(name: str, results: Results) -> list[str]:
     if reason := plots.missing(name, results):
         return [reason, ""]
     plot = plots.PLOTS[name]
-    return [f"![{plot.title}](plots/{name}.png)", "", plot.caption, ""]
+    return [f"![{plot.title}](plots/{name}.png)", "", plots.caption(name, results), ""]
 
 
 def _markdown_table(table: Table, heading: bool) -> list[str]:

@@ -38,6 +38,7 @@ class Draft(Figures):
 
     acc: float | None = rate("share of questions whose draft is right")
     n: int | None = count("questions")
+    stories: int | None = count("stories that they tell: variations of one count once")
     truncated: int | None = count("drafts cut off at the length limit")
     steps_mean: float | None = number("mean number of steps, the answer line not counted")
     first_error_histogram: tuple[tuple[int, int], ...] | None = step_counts(
@@ -101,8 +102,8 @@ class Pipeline(Figures):
     bo3_oracle: Choice | None = group(Choice, "an oracle chooses among three samples")
     equal_orm: Choice | None = group(
         Choice,
-        "the ORM chooses among the draft and as many samples as the tokens of a system of more "
-        "candidates buy",
+        "the ORM chooses among the draft and as many samples as it takes to spend no fewer tokens "
+        "than the system, or all there are; left out where two samples do",
     )
     equal_loglik: Choice | None = group(Choice, "the likeliest of the same is chosen")
     equal_majority: Choice | None = group(Choice, "the commonest answer of the same")
@@ -115,13 +116,15 @@ class Pipeline(Figures):
 class Gain(Figures):
     """A difference of two figures on the same questions, with a paired bootstrap interval.
 
-    Resamples are of questions; see `labels.bootstrap`.
+    Resamples are of stories, which are the questions themselves where none is a variation of
+    another; see `labels.bootstrap`.
     """
 
     value: float | None = number("the first figure minus the second")
     low: float | None = number("lower end of the 95 % interval")
     high: float | None = number("upper end of the 95 % interval")
     n: int | None = count("questions that count in it")
+    stories: int | None = count("stories that these questions tell")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -158,6 +161,7 @@ class Round(Figures):
     round: int | None = count("number of the round")
     acc: float | None = rate("greedy accuracy on split dev")
     n: int | None = count("questions of dev")
+    stories: int | None = count("stories that they tell: variations of one count once")
     examples: int | None = count("solutions trained on")
     too_long: int | None = count("solutions left out because no row holds them")
     truncated: int | None = count("dev solutions cut off at the length limit")

@@ -4,7 +4,7 @@ import textwrap
 
 from glore_jax.report import patterns
 from glore_jax.report.names import MODELS, RIVALS
-from glore_jax.report.reading import Results, at, difference, number
+from glore_jax.report.reading import Results, at, difference, number, told
 from glore_jax.report.table import left_out, points, side
 
 _VERDICTS = {
@@ -44,12 +44,14 @@ def text(results: Results, width: int) -> str:
 def _result(results: Results, draft: float) -> str:
     n = number(results, "draft.n")
     over = f"{n:,.0f} test questions" if n else "the test questions"
+    if stories := told(at(results, "draft")):
+        over += f", variations of {stories:,.0f} stories"
     beginning = f"Of {over}, the student's greedy draft solves {draft:.1%}"
     rerank = number(results, "pipeline.rerank.acc")
     if rerank is None:
         return f"{beginning}."
     gain = difference(results, "rerank_over_draft")
-    by = f": {points(gain)}" if gain else " (too few questions for an interval)"
+    by = f": {points(gain)}" if gain else " (too few different questions for an interval)"
     return (
         f"{beginning}, the system, which chooses among the draft and its refinements, "
         f"{rerank:.1%}{by}."

@@ -13,17 +13,18 @@ REFINEMENTS = {
     "union_sorm": "Global ∪ Local (SORM)",
 }
 
-# Other ways to answer, that cost the student about as many tokens as the system does.
+# Other ways to answer. Those for no fewer tokens than the system are there where two samples beside
+# the draft cost less than it.
 RIVALS = {
     "bo3": "Best of 3 samples, ORM",
     "greedy2_orm": "Draft and 2 samples, ORM",
     "greedy2_loglik": "Draft and 2 samples, likeliest",
     "majority3": "Draft and 2 samples, majority",
     "weighted3": "Draft and 2 samples, vote by ORM score",
-    "equal_orm": "Draft and samples for equal tokens, ORM",
-    "equal_loglik": "Draft and samples for equal tokens, likeliest",
-    "equal_majority": "Draft and samples for equal tokens, majority",
-    "equal_weighted": "Draft and samples for equal tokens, vote by ORM score",
+    "equal_orm": "Draft and samples for no fewer tokens, ORM",
+    "equal_loglik": "Draft and samples for no fewer tokens, likeliest",
+    "equal_majority": "Draft and samples for no fewer tokens, majority",
+    "equal_weighted": "Draft and samples for no fewer tokens, vote by ORM score",
     "rerank_loglik": "The system's candidates, likeliest",
     "base_refiner": "Untrained base as the refiner",
     "base_judge": "Untrained base as the judge",

@@ -131,7 +131,9 @@ def _calculator(step: str) -> markupsafe.Markup:
 def _section(
     section: Section, results: Results, light: Mapping[str, bytes], dark: Mapping[str, bytes]
 ) -> PageSection:
-    images = [_image(name, light[name], dark[name]) for name in section.plots if name in light]
+    images = [
+        _image(name, results, light[name], dark[name]) for name in section.plots if name in light
+    ]
     reasons = [plots.missing(name, results) for name in section.plots]
     return PageSection(
         section=section,
@@ -141,9 +143,10 @@ def _section(
     )
 
 
-def _image(name: str, light: bytes, dark: bytes) -> Image:
-    plot = plots.PLOTS[name]
-    return Image(plot.title, plot.caption, _data_uri(light), _data_uri(dark))
+def _image(name: str, results: Results, light: bytes, dark: bytes) -> Image:
+    return Image(
+        plots.PLOTS[name].title, plots.caption(name, results), _data_uri(light), _data_uri(dark)
+    )
 
 
 def _data_uri(png: bytes) -> str:

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from glore_jax.report import paper
 from glore_jax.report.names import MODELS, REFINEMENTS
 from glore_jax.report.reading import Results, at, finite, in_force, number
-from glore_jax.report.table import NONE, Table, count, left_out, range_text, rate, rate_at
+from glore_jax.report.table import (
+    NONE,
+    Table,
+    count,
+    dependence,
+    left_out,
+    range_text,
+    rate,
+    rate_at,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +47,9 @@ def comparison(
       rows: what to show; those that the results lack are named in the note.
       source: the paper's figures for the same paths.
       note: stands below the table.
-      questions: the counted things are questions, hence independent: show the 95% interval. Steps
-        of one solution are not, and an interval that takes them so would be too narrow.
+      questions: the counted things are questions: show the 95% interval, which takes them as
+        independent. Steps of one solution are not, and questions of one story are not either, as
+        the note then says.
     """
     found = [row for row in rows if number(results, row.path) is not None]
     if all(row.path == "draft.acc" for row in found):  # the draft alone compares nothing
@@ -53,8 +63,11 @@ def comparison(
     cells = [_comparison_cells(results, row, source, questions) for row in found]
     notes = [note] if note else []
     notes += [left_out([row.label], row.path) for row in rows if row not in found]
+    text = " ".join(notes)
+    if questions:
+        text = (text + dependence(at(results, "draft"))).lstrip()
     beside = header.index(paper.column(results))
-    return Table(title, header, tuple(cells), (1,), beside=beside, note=" ".join(notes))
+    return Table(title, header, tuple(cells), (1,), beside=beside, note=text)
 
 
 def _comparison_cells(

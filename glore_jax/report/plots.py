@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from glore_jax.report import plot_bars, plot_curves, plot_scores
 from glore_jax.report.plot_style import DARK, LIGHT, Colours, style
 from glore_jax.report.reading import Results, at
+from glore_jax.report.table import dependence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Plot:
       needs: path of the figures it cannot do without.
       draw: draws it from the results, on a fresh figure.
       least: entries of these figures without which there is nothing to compare.
+      intervals: it shows 95% intervals of single shares.
     """
 
     title: str
@@ -33,6 +35,7 @@ class Plot:
     needs: str
     draw: Callable[[Results, Colours], Figure]
     least: int = 1
+    intervals: bool = False
 
 
 PLOTS = {
@@ -43,6 +46,7 @@ PLOTS = {
         "each alone; those of the differences, which are paired and narrower, stand in the table.",
         "pipeline.rerank.acc",
         plot_bars.pipeline,
+        intervals=True,
     ),
     "by_steps": Plot(
         "Accuracy by number of steps",
@@ -51,6 +55,7 @@ PLOTS = {
         "by_steps",
         plot_curves.by_steps,
         least=2,
+        intervals=True,
     ),
     "rerank": Plot(
         "Best of K samples",
@@ -73,6 +78,7 @@ PLOTS = {
         "balanced at each length. Bands are 95% intervals.",
         "curves.label_rate.length",
         plot_curves.label_rate,
+        intervals=True,
     ),
     "reliability": Plot(
         "Reliability of step scores",
@@ -92,6 +98,7 @@ PLOTS = {
         "Share of wrong drafts put right and of right drafts made wrong. Lines are 95% intervals.",
         "refine.global.fix_rate",
         plot_bars.refinement,
+        intervals=True,
     ),
 }
 
@@ -108,6 +115,12 @@ def missing(name: str, results: Results) -> str | None:
     if entries:
         return f"Left out: plot {plot.title!r} (`{plot.needs}` has only {entries} entry)."
     return f"Left out: plot {plot.title!r} (the results hold no `{plot.needs}`)."
+
+
+def caption(name: str, results: Results) -> str:
+    """What plot `name` shows, and how far its intervals can be trusted in these results."""
+    plot = PLOTS[name]
+    return plot.caption + (dependence(at(results, "draft")) if plot.intervals else "")
 
 
 def draw(results: Results, dark: bool = False) -> dict[str, bytes]:

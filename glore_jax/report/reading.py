@@ -14,7 +14,7 @@ from glore_jax.report.names import MODELS
 
 Results = Mapping[str, Any]  # `Report.to_json()`
 
-FEWEST = 10  # questions, below which no interval says anything
+FEWEST = 10  # questions of different stories, below which no interval says anything
 
 _Z_SQUARED = 1.959964**2  # the normal quantile of a two-sided 95 % interval, squared
 
@@ -52,12 +52,23 @@ class Difference:
 
 
 def difference(results: Results, name: str) -> Difference | None:
-    """The gain `gains.NAME`; None if a part of it is missing, or if it is over few questions."""
+    """The gain `gains.NAME`; None if a part of it is missing, or if it is over few stories."""
     parts = [number(results, f"gains.{name}.{key}") for key in ("value", "low", "high", "n")]
     known = [part for part in parts if part is not None]
-    if len(known) < len(parts) or known[-1] < FEWEST:
+    stories = number(results, f"gains.{name}.stories")
+    if len(known) < len(parts) or min(known[-1], stories or known[-1]) < FEWEST:
         return None
     return Difference(*known)
+
+
+def told(entry: Results) -> float | None:
+    """How many stories the questions of `entry` tell, a group with `n` and `stories`.
+
+    None where no question is a variation of another, or this was not counted.
+    """
+    n = number(entry, "n")
+    stories = number(entry, "stories")
+    return stories if n and stories and stories < n else None
 
 
 def in_force(results: Results, what: str) -> str:

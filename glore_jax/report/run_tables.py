@@ -3,12 +3,21 @@
 from collections.abc import Mapping
 
 from glore_jax.report.names import REFINEMENTS, RIVALS
-from glore_jax.report.reading import Difference, Results, at, difference, number, stage_seconds
+from glore_jax.report.reading import (
+    Difference,
+    Results,
+    at,
+    difference,
+    number,
+    stage_seconds,
+    told,
+)
 from glore_jax.report.table import (
     NONE,
     Table,
     count,
     count_at,
+    dependence,
     gain_range,
     left_out,
     range_text,
@@ -35,7 +44,8 @@ def answers(results: Results) -> Table:
     header = ("", "accuracy", "tokens", "n", "system against it", "95% interval")
     note = (
         "The system chooses among the draft and its refinements. Intervals are paired: both answer "
-        "the same questions, which a bootstrap draws anew. Tokens are those drawn for a question, "
+        "the same questions, which a bootstrap draws anew"
+        f"{_whole_stories(results)}. Tokens are those drawn for a question, "
         "where they were counted. Oracles know the right answers."
     )
     if closed := difference(results, "gap_closed"):
@@ -45,6 +55,12 @@ def answers(results: Results) -> Table:
             "solves."
         )
     return Table(title, header, tuple(rows), (1,), note=note)
+
+
+def _whole_stories(results: Results) -> str:
+    """How the bootstrap draws questions that are variations of each other; empty if none are."""
+    stories = told(at(results, "draft") or {})
+    return f", all those of a story together ({count(stories)} stories)" if stories else ""
 
 
 def _answer(results: Results, key: str, name: str, gain: Difference | None) -> tuple[str, ...]:
@@ -87,6 +103,7 @@ def by_steps(results: Results) -> Table:
         rows.append((count_at(entry, "steps"), count(n), *cells, rate(accs[2])))
     header = ("steps", "n", "draft", "95% interval", "system", "95% interval", "oracle")
     note = "Steps of the worked solution, the answer line not counted."
+    note += dependence(at(results, "draft"))
     return Table(title, header, tuple(rows), (2, 4), note=note)
 
 
@@ -114,7 +131,7 @@ def rounds(results: Results) -> Table:
         "length; too long: training solutions that no row holds. Loss (nats a token), share of "
         "tokens guessed and norm of the gradient are means over the last updates; fill is the "
         "share of a batch that is no padding."
-    )
+    ) + dependence(entries[0])
     return Table(title, header, tuple(rows), (1,), note=note)
 
 
@@ -131,6 +148,7 @@ def breaks(results: Results) -> Table:
         return Table(title, note=left_out(["break rates"], "refine"))
     header = ("", "this run", "95% interval", "n")
     note = "Share of right drafts whose refinement is wrong. The paper reports none."
+    note += dependence(at(results, "draft"))
     return Table(title, header, tuple(rows), (1,), note=note)
 
 

@@ -8,7 +8,7 @@ any figure is only that line.
 import dataclasses
 from collections.abc import Sequence
 
-from glore_jax.report.reading import Difference, Results, interval, number
+from glore_jax.report.reading import Difference, Results, interval, number, told
 
 NONE = "–"
 
@@ -98,6 +98,20 @@ def side(gain: Difference) -> str:
     if gain.low > 0:
         return "above 0"
     return "below 0" if gain.high < 0 else "includes 0"
+
+
+def dependence(entry: Results | None) -> str:
+    """What to say below intervals of single shares; empty where no question has variations.
+
+    `entry`: a group with `n` and `stories` of the questions, or None. Begins with a space.
+    """
+    stories = told(entry or {})
+    if stories is None:
+        return ""
+    return (
+        " Intervals of single shares take questions as independent. These are variations of only "
+        f"{count(stories)} stories, so the intervals are too narrow."
+    )
 
 
 def left_out(what: Sequence[str], path: str) -> str:

@@ -22,6 +22,7 @@ from glore_jax import storage
 from glore_jax.labels import metrics
 from glore_jax.parallel import processes
 from glore_jax.records import LabelledDraft, Sample
+from glore_jax.report import figures
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import generation, labelling, models, parts, scores
 from glore_jax.stages.context import Context
@@ -64,11 +65,11 @@ class Solutions(NamedTuple):
 def run(ctx: Context) -> dict:
     in_force = choices.choose(ctx)
     results = {split: evaluate_split(ctx, split, in_force) for split in ctx.config.evaluate.splits}
-    figures = {split: result.figures.to_json() for split, result in results.items()}
+    found = {split: result.figures.to_json() for split, result in results.items()}
     examples = [example for result in results.values() for example in result.examples]
-    processes.on_main(storage.write_json, ctx.folder("evaluate", "results.json"), figures)
+    processes.on_main(storage.write_json, ctx.folder("evaluate", "results.json"), found)
     processes.on_main(storage.write_jsonl, ctx.folder("evaluate", "examples.jsonl"), examples)
-    counted = {split: counts(ctx, split, figures[split]) for split in results}
+    counted = {split: counts(ctx, split, found[split]) for split in results}
     return {"in_force": in_force.to_json(), **counted}
 
 
@@ -88,19 +89,37 @@ def evaluate_split(ctx: Context, split: str, in_force: InForce) -> measures.Meas
         in_force,
         sampled=is_sampled(ctx, split),
     )
-    return measures.measure(ctx, records)
+    measured = measures.measure(ctx, records)
+    if records.sampled:
+        warn_of_short_rivals(ctx, split, measured.figures)
+    return measured
+
+
+def warn_of_short_rivals(ctx: Context, split: str, measured: figures.SplitFigures) -> None:
+    """Warns if all samples of a question, with the draft, have fewer tokens than the system."""
+    pipeline = measured.pipeline
+    assert pipeline and pipeline.rerank and pipeline.rerank.tokens is not None  # every split's
+    spent = pipeline.rerank.tokens
+    rival = pipeline.equal_orm or pipeline.greedy2_orm
+    tokens = rival.tokens if rival and rival.tokens is not None else 0.0
+    if tokens < spent:
+        has = f"no more than {tokens:.1f}" if rival else "none"
+        ctx.warn(
+            f"{split}: the system draws {spent:.1f} tokens a question, its rivals that draw "
+            f"samples {has}, all that evaluate.k={ctx.config.evaluate.k} gives them: raise it"
+        )
 
 
 def is_sampled(ctx: Context, split: str) -> bool:
     return split in ctx.config.evaluate.sample_splits
 
 
-def counts(ctx: Context, split: str, figures: dict) -> dict:
+def counts(ctx: Context, split: str, measured: dict) -> dict:
     """What the manifest says of a split."""
     work = {name: parts.work(ctx, f"evaluate/{split}/{name}") for name in GENERATED}
     return {
-        "draft": figures["draft"]["acc"],
-        "rerank": figures["pipeline"]["rerank"]["acc"],
+        "draft": measured["draft"]["acc"],
+        "rerank": measured["pipeline"]["rerank"]["acc"],
         "work": {name: done for name, done in work.items() if done},
     }
 

@@ -2,6 +2,9 @@
 
     samples of held-out questions ─► the exported model ─► labels/looks.py ─► manifest, and a line
 
+Held out are questions, not stories: a model may have learned from variations of what it is looked
+at on. How sure a figure is goes by stories.
+
 The model is read from its export: that is what all later stages read.
 """
 
@@ -17,7 +20,7 @@ from glore_jax.labels.identity import identity_rank
 from glore_jax.labels.looks import Judged
 from glore_jax.labels.outcome import distinct_samples
 from glore_jax.records import Sample
-from glore_jax.stages import models, parts, rewards
+from glore_jax.stages import models, parts, rewards, variations
 from glore_jax.stages.context import Context
 from glore_jax.stages.rewards import LabelledSolution
 
@@ -48,12 +51,14 @@ def look(
         figures then have `steps`: `n`, `acc` at .5 and `majority`, the share of the commoner label.
     """
     groups = held_out_samples(ctx, share)
+    stories = variations.read(ctx)
     labelled = list(itertools.islice(drafts or (), QUESTIONS))
     samples = [(sample["question"], sample["steps"]) for group in groups for sample in group]
     texts = [*samples, *((draft.question, draft.steps) for draft in labelled)]
     by_text = iter(score(ctx, name, folder, texts))
     judged = [
         Judged(
+            stories.get(group[0]["question_id"], group[0]["question_id"]),
             list(map(metrics.last_score, itertools.islice(by_text, len(group)))),
             [sample["logprob"] or 0.0 for sample in group],
             [sample["correct"] for sample in group],

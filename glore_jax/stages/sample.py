@@ -17,7 +17,7 @@ from glore_jax.errors import UserError
 from glore_jax.labels.outcome import GREEDY, WORKED
 from glore_jax.models.model import Model
 from glore_jax.records import Sample
-from glore_jax.stages import generation, models, parts, subsets
+from glore_jax.stages import generation, models, parts, subsets, variations
 from glore_jax.stages.context import Context
 from glore_jax.stages.tally import COLUMNS, Tally
 from glore_jax.tasks.base import Problem
@@ -27,6 +27,7 @@ def run(ctx: Context) -> dict:
     config = ctx.config.sample
     model = models.load_policy(ctx, "student", "hf")
     problems = subsets.sampled(ctx.config, ctx.problems("train"))
+    variations.write(ctx, problems)
     sampling = generation.sampling_of(config)
     generation.sample(ctx, "sample/records", model, problems, sampling, config.k)
     if config.include_greedy:

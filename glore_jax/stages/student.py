@@ -34,18 +34,19 @@ def run(ctx: Context) -> dict:
     iteration = ctx.config.student.ei
     train = ctx.problems("train")
     dev = ctx.problems("dev")
+    stories = {problem.id: problem.story for problem in dev}
     solutions = first_solutions(ctx, train)
     rounds = [tune_round(ctx, 0, solutions, dev)]
     right = [rounds[0].pop("right")]
     while len(rounds) <= iteration.rounds and not rules.has_ended(
-        right, iteration.patience, iteration.level
+        right, stories, iteration.patience, iteration.level
     ):
         number = len(rounds)
         solutions = solutions + explore_round(ctx, number, solutions, train)
         rounds.append(tune_round(ctx, number, solutions, dev))
         right.append(rounds[-1].pop("right"))
     best = rules.best_round(right)
-    gain = rules.last_gain(right, iteration.level)
+    gain = rules.last_gain(right, stories, iteration.level)
     proven = f"the last proven gain is round {gain}" if gain else "no round is a proven gain"
     ctx.say(f"student: round {best} is kept, the most accurate; {proven}")
     models.publish(ctx, "student", f"round-{best}", ctx.config.model.dtype)
@@ -186,6 +187,7 @@ def fine_tune(
         "right": {draft["question_id"]: draft["correct"] for draft in drafts},
         "acc": accuracy,
         "n": len(drafts),
+        "stories": len({problem.story for problem in dev}),
         "examples": len(solutions),
         "too_long": too_long,
         "truncated": generation.truncated(drafts),

@@ -36,6 +36,7 @@ class Problem:
       solution: worked steps, the last one `#### gold`; empty if the data has none.
       facts: what only the task needs to judge steps, as JSON values; None if it knows nothing
         more.
+      variation_of: the name that it shares with its variations, where it has any; empty: none.
     """
 
     id: str
@@ -43,6 +44,16 @@ class Problem:
     gold: str
     solution: tuple[str, ...] = ()
     facts: dict | None = None
+    variation_of: str = ""
+
+    @property
+    def story(self) -> str:
+        """The name of its story, the same for questions that are variations of each other.
+
+        These are right or wrong together, so whatever asks how sure a figure is counts stories. A
+        question without variations is a story by itself, of its own id.
+        """
+        return self.variation_of or self.id
 
 
 class Task(abc.ABC):

@@ -12,6 +12,8 @@ ranking are held out as dev. What is ranked is a choice, `config.split`:
               about a hundred stories (`SHARED_WORDS`). Splits are a few rows larger or smaller.
     rows      each row by itself: 700 of the 1000 rows train. Nearly every test row is then a
               variation of one that was trained on.
+
+Either way every problem knows its story.
 """
 
 import hashlib
@@ -117,8 +119,12 @@ class SvampTask(Task):
         if worked not in ("none", "equation"):
             raise UserError(f"task.worked is {worked!r}: choose none or equation")
         rows = self._rows()
-        problems = [_problem(row, worked == "equation") for row in rows]
-        groups = self._groups(rows)
+        told = stories.stories_of([row["Body"] for row in rows], SHARED_WORDS)
+        names = _story_names(rows, told)
+        problems = [
+            _problem(row, worked == "equation", name) for row, name in zip(rows, names, strict=True)
+        ]
+        groups = self._groups(told)
         parts = self._divide(problems, groups)
         if problems and not parts[split]:
             raise UserError(
@@ -127,14 +133,12 @@ class SvampTask(Task):
             )
         return self._take(sorted(parts[split], key=_rank), split)
 
-    def _groups(self, rows: list[dict[str, str]]) -> list[int]:
-        """For each row a number; rows of one number stay together."""
+    def _groups(self, told: list[int]) -> list[int]:
+        """For each row a number; rows of one number stay together. `told`: their stories."""
         splitting = self.config.get("split") or SPLITTINGS[0]
         if splitting not in SPLITTINGS:
             raise UserError(f"task.split is {splitting!r}: choose {' or '.join(SPLITTINGS)}")
-        if splitting == "rows":
-            return list(range(len(rows)))
-        return stories.stories_of([row["Body"] for row in rows], SHARED_WORDS)
+        return list(range(len(told))) if splitting == "rows" else told
 
     def _divide(self, problems: list[Problem], groups: list[int]) -> dict[str, list[Problem]]:
         """The problems of each split; those of a group are in one.
@@ -176,10 +180,30 @@ class SvampTask(Task):
 
 
 def _rank(problem: Problem) -> bytes:
-    return hashlib.sha256(problem.id.encode()).digest()
+    return _rank_of(problem.id)
 
 
-def _problem(row: dict[str, str], worked: bool) -> Problem:
+def _rank_of(id: str) -> bytes:
+    return hashlib.sha256(id.encode()).digest()
+
+
+def _id(row: dict[str, str]) -> str:
+    return f"svamp-{row['ID']}"
+
+
+def _story_names(rows: list[dict[str, str]], told: list[int]) -> list[str]:
+    """For each row the id of the first of its story in the order of the ranks.
+
+    So a name does not depend on the order of the rows. `told`: a number for each row, equal ones
+    for rows of one story.
+    """
+    first: dict[int, str] = {}
+    for row, story in zip(rows, told, strict=True):
+        first[story] = min(first.get(story, _id(row)), _id(row), key=_rank_of)
+    return [first[story] for story in told]
+
+
+def _problem(row: dict[str, str], worked: bool, story: str) -> Problem:
     body = row["Body"]
     if body[-1] not in ".?!":
         body += "."
@@ -188,4 +212,5 @@ def _problem(row: dict[str, str], worked: bool) -> Problem:
     if value is not None and value.denominator == 1:
         gold = str(value.numerator)  # the file has 51.0 where 51 is meant
     solution = equations.solution_of(row["Equation"], gold) if worked else ()
-    return Problem(f"svamp-{row['ID']}", f"{body} {row['Question']}", gold, solution)
+    question = f"{body} {row['Question']}"
+    return Problem(_id(row), question, gold, solution, variation_of=story)

@@ -232,17 +232,32 @@ def test_the_lowest_learning_rate_is_not_above_the_highest(section):
         ),
         (
             dict(evaluate__splits=("test_templates",)),
-            "config.evaluate.splits has 'test_templates', but the task gsm8k has no such split: "
-            "choose from train, dev, test",
+            "config.evaluate.splits has 'test_templates', but the task gsm8k has no such test "
+            "split: choose from test",
+        ),
+        (
+            dict(evaluate__splits=("test", "dev")),
+            "config.evaluate.splits has 'dev', on which every choice is made: its figures would "
+            "not be those of unseen questions; choose from test",
+        ),
+        (
+            dict(evaluate__splits=("train",)),
+            "config.evaluate.splits has 'train', from which the models learn: its figures",
         ),
         (
             dict(evaluate__sample_splits=("dev",)),
-            "config.evaluate.sample_splits has 'dev', which is not evaluated",
+            "config.evaluate.sample_splits has 'dev', on which every choice is made",
         ),
     ],
 )
 def test_evaluated_splits_are_those_of_the_task(fields, line):
     assert mistake(default(), **fields).startswith(line)
+
+
+def test_a_sampled_split_is_evaluated():
+    fields = dict(evaluate__splits=("test",), evaluate__sample_splits=("test_templates",))
+    said = mistake(tiny.get_config(), **fields)
+    assert said.startswith("config.evaluate.sample_splits has 'test_templates', which is not eval")
 
 
 def test_an_evaluated_split_is_not_empty():

@@ -1,5 +1,7 @@
 """What held-out solutions say of a reward model."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,9 @@ def questions(count, scores_of, seed=0):
     """`count` questions of four solutions, half of them right; `scores_of(rng, correct)`."""
     rng = np.random.default_rng(seed)
     correct = np.array([True, True, False, False])
-    return [Judged(scores_of(rng, correct), rng.normal(size=4), correct) for _ in range(count)]
+    return [
+        Judged(f"q{i}", scores_of(rng, correct), rng.normal(size=4), correct) for i in range(count)
+    ]
 
 
 def telling(rng, correct):
@@ -52,8 +56,8 @@ def test_a_model_that_is_the_wrong_way_round():
     "given, why",
     [
         ([], "no solution was held out"),
-        ([Judged([0.1, 0.9], [0, 0], [True, True])], "fewer than 7 held-out questions have both"),
-        (questions(6, telling), "fewer than 7 held-out questions have both"),
+        ([Judged("q", [0.1, 0.9], [0, 0], [True, True])], "tell fewer than 7 stories"),
+        (questions(6, telling), "tell fewer than 7 stories"),
     ],
 )
 def test_what_cannot_be_told_is_not_told(given, why):
@@ -64,7 +68,7 @@ def test_what_cannot_be_told_is_not_told(given, why):
 
 
 def test_few_questions_are_enough_if_all_their_pairs_are_right():
-    found = looks.look(questions(looks.LEAST_QUESTIONS, lambda rng, correct: 0.8 * correct), 0)
+    found = looks.look(questions(looks.LEAST_STORIES, lambda rng, correct: 0.8 * correct), 0)
     assert found["learned"] is True
     assert (found["low"], found["high"]) == (pytest.approx(1 - 3 / 7), 1.0)
 
@@ -75,6 +79,24 @@ def test_the_interval_is_of_questions_and_the_same_each_time():
     first = looks.look(once, 3)
     assert first == looks.look(once, 3)
     assert first["high"] - first["low"] > 0.25
+
+
+def test_variations_of_one_story_are_one_witness():
+    def told(stories):
+        return [dataclasses.replace(q, story=f"s{i % stories}") for i, q in enumerate(many)]
+
+    many = questions(100, telling)
+    found = looks.look(told(6), 0)
+    assert found["learned"] is None and "tell fewer than 7 stories" in found["why"]
+    # Stories that agree within and differ from each other: as sure as ten questions are.
+    many = [
+        dataclasses.replace(q, scores=0.5 + 0.2 * (q.correct == (i % 10 < 7)))
+        for i, q in enumerate(many)
+    ]
+    by_story, by_question = looks.look(told(10), 0), looks.look(many, 0)
+    assert by_story["within_pair"] == by_question["within_pair"] == 0.7
+    assert by_question["learned"] is True and by_story["learned"] is False
+    assert by_story["low"] < 0.5 < by_question["low"]
 
 
 def test_held_out_questions_are_their_share_whatever_stands_beside_them():

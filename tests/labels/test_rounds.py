@@ -18,6 +18,9 @@ def of(*texts):
     return [outcomes(text) for text in texts]
 
 
+ALONE = {str(i): f"story {i}" for i in range(1000)}  # each question tells its own
+
+
 @pytest.mark.parametrize(
     "earlier, later, chance",
     [
@@ -30,35 +33,53 @@ def of(*texts):
     ],
 )
 def test_sign_test(earlier, later, chance):
-    assert rounds.sign_test(outcomes(earlier), outcomes(later)) == chance
+    assert rounds.sign_test(outcomes(earlier), outcomes(later), ALONE) == chance
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
 def test_at_a_level_of_a_half_any_rise_is_a_gain(pairs):
     earlier, later = ({str(i): pair[side] for i, pair in enumerate(pairs)} for side in (0, 1))
     rises = sum(later.values()) > sum(earlier.values())
-    assert (rounds.sign_test(earlier, later) <= 0.5) is rises
-    assert rounds.last_gain([earlier, later], 0.5) == int(rises)
+    assert (rounds.sign_test(earlier, later, ALONE) <= 0.5) is rises
+    assert rounds.last_gain([earlier, later], ALONE, 0.5) == int(rises)
+
+
+def test_variations_of_one_story_are_one_witness():
+    """Six more right are 1 of 64 fair coins; of one story, 1 of 2."""
+    earlier, later = of("000000", "111111")
+    assert rounds.sign_test(earlier, later, ALONE) == 1 / 64
+    assert rounds.sign_test(earlier, later, dict.fromkeys(ALONE, "one")) == 1 / 2
+    # Two of three won, one of one lost, one of each: the last tells nothing.
+    earlier, later = of("000110", "110001")
+    stories = dict(zip("012345", ["a", "a", "a", "b", "c", "c"], strict=True))
+    assert rounds.sign_test(earlier, later, stories) == 3 / 4  # 1 won, 1 lost
+    assert rounds.sign_test(earlier, later, ALONE) == 1 / 2  # 3 won, 2 lost
+    assert rounds.last_gain(of("000000", "111111"), dict.fromkeys(ALONE, "one"), 0.2) == 0
 
 
 def test_rounds_on_other_questions_cannot_be_compared():
     with pytest.raises(ValueError, match="different questions"):
-        rounds.sign_test(outcomes("11"), outcomes("111"))
+        rounds.sign_test(outcomes("11"), outcomes("111"), ALONE)
 
 
 def test_small_gains_add_up():
     """No round is a gain over the one before, but the third is one over the first."""
     one_by_one = of("00000000", "11000000", "11110000", "11111100")
-    assert rounds.last_gain(one_by_one[:3], 0.1) == 2  # 4 won: 1 of 16
-    assert [rounds.last_gain(one_by_one[:n], 0.05) for n in (2, 3, 4)] == [0, 0, 3]
-    assert not rounds.has_ended(one_by_one[:3], 3, 0.05)
-    assert rounds.has_ended(one_by_one[:3], 2, 0.05)
+    assert rounds.last_gain(one_by_one[:3], ALONE, 0.1) == 2  # 4 won: 1 of 16
+    assert [rounds.last_gain(one_by_one[:n], ALONE, 0.05) for n in (2, 3, 4)] == [0, 0, 3]
+    assert not rounds.has_ended(one_by_one[:3], ALONE, 3, 0.05)
+    assert rounds.has_ended(one_by_one[:3], ALONE, 2, 0.05)
 
 
 def test_it_ends_after_rounds_without_a_gain():
     flat = of("1100", "1010", "0110", "1001")
-    assert [rounds.has_ended(flat[:n], 2, 0.2) for n in (1, 2, 3, 4)] == [False, False, True, True]
-    assert not rounds.has_ended(flat[:1], 1, 0.2)
+    assert [rounds.has_ended(flat[:n], ALONE, 2, 0.2) for n in (1, 2, 3, 4)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert not rounds.has_ended(flat[:1], ALONE, 1, 0.2)
 
 
 def test_the_latest_of_the_best_rounds_is_kept():
@@ -91,7 +112,7 @@ def ends(skills, patience, level, runs=200):
     for _ in range(runs):
         made = simulated(skills, rng)
         number = 1
-        while number < len(made) and not rounds.has_ended(made[:number], patience, level):
+        while number < len(made) and not rounds.has_ended(made[:number], ALONE, patience, level):
             number += 1
         found.append(number - 1)
     return np.array(found)
@@ -116,7 +137,7 @@ def test_the_most_accurate_round_is_the_safest_choice():
     for truth in skills.values():
         runs = [simulated(truth, rng) for _ in range(100)]
         best = np.mean([truth[rounds.best_round(run)] for run in runs])
-        proven = np.mean([truth[rounds.last_gain(run, RULE["level"])] for run in runs])
+        proven = np.mean([truth[rounds.last_gain(run, ALONE, RULE["level"])] for run in runs])
         loss["best"] = max(loss["best"], max(truth) - best)
         loss["proven"] = max(loss["proven"], max(truth) - proven)
     assert loss["best"] < 0.6 * loss["proven"]

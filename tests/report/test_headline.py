@@ -48,7 +48,21 @@ def test_without_rivals_nothing_is_claimed(results):
 
 def test_few_questions_have_no_interval(results):
     results["gains"]["rerank_over_draft"]["n"] = 9
-    assert "(too few questions for an interval)" in said(results)
+    assert "(too few different questions for an interval)" in said(results)
+
+
+def test_many_questions_of_few_stories_have_no_interval_either(results):
+    results["gains"]["rerank_over_draft"]["stories"] = 9
+    assert "(too few different questions for an interval)" in said(results)
+    results["gains"]["rerank_over_draft"]["stories"] = 10
+    assert "(95% interval +5.5 to +11.7)" in said(results)
+
+
+def test_variations_are_said_to_be(results):
+    results["draft"]["stories"] = 500
+    assert "Of 500 test questions, the student's" in said(results)
+    results["draft"]["stories"] = 51
+    assert "Of 500 test questions, variations of 51 stories, the student's" in said(results)
 
 
 def test_patterns_that_do_not_hold_are_named(results):

@@ -1,6 +1,6 @@
 """What the paper does not report lands in the right cells."""
 
-from glore_jax.report import names, run_tables
+from glore_jax.report import names, paper_tables, plots, run_tables
 
 
 def test_the_system_stands_beside_its_rivals(cell, results):
@@ -36,6 +36,30 @@ def test_right_drafts_broken_are_counted_over_right_drafts(cell, results):
     breaks = run_tables.breaks(results)
     assert cell(breaks, "Local, E from SORM", "this run") == "0.059"
     assert cell(breaks, "Local, E from SORM", "n") == "276"
+
+
+def test_intervals_of_single_shares_are_said_to_be_too_narrow(results):
+    """Where questions are variations of each other, in each table and under each plot that has
+    such intervals."""
+    warning = "variations of only 51 stories, so the intervals are too narrow."
+    tables = (run_tables.by_steps, run_tables.rounds, run_tables.breaks)
+    tables += (paper_tables.table_2, paper_tables.table_3, paper_tables.figure_6)
+    intervals = [name for name, plot in plots.PLOTS.items() if "95% interval" in plot.caption]
+    assert len(intervals) == 4
+
+    def said():
+        notes = [make(results).note for make in tables]
+        return notes + [plots.caption(name, results) for name in intervals]
+
+    assert not any("stories" in text for text in said())
+    for entry in (results["draft"], *results["student"]["rounds"]):
+        entry["stories"] = entry["n"]
+    assert not any("stories" in text for text in said())
+    for entry in (results["draft"], *results["student"]["rounds"]):
+        entry["stories"] = 51
+    assert all(warning in text for text in said())
+    assert warning not in paper_tables.table_1(results).note  # of steps, without intervals
+    assert "all those of a story together (51 stories)" in run_tables.answers(results).note
 
 
 def test_unseen_templates_stand_beside_the_test_set(cell, results):

@@ -80,6 +80,15 @@ def test_figures_and_a_warning(ctx, capsys):
     assert f"sorm/train: {found['n']} solutions" in capsys.readouterr().out
 
 
+def test_the_interval_is_of_stories(ctx):
+    alone = looks.look(ctx, "sorm/train", "sorm/hf", SHARE)
+    assert alone["low"] is not None
+    of_one = {f"q{i}": "q0" for i in range(40)}
+    storage.write_json(ctx.folder("sample", "variations.json"), of_one)
+    found = looks.look(ctx, "sorm/train", "sorm/hf", SHARE)
+    assert found["low"] is None and found["within_pair"] == alone["within_pair"]
+
+
 def test_nothing_held_out_loads_no_model(ctx):
     found = looks.look(ctx, "orm/plain", "orm/hf", 0.0)
     assert found["learned"] is None and not ctx.asked and not ctx.warnings

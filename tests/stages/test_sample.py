@@ -5,7 +5,8 @@ import pytest
 from glore_jax import parquet
 from glore_jax.errors import UserError
 from glore_jax.records import Sample
-from glore_jax.stages import generation, models, parts, sample
+from glore_jax.stages import generation, models, parts, sample, variations
+from glore_jax.tasks.base import Problem
 
 
 def row(problem, sample_id, correct, policy="sample/records"):
@@ -58,6 +59,16 @@ def test_greedy_drafts_and_worked_solutions_are_further_samples(run):
         found = [(r["sample_id"], r["policy"]) for r in records if r["question_id"] == question]
         assert found == [(0, "sample/records"), (1, "sample/records"), (2, "greedy"), (3, "worked")]
     assert all(r["correct"] for r in records if r["policy"] == "worked")
+
+
+def test_variations_are_kept_for_stages_that_do_not_read_the_task(run, ctx, monkeypatch):
+    assert variations.read(ctx) == {}  # samples of a run that kept none
+    run()
+    assert variations.read(ctx) == {}
+    problems = [Problem(q, f"{q}?", "1", variation_of="b" * (q != "a")) for q in "abc"]
+    monkeypatch.setattr(ctx.task, "load", lambda split: problems)
+    run()
+    assert variations.read(ctx) == {"b": "b", "c": "b"}
 
 
 def test_parts_have_no_gaps(run):

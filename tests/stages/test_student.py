@@ -94,9 +94,11 @@ def iterate(ctx, monkeypatch):
     (its result, rounds trained, round exported, solutions of each round)
     """
     worked = [Problem("a", "a?", "5", ("one", "#### 5")), Problem("b", "b?", "6")]
-    ctx.task, ctx.stage = SimpleNamespace(load=lambda split: worked), "student"
+    ctx.stage = "student"
 
-    def go(right, rounds=5, patience=1, level=0.5):
+    def go(right, rounds=5, patience=1, level=0.5, variation_of=""):
+        dev = [Problem(f"dev-{i}", "?", "5", variation_of=variation_of) for i in range(DEV)]
+        ctx.task = SimpleNamespace(load=lambda split: dev if split == "dev" else worked)
         ctx.config.student.ei.update(rounds=rounds, patience=patience, level=level)
         trained, exported, sizes = [], [], []
 
@@ -138,6 +140,15 @@ def test_rounds_go_on_until_they_bring_no_gain(iterate, right, patience, level, 
     assert result["acc"] == right[best] / DEV
     # The worked one, and one more found in each round.
     assert sizes == list(range(1, len(rounds) + 1))
+
+
+def test_questions_of_one_story_prove_no_more_than_one(iterate):
+    right = [0, DEV, DEV, DEV, DEV]
+    assert iterate(right, patience=2, level=0.2, variation_of="one")[0]["last_gain"] == 0
+
+
+def test_more_questions_prove_more(iterate):
+    assert iterate([0, DEV, DEV, DEV, DEV], patience=2, level=0.2)[0]["last_gain"] == 1
 
 
 def test_outcomes_of_each_question_are_kept_with_the_round(iterate, ctx):

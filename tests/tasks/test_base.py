@@ -161,6 +161,11 @@ def test_step_truth_is_unknown_unless_a_task_knows_it():
     assert TASK.step_truth(Problem("a", "?", "1"), ["#### 1"]) is None
 
 
+def test_a_problem_without_variations_is_a_story_by_itself():
+    assert Problem("a", "?", "1").story == "a"
+    assert Problem("a", "?", "1", variation_of="b").story == "b"
+
+
 def test_hold_out_and_limit():
     assert ids("train") == ["five-0", "five-1", "five-2"] and ids("dev") == ["five-3", "five-4"]
     assert ids("dev", dev_size=1) == ["five-4"]

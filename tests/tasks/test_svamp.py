@@ -126,6 +126,21 @@ def test_no_two_splits_share_a_story(told):
     assert len(stories(load("train", told, split="stories", limit={"train": 10}))) > 5
 
 
+@pytest.mark.parametrize("split", ["stories", "rows"])
+def test_a_problem_knows_its_story(told, tmp_path, split):
+    problems = all_problems(told, split=split)
+    by_story = {}
+    for problem in problems.values():
+        by_story.setdefault(problem.story, []).append(problem)
+    assert len(by_story) == 50
+    for name, variations in by_story.items():
+        assert len(stories(variations)) == 1 and name in {p.id for p in variations}
+    # A name is that of no place in the file.
+    rows = json.loads((told / "SVAMP.json").read_text())
+    turned = all_problems(write(tmp_path / "turned", rows[::-1]), split=split)
+    assert {p.id: p.story for p in turned.values()} == {p.id: p.story for p in problems.values()}
+
+
 def test_stories_are_divided_unless_the_config_says_rows(told):
     def ids(**config):
         given = {"data_dir": str(told), "dev_size": 20, **config}

@@ -31,14 +31,18 @@ def last_scores(scores: Iterable[Sequence[float] | np.ndarray]) -> list[float]:
 # The drafts themselves.
 
 
-def draft(drafts: Sequence[Sample], labels: Labels) -> figures.Draft:
-    """How good the drafts are, and where those that go wrong do so first according to `labels`."""
+def draft(drafts: Sequence[Sample], labels: Labels, stories: Sequence[str]) -> figures.Draft:
+    """How good the drafts are, and where those that go wrong do so first according to `labels`.
+
+    `stories`: the name of the story of each draft's question.
+    """
     errors = [first_wrong(steps) + 1 for steps in labels if steps and 0 in map(int, steps)]
     # The last step is the answer line; an empty draft has no steps, not minus one.
     lengths = [max(len(d["steps"]) - 1, 0) for d in drafts]
     return figures.Draft(
         acc=float(np.mean([d["correct"] for d in drafts])),
         n=len(drafts),
+        stories=len(set(stories)),
         truncated=sum(not d["ended"] for d in drafts),
         steps_mean=float(np.mean(lengths)),
         first_error_histogram=tuple((step, errors.count(step)) for step in sorted(set(errors))),

@@ -17,14 +17,23 @@ from glore_jax.stages.evaluation.sample_figures import Samples
 Pairs = dict[str, tuple[Ratio, Ratio]]
 
 
-def gains(questions: Sequence[str], pairs: Pairs, seed: int) -> dict[str, figures.Gain]:
-    """The gains of `pairs` by name, without those that are not defined."""
-    found = paired_intervals(questions, pairs, seed)
+def gains(stories: Sequence[str], pairs: Pairs, seed: int) -> dict[str, figures.Gain]:
+    """The gains of `pairs` by name, without those that are not defined.
+
+    `stories`: the name of each question's story, in the order of the drafts.
+    """
+    found = paired_intervals(stories, pairs, seed)
     return {name: _gain(interval) for name, interval in found.items() if interval is not None}
 
 
 def _gain(interval: Interval) -> figures.Gain:
-    return figures.Gain(value=interval.value, low=interval.low, high=interval.high, n=interval.n)
+    return figures.Gain(
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        stories=interval.clusters,
+    )
 
 
 # What can be compared. Ratios have one entry a question, in the order of the drafts.

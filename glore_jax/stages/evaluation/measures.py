@@ -66,6 +66,12 @@ def measure(ctx: Context, records: SplitRecords) -> Measured:
     return Measured(measured, _examples(records, truth, choices))
 
 
+def _stories(records: SplitRecords) -> list[str]:
+    """The name of the story of each draft's question."""
+    stories = {problem.id: problem.story for problem in records.problems}
+    return [stories[draft["question_id"]] for draft in records.drafts]
+
+
 # What the drafts' steps are: right or wrong.
 
 
@@ -104,7 +110,7 @@ def _draft_figures(
         scores={m: draft_figures.score_histogram(scores[m], reference) for m in scores},
     )
     return {
-        "draft": draft_figures.draft(records.drafts, reference),
+        "draft": draft_figures.draft(records.drafts, reference, _stories(records)),
         "final": final,
         "refine": draft_figures.refinements(records.drafts, records.refined),
         "pipeline": pipeline(systems),
@@ -214,7 +220,7 @@ def _gains(
         pairs |= gain_figures.of_marks("steps", _marked(records), labels)
     if samples is not None:
         pairs |= gain_figures.of_samples(samples, questions)
-    return gain_figures.gains(questions, pairs, ctx.config.seed)
+    return gain_figures.gains(_stories(records), pairs, ctx.config.seed)
 
 
 def _with_samples(

@@ -13,14 +13,13 @@
                      of the draft and two samples: the ORM's choice, the likeliest, the commonest
                      answer (of equally common ones that of the likeliest), the answer of the
                      largest sum of ORM scores
-    equal_*          the same of the draft and as many samples as the tokens of a system of more
-                     candidates buy; with three candidates that is what stands above
+    equal_*          the same of the draft and as many samples as it takes to spend no fewer tokens
+                     than the system; where two samples do, that is what stands above
 
 Rivals of which a split has no samples, or the base no word, are left out.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -159,11 +158,11 @@ def _of_samples(
             "majority3": _system(pools, by_majority),
             "weighted3": _system(pools, by_weights),
         }
+        if held > 2 and spent > found["greedy2_orm"].tokens:
+            found |= _at_equal_tokens(drafts, drawn, spent)
     if held >= 3:
         threes = [some[:3] for some in drawn]
         found |= {"bo3": _system(threes, by_orm), "bo3_oracle": _system(threes, oracle)}
-    if max(map(len, choices)) > 3:
-        found |= _at_equal_tokens(drafts, drawn, spent)
     return found
 
 
@@ -176,11 +175,8 @@ def _as_drawn(candidate: Candidate, draft: Sample) -> Candidate:
 def _at_equal_tokens(
     drafts: Sequence[Candidate], drawn: Sequence[Sequence[Candidate]], spent: float
 ) -> dict[str, System]:
-    """The draft and as many samples as `spent` tokens buy: at least two, at most all there are."""
-    of_draft = float(np.mean([draft.tokens for draft in drafts]))
-    of_sample = float(np.mean([one.tokens for one in itertools.chain.from_iterable(drawn)]))
-    bought = round((spent - of_draft) / max(of_sample, 1))
-    count = min(max(bought, 2), min(map(len, drawn)))
+    """The draft and the fewest samples that cost `spent` tokens with it, or all there are."""
+    count = _samples_for(spent, drafts, drawn)
     pools = [[draft, *some[:count]] for draft, some in zip(drafts, drawn, strict=True)]
     picks: Mapping[str, Pick] = {
         "equal_orm": by_orm,
@@ -189,3 +185,19 @@ def _at_equal_tokens(
         "equal_weighted": by_weights,
     }
     return {name: _system(pools, pick) for name, pick in picks.items()}
+
+
+def _samples_for(
+    spent: float, drafts: Sequence[Candidate], drawn: Sequence[Sequence[Candidate]]
+) -> int:
+    """How many samples a question cost at least `spent` tokens, the mean, with its draft.
+
+    At most all that every question has.
+    """
+    tokens = sum(draft.tokens for draft in drafts)
+    held = min(map(len, drawn))
+    for count in range(1, held + 1):
+        tokens += sum(some[count - 1].tokens for some in drawn)
+        if tokens / len(drafts) >= spent:
+            return count
+    return held

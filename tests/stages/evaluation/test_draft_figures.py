@@ -57,7 +57,7 @@ def test_places_of_marks():
 
 def test_a_draft_without_steps_has_no_score_no_length_and_no_first_error():
     drafts = [solution(True), {"correct": False, "steps": [], "ended": False}]
-    found = draft_figures.draft(drafts, [[1, 1], []])
+    found = draft_figures.draft(drafts, [[1, 1], []], ["a", "a"])
     assert found.steps_mean == (len(RIGHT) - 1 + 0) / 2
     assert found.first_error_histogram == () and found.truncated == 1
     assert draft_figures.last_scores([[0.3, 0.7], []]) == [0.7, 0.0]

@@ -44,6 +44,7 @@ def test_drafts_are_measured_without_samples_and_labels():
     assert figures["draft"] == {
         "acc": 2 / 5,
         "n": 5,
+        "stories": 5,
         "truncated": 1,
         "steps_mean": 1.0,
         "first_error_histogram": [[1, 3]],
@@ -128,6 +129,22 @@ def test_samples_leave_the_drafts_figures_as_they_are():
     assert set(without["pipeline"]) == {"draft", "rerank", "oracle"}
     assert figures["curves"]["reliability"] == without["curves"]["reliability"]
     assert figures["curves"]["rerank"]["k"] == [1, 2, 4]
+
+
+def test_intervals_are_of_stories():
+    """Questions are a, b, c, d, e; all of one story but e."""
+    problems = [
+        dataclasses.replace(p, variation_of="" if p.id == "e" else "a")
+        for p in make_records().problems
+    ]
+    figures = measured(problems=problems)
+    alone = measured()
+    assert figures["draft"]["stories"] == 2
+    gain, of_questions = (f["gains"]["oracle_over_rerank"] for f in (figures, alone))
+    assert (gain["n"], gain["stories"]) == (5, 2)
+    assert (of_questions["n"], of_questions["stories"]) == (5, 5)
+    assert gain["value"] == of_questions["value"]
+    assert (gain["low"], gain["high"]) != (of_questions["low"], of_questions["high"])
 
 
 def test_gains_are_differences_of_the_figures_beside_them():

@@ -6,7 +6,7 @@ import pytest
 from known_records import context, make_records, make_sampled
 
 from glore_jax.stages import evaluate
-from glore_jax.stages.evaluation import candidates, outcomes
+from glore_jax.stages.evaluation import candidates, measures, outcomes
 
 
 def choices_of(records, **fields):
@@ -98,6 +98,51 @@ def test_a_system_of_more_candidates_is_met_by_more_samples():
     assert found["rerank"].tokens == found["equal_orm"].tokens == 50
     # The draft and all four samples: of a the ORM takes 7.
     assert found["equal_orm"].right == [False, True]
+
+
+def costly(records, tokens):
+    """The same, with refinements of so many tokens."""
+    refined = [
+        {kind: {**text, "tokens": tokens} for kind, text in of_draft.items()}
+        for of_draft in records.refined
+    ]
+    return dataclasses.replace(records, refined=refined)
+
+
+@pytest.mark.parametrize("tokens, equal", [(10, None), (11, 40), (15, 40), (16, 50), (20, 50)])
+def test_rivals_have_no_fewer_tokens_than_a_system_of_three_candidates(tokens, equal):
+    """A draft of 10 tokens and two refinements; samples have 10."""
+    records = costly(make_sampled(), tokens)
+    found = outcomes.systems(choices_of(records), records)
+    assert found["rerank"].tokens == 10 + 2 * tokens and found["greedy2_orm"].tokens == 30
+    assert ("equal_orm" in found) is (equal is not None)
+    for name in ("equal_orm", "equal_loglik", "equal_majority", "equal_weighted"):
+        if equal is not None:
+            assert found[name].tokens == equal >= found["rerank"].tokens
+
+
+def test_samples_are_counted_at_their_own_cost():
+    """The first ones are short: two of them do not pay for what two of mean length would."""
+    records = costly(make_sampled(), 15)
+    samples = [{**s, "tokens": (5, 5, 15, 25)[s["sample_id"]]} for s in records.samples]
+    found = outcomes.systems(choices_of(records), dataclasses.replace(records, samples=samples))
+    assert found["rerank"].tokens == 40 and found["greedy2_orm"].tokens == 20
+    assert found["equal_orm"].tokens == 10 + 5 + 5 + 15 + 25  # three have 35
+
+
+def test_rivals_with_too_few_tokens_are_warned_of():
+    ctx = context()
+    for tokens in (10, 20):
+        figures = measures.measure(ctx, costly(make_sampled(), tokens)).figures
+        evaluate.warn_of_short_rivals(ctx, "test", figures)
+    assert not ctx.warnings
+    figures = measures.measure(ctx, costly(make_sampled(), 21)).figures
+    evaluate.warn_of_short_rivals(ctx, "test", figures)
+    assert ctx.warnings == [
+        "test: the system draws 52.0 tokens a question, its rivals that draw samples no more than "
+        "50.0, all that evaluate.k=4 gives them: raise it"
+    ]
+    assert figures.pipeline.equal_orm.tokens == 50.0  # they stand with what there is
 
 
 def test_too_few_samples_make_no_rival():
