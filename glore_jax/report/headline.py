@@ -108,10 +108,12 @@ def _patterns(results: Results) -> str:
 
 
 def _unlearned(results: Results) -> list[str]:
-    """A line for each reward model that learned nothing."""
-    looks = at(results, "looks") or {}
-    return [
-        f"{MODELS.get(model, model)} learned nothing: {look.get('why')}."
-        for model, look in looks.items()
-        if look.get("learned") is False
-    ]
+    """A line for each reward model that learned nothing, or nothing of steps."""
+    found = []
+    for model, look in (at(results, "looks") or {}).items():
+        name = MODELS.get(model, model)
+        if look.get("learned") is False:
+            found.append(f"{name} learned nothing: {look.get('why')}.")
+        if why := at(look, "steps.why"):
+            found.append(f"{name}: {why}.")
+    return found

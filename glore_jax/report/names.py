@@ -2,6 +2,9 @@
 
 MODELS = {"orm": "ORM", "balanced_orm": "Balanced ORM", "sorm": "SORM"}
 
+# Those whose marks place [BAD].
+LOCATORS = ("orm", "sorm")
+
 # Who can tell a right from a wrong solution.
 SCORERS = MODELS | {"loglik": "log-likelihood"}
 
@@ -34,9 +37,9 @@ _STEP_GAINS = {
     "sorm_over_orm": "SORM − ORM",
     "sorm_over_majority": "SORM − majority class",
     "orm_over_majority": "ORM − majority class",
-    "orm_alarms_over_half": "ORM: false alarms among its wrong calls − half",
-    "sorm_alarms_over_half": "SORM: false alarms among its wrong calls − half",
-    "orm_alarms_over_sorm": "the same, ORM − SORM",
+    "orm_alarms_over_half": "ORM at .5: false alarms among its wrong calls − half",
+    "sorm_alarms_over_half": "SORM at .5: false alarms among its wrong calls − half",
+    "orm_alarms_over_sorm": "false alarms among wrong calls at .5, ORM − SORM",
     "found_sorm_over_orm": "first errors found in wrong drafts, SORM − ORM",
 }
 ANSWER_GAINS = (

@@ -103,7 +103,8 @@ def _of_judges(steps: str) -> list[_Row]:
             "",
         ),
         (
-            "ORM errors on steps are mainly false alarms, the SORM's are balanced",
+            "ORM errors on steps, at a threshold of .5, are mainly false alarms, the SORM's are "
+            "balanced",
             "sections 1 and 5.1",
             (
                 Claim(f"{steps}_orm_alarms_over_half"),

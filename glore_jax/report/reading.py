@@ -7,7 +7,7 @@ run); readers ask here and get None, so that no table or plot has its own idea o
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from glore_jax.report.names import MODELS
@@ -60,9 +60,10 @@ def difference(results: Results, name: str) -> Difference | None:
     return Difference(*known)
 
 
-def in_force(results: Results, what: str) -> str:
-    """Thresholds or marks (`what` of `marks`) in words; empty if they are not known."""
-    values = at(results, f"marks.{what}") or {}
+def in_force(results: Results, what: str, models: Collection[str] = MODELS) -> str:
+    """Thresholds or marks (`what` of `marks`) of `models` in words; empty if they are not known."""
+    known = at(results, f"marks.{what}") or {}
+    values = {model: value for model, value in known.items() if model in models}
     if len(set(values.values())) == 1:
         return f"{next(iter(values.values())):.3g}"
     return ", ".join(f"{MODELS.get(model, model)} {value:.3g}" for model, value in values.items())

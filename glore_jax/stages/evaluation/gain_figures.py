@@ -16,6 +16,10 @@ from glore_jax.stages.evaluation.sample_figures import Samples
 
 Pairs = dict[str, tuple[Ratio, Ratio]]
 
+# Where errors of reward models are told apart: the paper's threshold. One that is chosen for the
+# highest accuracy has taken away what is asked for, that a model is too pessimistic.
+_HALF = 0.5
+
 
 def gains(questions: Sequence[str], pairs: Pairs, seed: int) -> dict[str, figures.Gain]:
     """The gains of `pairs` by name, without those that are not defined."""
@@ -77,6 +81,8 @@ def of_steps(
 ) -> Pairs:
     """ORM and SORM as judges of steps, against each other and against the majority class.
 
+    Which of their wrong calls are false alarms is counted at .5, whatever the thresholds are.
+
     `name`: of what the labels are (`steps`: rollouts, `truth`), in front of the gains' names.
     """
     calls = {m: _Calls.of(scores[m], labels, thresholds[m]) for m in ("orm", "sorm")}
@@ -87,7 +93,7 @@ def of_steps(
         f"{name}_sorm_over_majority": (acc["sorm"], majority),
         f"{name}_orm_over_majority": (acc["orm"], majority),
     }
-    alarms = {model: of.alarms for model, of in calls.items()}
+    alarms = {model: _Calls.of(scores[model], labels, _HALF).alarms for model in calls}
     for model, share in alarms.items():
         pairs[f"{name}_{model}_alarms_over_half"] = (share, Ratio.constant(0.5, share))
     pairs[f"{name}_orm_alarms_over_sorm"] = (alarms["orm"], alarms["sorm"])

@@ -143,7 +143,7 @@ def _step_decisions(records: SplitRecords, labels: Labels) -> dict[str, StepDeci
             scores[model],
             labels,
             at.step_threshold[model],
-            at.mark.get(model, at.step_threshold[model]),
+            at.mark[model],
         )
         for model in scores
     }

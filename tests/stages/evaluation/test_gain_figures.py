@@ -61,6 +61,16 @@ def test_calls_against_each_other_against_the_majority_and_their_errors():
     assert value(pairs, "steps_orm_alarms_over_sorm") == 1.0
 
 
+def test_errors_are_told_apart_at_one_half_whatever_the_thresholds_are():
+    """A threshold that is chosen for its accuracy leaves the ORM no false alarm."""
+    labels = [[1, 1, 0], [1, 0]]
+    scores = {model: [[0.4, 0.3, 0.2], [0.3, 0.1]] for model in AT_HALF}
+    pairs = gain_figures.of_steps("truth", scores, labels, {"orm": 0.25, "sorm": 0.25})
+    assert value(pairs, "truth_orm_over_majority") == pytest.approx(2 / 5)
+    assert value(pairs, "truth_orm_alarms_over_half") == 1 / 2
+    assert pairs["truth_orm_alarms_over_half"][0].of.sum() == 3  # wrong calls at one half
+
+
 def test_mostly_wrong_steps_have_wrong_for_their_majority():
     pairs = gain_figures.of_steps("steps", {m: [[0.1, 0.1]] for m in AT_HALF}, [[1, 0]], AT_HALF)
     assert value(pairs, "steps_orm_over_majority") == 0.0
