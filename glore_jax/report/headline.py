@@ -2,7 +2,7 @@
 
 import textwrap
 
-from glore_jax.report import patterns
+from glore_jax.report import patterns, system
 from glore_jax.report.names import MODELS, RIVALS
 from glore_jax.report.reading import Results, at, difference, number
 from glore_jax.report.table import left_out, points, side
@@ -51,8 +51,7 @@ def _result(results: Results, draft: float) -> str:
     gain = difference(results, "rerank_over_draft")
     by = f": {points(gain)}" if gain else " (too few questions for an interval)"
     return (
-        f"{beginning}, the system, which chooses among the draft and its refinements, "
-        f"{rerank:.1%}{by}."
+        f"{beginning}, the system, which chooses among {system.among(results)}, {rerank:.1%}{by}."
     )
 
 

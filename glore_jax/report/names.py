@@ -14,21 +14,26 @@ REFINEMENTS = {
     "local_sorm": "Local, E from SORM",
     "union_orm": "Global ∪ Local (ORM)",
     "union_sorm": "Global ∪ Local (SORM)",
+    "base_global": "Untrained base, global",
+    "base_local": "Untrained base, from E (SORM)",
 }
 
 # Other ways to answer, that cost the student about as many tokens as the system does.
 RIVALS = {
     "bo3": "Best of 3 samples, ORM",
     "greedy2_orm": "Draft and 2 samples, ORM",
+    "greedy2_system": "Draft and 2 samples, chosen as the system chooses",
     "greedy2_loglik": "Draft and 2 samples, likeliest",
     "majority3": "Draft and 2 samples, majority",
     "weighted3": "Draft and 2 samples, vote by ORM score",
     "equal_orm": "Draft and samples for equal tokens, ORM",
+    "equal_system": "Draft and samples for equal tokens, chosen as the system chooses",
     "equal_loglik": "Draft and samples for equal tokens, likeliest",
     "equal_majority": "Draft and samples for equal tokens, majority",
     "equal_weighted": "Draft and samples for equal tokens, vote by ORM score",
     "rerank_loglik": "The system's candidates, likeliest",
-    "base_refiner": "Untrained base as the refiner",
+    "base_refiner": "Untrained base as the refiner, ORM",
+    "base_refiner_system": "Untrained base as the refiner, chosen as the system chooses",
     "base_judge": "Untrained base as the judge",
 }
 
@@ -66,6 +71,8 @@ REFINEMENT_GAINS = {
     "fix_global_over_local_sorm": "Fix rate: global − local by SORM",
     "fix_union_sorm_over_global": "Fix rate: union − global",
     "fix_union_sorm_over_local_sorm": "Fix rate: union − local by SORM",
+    "fix_global_over_base_global": "Fix rate: global − untrained base, global",
+    "fix_local_sorm_over_base_local": "Fix rate: local by SORM − untrained base, from E",
     "every_global_over_draft": "Every draft refined globally − draft",
     "every_local_sorm_over_draft": "Every draft refined locally (SORM) − draft",
     "only_wrong_global_over_draft": "Only wrong drafts refined globally − draft",

@@ -16,7 +16,7 @@ from importlib import resources
 import jinja2
 import markupsafe
 
-from glore_jax.report import document, examples, headline, plots
+from glore_jax.report import document, examples, headline, plots, system
 from glore_jax.report.document import Section
 from glore_jax.report.examples import WorkedExample
 from glore_jax.report.names import LOCATORS, RIVALS
@@ -76,6 +76,7 @@ def page(
         script=_static("page.js"),
         sections=[_section(s, results, light, dark) for s in document.sections(results)],
         mark=in_force(results, "mark", LOCATORS),
+        choice=system.how(results),
         filters=examples.FILTERS,
         filter_counts=examples.filter_counts(worked),
         cards=[examples.card(example, i) for i, example in enumerate(worked, start=1)],

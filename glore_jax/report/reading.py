@@ -53,7 +53,12 @@ class Difference:
 
 def difference(results: Results, name: str) -> Difference | None:
     """The gain `gains.NAME`; None if a part of it is missing, or if it is over few questions."""
-    parts = [number(results, f"gains.{name}.{key}") for key in ("value", "low", "high", "n")]
+    return difference_at(results, f"gains.{name}")
+
+
+def difference_at(results: Results, path: str) -> Difference | None:
+    """The gain at dotted `path`; None as of `difference`."""
+    parts = [number(results, f"{path}.{key}") for key in ("value", "low", "high", "n")]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts) or known[-1] < FEWEST:
         return None

@@ -36,6 +36,7 @@ class Templates(Figures):
     draft: float | None = rate("accuracy of the greedy draft")
     rerank: float | None = rate("accuracy of the system's choice")
     oracle: float | None = rate("accuracy of an oracle's choice among the candidates")
+    rerank_over_draft: Gain | None = group(Gain, "the system's accuracy minus the draft's")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import numpy as np
 from glore_jax.labels import metrics
 from glore_jax.labels.bootstrap import Interval, Ratio, paired_intervals
 from glore_jax.report import figures
+from glore_jax.stages.evaluation.candidates import BASE_KINDS
 from glore_jax.stages.evaluation.draft_figures import Labels, Outcomes, Refined, Scores, first_wrong
 from glore_jax.stages.evaluation.sample_figures import Samples
 
@@ -51,12 +52,14 @@ def of_answers(right: Mapping[str, Outcomes]) -> Pairs:
 
 
 def of_refinements(draft: Outcomes, refined: Sequence[Refined]) -> Pairs:
-    """Fix rates against each other, and what refining every draft, or only wrong ones, brings."""
+    """Fix rates against each other and against the untrained base's, where it was asked, and what
+    refining every draft, or only wrong ones, brings."""
     before = np.asarray(draft, bool)
     wrong = (~before).astype(float)
     after = {
         kind: np.array([record[kind]["correct"] for record in refined], bool)
-        for kind in ("global", "local_orm", "local_sorm")
+        for kind in ("global", "local_orm", "local_sorm", *BASE_KINDS)
+        if all(kind in record for record in refined)
     }
     after["union_sorm"] = after["global"] | after["local_sorm"]
     fixed = {kind: Ratio.make(wrong * right, wrong) for kind, right in after.items()}
@@ -67,7 +70,10 @@ def of_refinements(draft: Outcomes, refined: Sequence[Refined]) -> Pairs:
             ("global", "local_sorm"),
             ("union_sorm", "global"),
             ("union_sorm", "local_sorm"),
+            ("global", "base_global"),
+            ("local_sorm", "base_local"),
         )
+        if b in fixed
     }
     drafts = Ratio.share(before)
     for kind in ("global", "local_sorm"):
