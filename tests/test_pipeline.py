@@ -94,6 +94,7 @@ def test_manifest_and_config_say_what_was_run(run):
     assert student["packages"]["jax"] == resolved["packages"]["jax"]
     assert student["devices"] == "8 x cpu"
     assert resolved["commit"] == versions.commit()
+    assert student["commits"] == [versions.commit()]
 
 
 @pytest.fixture

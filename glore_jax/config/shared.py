@@ -49,7 +49,8 @@ def training_section(
         ),
         microbatches=Field(
             1,
-            "Parts of a batch that are taken one after the other, for want of memory.",
+            "Parts of a batch that are taken one after the other, for want of memory; over `fsdp` "
+            "each gathers the weights anew.",
             at_least=1,
         ),
         optimizer=Field(

@@ -34,6 +34,7 @@ class _Manifest:
             "inputs": stage.inputs,
             "layout": stage.layout,
             "packages": versions.decisive(),
+            "commits": list(dict.fromkeys([*before.get("commits", ()), versions.commit()])),
             "devices": _devices(),
             "done": False,
             "started": before.get("started") or now,

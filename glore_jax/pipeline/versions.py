@@ -93,6 +93,7 @@ def _refuse_others(name: str, made: Mapping[str, str], here: Mapping[str, str]) 
     )
 
 
+@functools.cache
 def commit() -> str | None:
     """The git commit of the package, with `-dirty` behind it if files were changed since.
 

@@ -153,7 +153,9 @@ class About(Figures):
     seeds: Mapping[str, float] | None = numbers_by_name("of the run, and of the task")
     samples: Mapping[str, float] | None = numbers_by_name("K, by field of the config")
     temperatures: Mapping[str, float] | None = numbers_by_name("by field of the config")
-    commit: str | None = text("git commit of the package; -dirty: with changes")
+    commit: str | None = text(
+        "git commits of the package that made the stages; -dirty: with changes"
+    )
     versions: Mapping[str, str] | None = texts_by_name("of Python and of packages")
     devices: Mapping[str, str] | None = texts_by_name("by stage, what it ran on")
     base: str | None = text("what the base has read, in its own words")

@@ -34,6 +34,11 @@ _RESERVE = 0.03
 # Of a device, the most forks at a time: beyond, what all forks share weighs next to nothing, and
 # the host has more to look at.
 _MOST_FORKS = 1024
+# Up to so many forks, the new keys and values of a token stay on the chip while they are laid out
+# as the store has them; those of more go through memory in several versions. No more than these
+# in any program of docs/pods.json.
+_FORKS_ON_CHIP = 300
+_VERSIONS_OF_NEW = 8
 
 
 class NoRoom(UserError):
@@ -124,9 +129,10 @@ class Capacity:
         """Bytes that a program of the engine takes on a device beside weights, keys and values.
 
         An upper bound, from what is alive at once: in a decoded token the logits of all forks in
-        four versions, their attention scores in two, and a layer's activations; in a prefill the
-        new keys and values as the model gives them back and as they are stored, a layer's scores
-        and activations. docs/pods.json has what the compiler allocates.
+        four versions, their attention scores in two, a layer's activations, and of many forks
+        their new keys and values; in a prefill the new keys and values as the model gives them
+        back and as they are stored, a layer's scores and activations. docs/pods.json has what the
+        compiler allocates.
         """
         item = jnp.dtype(dtype).itemsize
         forks = -(-self.groups // self.rows) * self.slots
@@ -137,9 +143,11 @@ class Capacity:
         logits = 4 * 4 * _share(config.vocab_size, self.tensor)
         columns = self.trunk_columns + self.blocks * self.block
         decoding = forks * (logits + 2 * 4 * heads * columns + activations)
+        new = token_bytes(config, dtype, self.tensor)
+        decoding += max(0, forks - _FORKS_ON_CHIP) * _VERSIONS_OF_NEW * new
 
         trunks = self.prefill_rows // self.rows
-        kept = 2 * token_bytes(config, dtype, self.tensor)
+        kept = 2 * new
         scores = 2 * 4 * heads * self.max_trunk
         reading = trunks * self.max_trunk * (kept + scores + activations)
         return max(decoding, reading)

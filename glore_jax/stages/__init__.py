@@ -54,7 +54,7 @@ STAGES = {
     ),
     "sample": Declaration(
         needs=("student",),
-        config=("seed", "task", "model.dtype", "sample", "student.ei.max_new"),
+        config=("seed", "task", "model.dtype", "sample", "student.ei.max_new", "student.worked"),
         asks=_TRAINING_QUESTIONS,
         generates=True,
     ),
@@ -68,6 +68,7 @@ STAGES = {
             "sample.questions",
             "sample.max_new",
             "student.ei.max_new",
+            "student.worked",
         ),
         asks=_TRAINING_QUESTIONS,
         generates=True,

@@ -37,11 +37,17 @@ def about(ctx: Context, manifests: Mapping[str, Mapping[str, Any]]) -> About:
         seeds=_numbers({n: v for n, v in fields.items() if n.split(".")[-1] == "seed"}),
         samples=_numbers({name: fields[name] for name in _SAMPLES if name in fields}),
         temperatures=_numbers(temperatures),
-        commit=described.get("commit"),
+        commit=_commits(manifests) or described.get("commit"),
         versions={"python": described.get("python", "")} | described.get("packages", {}),
         devices={s: m["devices"] for s, m in manifests.items() if m.get("devices")},
         base=base_card(ctx),
     )
+
+
+def _commits(manifests: Mapping[str, Mapping[str, Any]]) -> str:
+    """Of the package, all that had a hand in the stages: config.json knows the last one alone."""
+    known = [c for m in manifests.values() for c in m.get("commits", ()) if c]
+    return ", ".join(dict.fromkeys(known))
 
 
 def _read(ctx: Context, *parts: str) -> dict[str, Any]:

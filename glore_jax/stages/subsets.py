@@ -6,9 +6,9 @@
                   └─► labelled   their drafts get step labels        rollout.questions
 
 Each subset is drawn by the identity of the questions and a purpose of its own: it is the same in
-every process, after a restart and beside other questions, and subsets of different purposes are
-independent. If they were nested, the reward models would learn from solutions of questions that the
-student was taught, where it goes wrong less often and otherwise than on questions it has not seen.
+every process, after a restart and beside other questions. Questions whose solutions were shown come
+last in all others: there the student goes wrong less often and otherwise than on questions that it
+has not seen, and solutions that it found itself would be copies.
 """
 
 from collections.abc import Sequence
@@ -26,13 +26,15 @@ def shown(config: AnyConfig, train: Sequence[Problem]) -> list[Problem]:
 
 def sampled(config: AnyConfig, train: Sequence[Problem]) -> list[Problem]:
     """The problems whose solutions by the student stage `sample` keeps."""
-    return _drawn(config, train, config.sample.questions, "sample.questions")
+    known = {problem.id for problem in shown(config, train)}
+    return _unknown_first(config, train, known, config.sample.questions, "sample.questions")
 
 
 def labelled(config: AnyConfig, train: Sequence[Problem]) -> list[Problem]:
     """Those of the `sampled` problems whose drafts get step labels."""
+    known = {problem.id for problem in shown(config, train)}
     asked = sampled(config, train)
-    return _drawn(config, asked, config.rollout.questions, "rollout.questions")
+    return _unknown_first(config, asked, known, config.rollout.questions, "rollout.questions")
 
 
 def explored(config: AnyConfig, train: Sequence[Problem], number: int) -> list[Problem]:
@@ -60,6 +62,21 @@ def explored(config: AnyConfig, train: Sequence[Problem], number: int) -> list[P
     start = (number - 1) * count
     taken = sorted(ring[(start + i) % len(ring)] for i in range(count))
     return [train[place] for place in taken]
+
+
+def _unknown_first(
+    config: AnyConfig, problems: Sequence[Problem], known: set[str], count: int, purpose: str
+) -> list[Problem]:
+    """`count` of `problems` (0: all), of those in `known` only as many as are missing then."""
+    if not count:
+        return list(problems)
+    unknown = [problem for problem in problems if problem.id not in known]
+    if count <= len(unknown):
+        return _drawn(config, unknown, count, purpose)
+    others = [problem for problem in problems if problem.id in known]
+    more = _drawn(config, others, count - len(unknown), purpose)
+    taken = {problem.id for problem in (*unknown, *more)}
+    return [problem for problem in problems if problem.id in taken]
 
 
 def _drawn(

@@ -1,9 +1,11 @@
 """Figures of a compiled program, with fake devices in place of chips."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -18,6 +20,17 @@ def placed(shape, mesh, *spec):
     """A described float32 array."""
     sharding = NamedSharding(mesh, PartitionSpec(*spec))
     return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A device with the name of another."""
+
+    name: str
+    device_kind: str = "TPU v4"
+
+    def __str__(self):
+        return self.name
 
 
 def program(donate=True, spec=("fsdp",), least=0):
@@ -52,6 +65,18 @@ def test_figures_of_a_step():
     assert found.seconds["compute"] == found.flops / 197e12
     assert found.seconds["links"] > 0 and found.collectives
     assert found.mesh == {"data": 1, "fsdp": 8, "tensor": 1}
+
+
+def test_a_program_for_other_chips_is_another_program():
+    """A v4 and a v5p of one shape name their chips alike."""
+    known = {}
+    here = program()
+    measure.measure(here, CHIP, known)
+    assert measure.recall(here, known) == measure.measure(here, CHIP, known)
+
+    others = np.array([Chip(str(device)) for device in here.mesh.devices.flat])
+    elsewhere = dataclasses.replace(here, mesh=SimpleNamespace(devices=others))
+    assert measure._digest(elsewhere, measure._lowered(here)) not in known
 
 
 def test_what_is_wrong_with_a_layout_is_named():

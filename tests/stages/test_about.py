@@ -21,6 +21,12 @@ def test_a_run_without_its_files_is_not_guessed_at(ctx):
     assert found.devices == {"student": "8 x cpu"}
 
 
+def test_every_commit_that_had_a_hand_in_a_stage_is_named(ctx):
+    described(ctx, commit="c")
+    made = {"student": {"commits": ["a", None]}, "sample": {"commits": ["a", "b"]}}
+    assert about.about(ctx, made).commit == "a, b"
+
+
 def test_what_the_config_says(ctx):
     described(ctx, commit="0123abcd-dirty")
     found = about.about(ctx, MANIFESTS)

@@ -1,4 +1,4 @@
-"""Which training questions are used for what: the same everywhere, and not nested."""
+"""Which training questions are used for what: the same everywhere, shown ones last."""
 
 import pytest
 
@@ -38,14 +38,17 @@ def test_subsets_do_not_depend_on_the_order(config):
     assert some == sorted(some, key=lambda p: p.id)  # they keep the order of the split
 
 
-def test_subsets_of_different_purposes_are_independent(config):
+def test_shown_questions_come_last(config):
     shown, sampled, labelled, *_ = of_all_purposes(config, TRAIN)
     assert labelled < sampled  # only samples can be labelled
-    # A quarter of the questions each: 25 are expected in both, with a deviation of 3.8.
-    assert 10 <= len(shown & sampled) <= 40
-    assert 3 <= len(shown & labelled) <= 24  # 12.5, deviation 3
+    assert not shown & sampled
     first = {f"q{i:03}" for i in range(100)}
+    # A quarter of the questions: 25 are expected, with a deviation of 3.8.
     assert all(10 <= len(drawn & first) <= 40 for drawn in (shown, sampled))
+    config.sample.questions = 400
+    config.rollout.questions = 350
+    _, sampled, labelled, *_ = of_all_purposes(config, TRAIN)
+    assert len(sampled) == 400 and len(labelled) == 350 and len(labelled & shown) == 50
 
 
 def test_another_seed_draws_others(config):
