@@ -20,9 +20,8 @@ _HOW = {
     "orm": "The solution with the highest ORM score at its last step is chosen.",
     "vote": "The answer with the largest sum of ORM scores is chosen, and of its solutions the one "
     "with the highest.",
-    "combination": "The solution with the highest combination of the ORM's score, the SORM's "
-    "lowest and the log-likelihood is chosen, weighed on dev; beside each stands the ORM's score "
-    "alone.",
+    "combination": "The solution with the highest combination, fitted on dev, of the ORM's score, "
+    "the SORM's lowest and the log-likelihood is chosen.",
 }
 _FURTHER = (
     ("backtrack", "continuation from the mark"),
