@@ -90,7 +90,13 @@ class Pipeline(Figures):
     base_refiner: Choice | None = group(
         Choice, "the ORM chooses among the draft and what the untrained base makes of it"
     )
+    base_refiner_system: Choice | None = group(
+        Choice, "among the same it is chosen as the system chooses, where that is not by the ORM"
+    )
     greedy2_orm: Choice | None = group(Choice, "the ORM chooses among the draft and two samples")
+    greedy2_system: Choice | None = group(
+        Choice, "among the same it is chosen as the system chooses, where that is not by the ORM"
+    )
     greedy2_loglik: Choice | None = group(Choice, "the likeliest of the same is chosen")
     majority3: Choice | None = group(
         Choice, "the commonest answer of the same, of equally common ones the likeliest's"
@@ -104,6 +110,9 @@ class Pipeline(Figures):
         Choice,
         "the ORM chooses among the draft and as many samples as it takes to spend no fewer tokens "
         "than the system, or all there are; left out where two samples do",
+    )
+    equal_system: Choice | None = group(
+        Choice, "among the same it is chosen as the system chooses, where that is not by the ORM"
     )
     equal_loglik: Choice | None = group(Choice, "the likeliest of the same is chosen")
     equal_majority: Choice | None = group(Choice, "the commonest answer of the same")
@@ -280,7 +289,9 @@ class SplitFigures(Figures):
         Decisions, "scores at the last step as judges of the final answer, by reward model"
     )
     refine: Mapping[str, Refinement] | None = groups(
-        Refinement, "by kind: global, local_orm, local_sorm, union_orm, union_sorm"
+        Refinement,
+        "by kind: global, local_orm, local_sorm, union_orm, union_sorm; base_global and base_local "
+        "of the untrained base; what the config adds",
     )
     pipeline: Pipeline | None = group(Pipeline, "the whole system")
     gains: Mapping[str, Gain] | None = groups(

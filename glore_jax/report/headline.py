@@ -2,7 +2,7 @@
 
 import textwrap
 
-from glore_jax.report import patterns
+from glore_jax.report import patterns, system
 from glore_jax.report.names import MODELS, RIVALS
 from glore_jax.report.reading import Results, at, difference, number, told
 from glore_jax.report.table import left_out, points, side
@@ -53,8 +53,7 @@ def _result(results: Results, draft: float) -> str:
     gain = difference(results, "rerank_over_draft")
     by = f": {points(gain)}" if gain else " (too few different questions for an interval)"
     return (
-        f"{beginning}, the system, which chooses among the draft and its refinements, "
-        f"{rerank:.1%}{by}."
+        f"{beginning}, the system, which chooses among {system.among(results)}, {rerank:.1%}{by}."
     )
 
 
@@ -110,10 +109,12 @@ def _patterns(results: Results) -> str:
 
 
 def _unlearned(results: Results) -> list[str]:
-    """A line for each reward model that learned nothing."""
-    looks = at(results, "looks") or {}
-    return [
-        f"{MODELS.get(model, model)} learned nothing: {look.get('why')}."
-        for model, look in looks.items()
-        if look.get("learned") is False
-    ]
+    """A line for each reward model that learned nothing, or nothing of steps."""
+    found = []
+    for model, look in (at(results, "looks") or {}).items():
+        name = MODELS.get(model, model)
+        if look.get("learned") is False:
+            found.append(f"{name} learned nothing: {look.get('why')}.")
+        if why := at(look, "steps.why"):
+            found.append(f"{name}: {why}.")
+    return found

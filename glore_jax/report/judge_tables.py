@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from glore_jax.report import paper
-from glore_jax.report.names import MODELS, SCORERS
+from glore_jax.report.names import LOCATORS, MODELS, SCORERS
 from glore_jax.report.reading import Results, at, finite, in_force, number
 from glore_jax.report.table import NONE, Table, count, count_at, left_out, rate, rate_at
 
@@ -68,7 +68,7 @@ def located(results: Results) -> Table:
         *("", "at the first error", "before it", "behind it", "no mark", "offset"),
         *("wrong drafts", "false alarms", "right drafts"),
     )
-    mark = in_force(results, "mark")
+    mark = in_force(results, "mark", LOCATORS)
     note = (
         f"Before the first step that scores no higher than the mark{f' ({mark})' if mark else ''}. "
         "The first columns are shares of wrong drafts; offset: mean of the marked step minus the "

@@ -16,10 +16,10 @@ from importlib import resources
 import jinja2
 import markupsafe
 
-from glore_jax.report import document, examples, headline, plots
+from glore_jax.report import document, examples, headline, plots, system
 from glore_jax.report.document import Section
 from glore_jax.report.examples import WorkedExample
-from glore_jax.report.names import RIVALS
+from glore_jax.report.names import LOCATORS, RIVALS
 from glore_jax.report.reading import Difference, Results, difference, in_force, number
 
 PACKAGE = "glore_jax.report"
@@ -75,7 +75,8 @@ def page(
         css=_static("page.css") + _static("examples.css"),
         script=_static("page.js"),
         sections=[_section(s, results, light, dark) for s in document.sections(results)],
-        mark=in_force(results, "mark"),
+        mark=in_force(results, "mark", LOCATORS),
+        choice=system.how(results),
         filters=examples.FILTERS,
         filter_counts=examples.filter_counts(worked),
         cards=[examples.card(example, i) for i, example in enumerate(worked, start=1)],

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from glore_jax.report import paper
+from glore_jax.report import paper, system
 from glore_jax.report.names import MODELS, REFINEMENTS
 from glore_jax.report.reading import Results, at, finite, in_force, number
 from glore_jax.report.table import (
@@ -125,7 +125,8 @@ def table_3(results: Results) -> Table:
     ]
     note = (
         "Share of wrong drafts whose refinement is right; "
-        "E is the first wrong step according to the named model."
+        "E is the first wrong step according to the named model. The untrained base is asked with "
+        "the same prompt but for [BAD]: from the start, and behind the steps before E."
     )
     return comparison(results, title, rows, paper.TABLE_3, note)
 
@@ -156,9 +157,20 @@ def table_5(results: Results) -> Table:
         "maj@1 is greedy decoding. Of K samples: maj@K takes the commonest answer, rerank@K the "
         "one the ORM scores highest, SORM@K the SORM, log-lik.@K the one the student finds "
         "likeliest; pass@K counts a question solved if any is right; one sample is the mean over "
-        "them."
+        f"them.{_drawn_at(results)}"
     )
     return Table(title, header, tuple(rows), our_row=True, note=note)
+
+
+def _drawn_at(results: Results) -> str:
+    """The sentence that says at which temperature K samples are drawn, behind others."""
+    temperature = number(results, "marks.temperature")
+    if temperature is None:
+        return ""
+    items = at(results, "marks.dev_items") or {}
+    chosen = ", chosen on dev for a draft and two samples, not for K"
+    origin = chosen if items.get("temperature") else ""
+    return f" Samples are drawn at temperature {temperature:g}{origin}."
 
 
 def _papers_students() -> list[tuple[str, ...]]:
@@ -211,6 +223,7 @@ def figure_4(results: Results) -> Table:
     note = (
         "Means over resamples of K. "
         "The paper's are GSM8K, 7B after SFT, read off the chart (greedy 0.366)."
+        f"{_drawn_at(results)}"
     )
     our_columns = tuple(range(1, 1 + len(ks)))
     return Table(title, header, tuple(rows), our_columns, note=note)
@@ -221,7 +234,7 @@ def figure_5(results: Results) -> Table:
     whens = {"every draft refined": "all_acc", "only wrong drafts refined": "oracle_when_acc"}
     rows = [Row("Draft", "draft.acc", "draft.n")]
     for when, key in whens.items():
-        for kind in ("global", "local_orm", "local_sorm"):
+        for kind in ("global", "local_orm", "local_sorm", "base_global", "base_local"):
             label = f"{REFINEMENTS[kind]}: {when}"
             rows.append(Row(label, f"refine.{kind}.{key}", f"refine.{kind}.n"))
     note = (
@@ -235,9 +248,9 @@ def figure_6(results: Results) -> Table:
     """Draft, best of 3 and the reranked pipeline, the ORM or an oracle as the judge (figure 6)."""
     choices = {
         "bo3": "Best of 3 samples, ORM",
-        "rerank": "Draft, global, local: ORM chooses",
+        "rerank": system.row(results),
         "bo3_oracle": "Best of 3 samples, oracle",
-        "oracle": "Draft, global, local: oracle chooses",
+        "oracle": system.oracle_row(results),
     }
     rows = [Row("Draft", "draft.acc", "draft.n")]
     rows += [Row(name, f"pipeline.{key}.acc", f"pipeline.{key}.n") for key, name in choices.items()]

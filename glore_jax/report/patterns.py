@@ -16,7 +16,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from glore_jax.report import names
+from glore_jax.report import names, system
 from glore_jax.report.reading import FEWEST, Difference, Results, difference
 from glore_jax.report.run_figures import Pattern
 from glore_jax.report.table import gain_range, signed
@@ -80,7 +80,7 @@ def judge(results: Results) -> tuple[Pattern, ...]:
     steps = "truth" if difference(results, "truth_orm_alarms_over_half") else "steps"
     # On the easy task the paper has best-of-3 about as good as the system.
     easy = str(results.get("paper_column") or "").startswith("SVAMP")
-    rows = [*_of_judges(steps), *_of_answers(easy)]
+    rows = [*_of_judges(steps), *_of_answers(easy, system.choice(results))]
     return tuple(_judged(results, i, *row) for i, row in enumerate(rows, start=1))
 
 
@@ -103,7 +103,8 @@ def _of_judges(steps: str) -> list[_Row]:
             "",
         ),
         (
-            "ORM errors on steps are mainly false alarms, the SORM's are balanced",
+            "ORM errors on steps, at a threshold of .5, are mainly false alarms, the SORM's are "
+            "balanced",
             "sections 1 and 5.1",
             (
                 Claim(f"{steps}_orm_alarms_over_half"),
@@ -121,8 +122,12 @@ def _of_judges(steps: str) -> list[_Row]:
     ]
 
 
-def _of_answers(easy: bool) -> list[_Row]:
-    """Patterns 5 to 9; `easy`: the task is one that the paper has best-of-3 good at."""
+def _of_answers(easy: bool, choice: str) -> list[_Row]:
+    """Patterns 5 to 9.
+
+    easy: the task is one that the paper has best-of-3 good at. choice: who chooses among what, in
+    the paper the ORM among draft, global and local.
+    """
     return [
         (
             "Refining every draft brings about nothing, refining only wrong drafts 4 to 12 points",
@@ -151,8 +156,8 @@ def _of_answers(easy: bool) -> list[_Row]:
             "",
         ),
         (
-            "The ORM's choice among draft, global and local is above the draft, and above the best "
-            "of 3 samples where the task is hard; an oracle's is well above",
+            f"{choice} is above the draft, and above the best of 3 samples where the task is hard; "
+            "an oracle's is well above",
             "figure 6",
             (
                 Claim("rerank_over_draft"),

@@ -66,7 +66,7 @@ def refinement(results: Results, colours: Colours) -> Figure:
     """Fix rates on wrong drafts beside the paper's, and break rates on right ones."""
     kinds = [kind for kind in REFINEMENTS if _refined(results, kind, "fix_rate") is not None]
     kinds.reverse()  # bars are drawn from the bottom up
-    figure = new_figure(3.7)
+    figure = new_figure(1.6 + 0.42 * len(kinds))
     fixed, broken = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
 
     reach = _refinement_bars(fixed, results, kinds, "fix_rate", "n_wrong", colours["right"])

@@ -41,8 +41,8 @@ class Plot:
 PLOTS = {
     "pipeline": Plot(
         "The reranked pipeline",
-        "Accuracy of the draft, of its rivals, and of the system, which chooses among the draft "
-        "and its refinements. Light: what an oracle choice would add. Lines are 95% intervals of "
+        "Accuracy of the draft, of its rivals, and of the system, which chooses among its "
+        "candidates. Light: what an oracle choice would add. Lines are 95% intervals of "
         "each alone; those of the differences, which are paired and narrower, stand in the table.",
         "pipeline.rerank.acc",
         plot_bars.pipeline,

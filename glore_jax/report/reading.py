@@ -7,7 +7,7 @@ run); readers ask here and get None, so that no table or plot has its own idea o
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from glore_jax.report.names import MODELS
@@ -53,9 +53,14 @@ class Difference:
 
 def difference(results: Results, name: str) -> Difference | None:
     """The gain `gains.NAME`; None if a part of it is missing, or if it is over few stories."""
-    parts = [number(results, f"gains.{name}.{key}") for key in ("value", "low", "high", "n")]
+    return difference_at(results, f"gains.{name}")
+
+
+def difference_at(results: Results, path: str) -> Difference | None:
+    """The gain at dotted `path`; None as of `difference`."""
+    parts = [number(results, f"{path}.{key}") for key in ("value", "low", "high", "n")]
     known = [part for part in parts if part is not None]
-    stories = number(results, f"gains.{name}.stories")
+    stories = number(results, f"{path}.stories")
     if len(known) < len(parts) or min(known[-1], stories or known[-1]) < FEWEST:
         return None
     return Difference(*known)
@@ -71,9 +76,10 @@ def told(entry: Results) -> float | None:
     return stories if n and stories and stories < n else None
 
 
-def in_force(results: Results, what: str) -> str:
-    """Thresholds or marks (`what` of `marks`) in words; empty if they are not known."""
-    values = at(results, f"marks.{what}") or {}
+def in_force(results: Results, what: str, models: Collection[str] = MODELS) -> str:
+    """Thresholds or marks (`what` of `marks`) of `models` in words; empty if they are not known."""
+    known = at(results, f"marks.{what}") or {}
+    values = {model: value for model, value in known.items() if model in models}
     if len(set(values.values())) == 1:
         return f"{next(iter(values.values())):.3g}"
     return ", ".join(f"{MODELS.get(model, model)} {value:.3g}" for model, value in values.items())

@@ -17,7 +17,7 @@ from glore_jax.report.contract import (
     texts,
     texts_by_name,
 )
-from glore_jax.report.figures import LabelCost, SplitFigures
+from glore_jax.report.figures import Gain, LabelCost, SplitFigures
 from glore_jax.report.step_figures import LabelTruth
 
 
@@ -36,6 +36,7 @@ class Templates(Figures):
     draft: float | None = rate("accuracy of the greedy draft")
     rerank: float | None = rate("accuracy of the system's choice")
     oracle: float | None = rate("accuracy of an oracle's choice among the candidates")
+    rerank_over_draft: Gain | None = group(Gain, "the system's accuracy minus the draft's")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,8 @@ class Marks(Figures):
     config; the curves are in `evaluate/choices.json`."""
 
     mark: Mapping[str, float] | None = numbers_by_name(
-        "by locator, the score at or below which the first step gets [BAD]"
+        "by reward model, the score at or below which the first step counts as the first wrong "
+        "one; it gets [BAD] if the model is a locator"
     )
     step_threshold: Mapping[str, float] | None = numbers_by_name(
         "by reward model, the score at or below which a step is called wrong"
@@ -90,6 +92,17 @@ class LeftOut(Figures):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class StepLook(Figures):
+    """What was seen of the steps of held-out drafts with rollout labels."""
+
+    n: int | None = count("steps")
+    acc: float | None = rate("share of steps called what they are, at a threshold of .5")
+    majority: float | None = rate("the same for calling all what most of them are")
+    over_majority: Gain | None = group(Gain, "the first minus the second")
+    why: str | None = text("that they are called no better than the majority class; else empty")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Look(Figures):
     """What the stage that trained a reward model saw of it, on solutions of held-out questions."""
 
@@ -107,7 +120,11 @@ class Look(Figures):
     low: float | None = rate("lower end of its 95 % interval", over="pairs")
     high: float | None = rate("upper end of its 95 % interval", over="pairs")
     within_pair_loglik: float | None = rate("the same of the log-likelihood", over="pairs")
+    over_loglik: Gain | None = group(
+        Gain, "`within_pair` minus `within_pair_loglik`; decides where the model counts it"
+    )
     pairs: int | None = count("pairs")
+    steps: StepLook | None = group(StepLook, "the SORM's steps of held-out drafts")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
+from glore_jax.report import system
 from glore_jax.report.names import REFINEMENTS, RIVALS
 from glore_jax.report.reading import (
     Difference,
     Results,
     at,
     difference,
+    difference_at,
     number,
     stage_seconds,
     told,
@@ -43,8 +45,8 @@ def answers(results: Results) -> Table:
         rows.append(_answer(results, "oracle", "Oracle choice among the candidates", turned))
     header = ("", "accuracy", "tokens", "n", "system against it", "95% interval")
     note = (
-        "The system chooses among the draft and its refinements. Intervals are paired: both answer "
-        "the same questions, which a bootstrap draws anew"
+        f"The system chooses among {system.among(results)}. {system.how(results)} Intervals are "
+        "paired: both answer the same questions, which a bootstrap draws anew"
         f"{_whole_stories(results)}. Tokens are those drawn for a question, "
         "where they were counted. Oracles know the right answers."
     )
@@ -160,8 +162,8 @@ def templates(results: Results) -> Table:
     n = number(results, "templates.n")
     kinds = (
         ("Draft", "draft", "draft.acc"),
-        ("Draft, global, local: ORM chooses", "rerank", "pipeline.rerank.acc"),
-        ("Draft, global, local: oracle chooses", "oracle", "pipeline.oracle.acc"),
+        (system.row(results), "rerank", "pipeline.rerank.acc"),
+        (system.oracle_row(results), "oracle", "pipeline.oracle.acc"),
     )
     rows = []
     for name, key, test_path in kinds:
@@ -171,6 +173,8 @@ def templates(results: Results) -> Table:
             rows.append((name, rate(value), range_text(value, n), count(n), test))
     header = ("", "unseen templates", "95% interval", "n", "test set")
     note = "Question templates held out of all training, beside the test set."
+    if gain := difference_at(results, "templates.rerank_over_draft"):
+        note += f" On them system − draft is {signed(gain.value)} ({gain_range(gain)}), paired."
     return Table(title, header, tuple(rows), (1,), beside=4, note=note)
 
 

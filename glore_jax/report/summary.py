@@ -3,21 +3,23 @@
 import dataclasses
 
 from glore_jax.report import headline, paper
-from glore_jax.report.reading import Results, number, stage_seconds
-from glore_jax.report.table import NONE, count_at, rate
+from glore_jax.report.reading import Results, difference_at, number, stage_seconds
+from glore_jax.report.table import NONE, count, count_at, gain_range, rate, signed
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
     """Figures that stand on one line: the paths of one or more rates and of their common count.
 
-    `source` has the paper's figures for the same paths, where it has any.
+    `source` has the paper's figures for the same paths, where it has any. `gain`: the only path is
+    that of a difference with its interval.
     """
 
     label: str
     paths: tuple[str, ...]
     n: str
     source: paper.PaperTable | None = None
+    gain: bool = False
 
 
 def _rates(group: str, *keys: str) -> tuple[str, ...]:
@@ -36,6 +38,11 @@ _LINES = (
         _rates("refine", "global.fix_rate", "local_sorm.fix_rate", "union_sorm.fix_rate"),
         "refine.global.n_wrong",
         paper.TABLE_3,
+    ),
+    Line(
+        "  of the untrained base: global / local",
+        _rates("refine", "base_global.fix_rate", "base_local.fix_rate"),
+        "refine.base_global.n_wrong",
     ),
     Line(
         "Break rate: global / local",
@@ -84,6 +91,12 @@ _LINES = (
         _rates("templates", "draft", "rerank"),
         "templates.n",
     ),
+    Line(
+        "  system − draft, 95% interval",
+        ("templates.rerank_over_draft",),
+        "templates.rerank_over_draft.n",
+        gain=True,
+    ),
 )
 
 
@@ -95,7 +108,11 @@ def summary(results: Results) -> str:
     column = paper.column(results)
     rows = [("", "this run", "n", f"paper, {column}")]
     for line in _LINES:
-        if any(number(results, path) is not None for path in line.paths):
+        if line.gain and (gain := difference_at(results, line.paths[0])):
+            rows.append(
+                (line.label, f"{signed(gain.value)} ({gain_range(gain)})", count(gain.n), "")
+            )
+        elif any(number(results, path) is not None for path in line.paths):
             rows.append(_cells(results, line, column))
     # Names to the left; figures end, and counts end, in one column each.
     widths = [max(len(row[i]) for row in rows) for i in range(3)]

@@ -20,6 +20,7 @@ from glore_jax.stages.context import Context
 _SETTINGS = (
     *("rollout.solved_only", "rollout.consistency", "rollout.schedule", "refiner.attention"),
     *("evaluate.keep_prefix", "evaluate.splits"),
+    *("evaluate.suspects", "evaluate.backtrack", "evaluate.extra_samples"),
 )
 _SAMPLES = ("student.ei.k", "sample.k", "rollout.k", "evaluate.k", "evaluate.label_k")
 

@@ -153,7 +153,7 @@ def write_refinements(
     drafts = written.drafts
     places = []
     for i, draft in enumerate(drafts):
-        of_draft = {locator: scored[locator][i] for locator in in_force.mark}
+        of_draft = {locator: scored[locator][i] for locator in refinements.LOCATORS.values()}
         places.append(
             refinements.places_of(draft["steps"], of_draft, in_force.mark, config.suspects)
         )

@@ -17,7 +17,7 @@ import numpy as np
 from glore_jax import records
 from glore_jax.labels import looks, metrics
 from glore_jax.labels.identity import identity_rank
-from glore_jax.labels.looks import Judged
+from glore_jax.labels.looks import Judged, JudgedSteps
 from glore_jax.labels.outcome import distinct_samples
 from glore_jax.records import Sample
 from glore_jax.stages import models, parts, rewards, variations
@@ -37,20 +37,21 @@ def look(
     ctx: Context,
     name: str,
     folder: str,
-    share: float,
+    section: Any,
     drafts: Iterable[LabelledSolution] | None = None,
 ) -> dict[str, Any]:
     """Figures of the reward model in `folder`, see `labels.looks.look`; says them.
 
-    A model that learned nothing is a warning.
+    A model that learned nothing is a warning, and so are steps that a constant guess calls as well.
 
     Args:
       name: of its training.
-      share: of the questions, held out.
+      section: its section of the config: `held_out`, a share of the questions, and `likelihood`.
       drafts: with step labels, of held-out questions; steps without weight do not count. The
-        figures then have `steps`: `n`, `acc` at .5 and `majority`, the share of the commoner label.
+        figures then have `steps`, see `labels.looks.look_at_steps`.
     """
-    groups = held_out_samples(ctx, share)
+    seed = ctx.config.seed
+    groups = held_out_samples(ctx, section.held_out)
     stories = variations.read(ctx)
     labelled = list(itertools.islice(drafts or (), QUESTIONS))
     samples = [(sample["question"], sample["steps"]) for group in groups for sample in group]
@@ -65,12 +66,14 @@ def look(
         )
         for group in groups
     ]
-    found = looks.look(judged, ctx.config.seed)
+    found = looks.look(judged, seed, section.likelihood)
     if drafts is not None:
-        found["steps"] = _steps(list(by_text), labelled)
+        found["steps"] = looks.look_at_steps(_judged_steps(list(by_text), labelled), seed)
     ctx.say(f"{name}: {looks.in_words(found)}")
     if found["learned"] is False:
         ctx.warn(f"{name} learned nothing: {found['why']}")
+    if drafts is not None and found["steps"]["why"]:
+        ctx.warn(f"{name}: {found['steps']['why']}")
     return found
 
 
@@ -84,12 +87,19 @@ def score(
     return rewards.score(ctx, model, texts, f"{name} look")
 
 
-def _steps(scores: Sequence[np.ndarray], drafts: Sequence[LabelledSolution]) -> dict[str, Any]:
-    """The figures of step scores beside the labels of `drafts`."""
-    count = np.concatenate([np.zeros(0), *(np.asarray(d.weights) for d in drafts)]) > 0
-    good = np.concatenate([np.zeros(0), *(np.asarray(d.labels) for d in drafts)]) > 0.5
-    of_steps = np.concatenate([np.zeros(0), *scores])
-    return {"n": int(count.sum()), **looks.accuracy(of_steps[count], good[count])}
+def _judged_steps(
+    scores: Sequence[np.ndarray], drafts: Sequence[LabelledSolution]
+) -> list[JudgedSteps]:
+    """The steps of `drafts` that have a label and weight, with their scores, by question."""
+    found: dict[str, list[tuple[float, bool]]] = {}
+    for of_draft, draft in zip(scores, drafts, strict=True):
+        steps = found.setdefault(draft.question, [])
+        rows = zip(of_draft, draft.labels, draft.weights, strict=True)
+        steps += [(float(score), label > 0.5) for score, label, weight in rows if weight > 0]
+    return [
+        JudgedSteps([score for score, _ in steps], [good for _, good in steps])
+        for steps in found.values()
+    ]
 
 
 def held_out_samples(ctx: Context, share: float) -> list[list[Sample]]:

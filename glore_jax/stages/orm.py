@@ -37,7 +37,7 @@ def train(ctx: Context, variant: str) -> dict:
     target = FOLDERS[variant]
     solutions = labelled_solutions(ctx, variant)
     counts = rewards.train_reward(ctx, name, solutions, ctx.config.orm, target)
-    return counts | {"looks": looks.look(ctx, name, target, ctx.config.orm.held_out)}
+    return counts | {"looks": looks.look(ctx, name, target, ctx.config.orm)}
 
 
 def labelled_solutions(ctx: Context, variant: str) -> Iterator[LabelledSolution]:

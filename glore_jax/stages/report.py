@@ -139,7 +139,11 @@ def unseen_templates(measured: figures.SplitFigures) -> run_figures.Templates:
     pipeline = measured.pipeline
     assert draft and pipeline and pipeline.rerank and pipeline.oracle  # every split has these
     return run_figures.Templates(
-        n=draft.n, draft=draft.acc, rerank=pipeline.rerank.acc, oracle=pipeline.oracle.acc
+        n=draft.n,
+        draft=draft.acc,
+        rerank=pipeline.rerank.acc,
+        oracle=pipeline.oracle.acc,
+        rerank_over_draft=(measured.gains or {}).get("rerank_over_draft"),
     )
 
 

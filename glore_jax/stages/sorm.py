@@ -33,7 +33,7 @@ def run(ctx: Context) -> dict:
     training.drop_checkpoints(ctx, "sorm/train")
     unseen = labelled_solutions(in_order(texts), whole & held_out)
     return counts | {
-        "looks": looks.look(ctx, "sorm/train", "sorm/hf", ctx.config.sorm.held_out, unseen),
+        "looks": looks.look(ctx, "sorm/train", "sorm/hf", ctx.config.sorm, unseen),
         "cut_off_steps": int((~whole).sum()),
         "balance": balance_counts(table, kept),
     }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glore_jax.labels import looks
-from glore_jax.labels.looks import Judged
+from glore_jax.labels.looks import Judged, JudgedSteps
 
 
 def questions(count, scores_of, seed=0):
@@ -50,6 +50,62 @@ def test_a_model_that_guesses():
 def test_a_model_that_is_the_wrong_way_round():
     found = looks.look(questions(50, lambda rng, correct: 1 - telling(rng, correct)), 0)
     assert found["learned"] is False and found["high"] < 0.5
+
+
+def likely(count, more):
+    """Questions whose right solutions are likelier in 3 of 4 pairs; their scores are the
+    probabilities of the texts, and `more` log-odds for right ones."""
+    found = []
+    for number in range(count):
+        logprobs = np.array([-1.0, -2.0, -1.5, -3.0]) - number % 3
+        correct = np.array([True, True, False, False])
+        scores = 1 / (1 + np.exp(-(logprobs + more * correct)))
+        found.append(Judged(scores, logprobs, correct))
+    return found
+
+
+def test_a_model_that_says_what_it_began_with_has_learned_nothing():
+    untrained = likely(50, 0.0)
+    found = looks.look(untrained, 0, likelihood=True)
+    assert found["within_pair"] == found["within_pair_loglik"] == 0.75
+    assert found["over_loglik"]["value"] == 0.0 and found["over_loglik"]["n"] == 50
+    assert found["learned"] is False
+    assert "no better than the log-likelihood it began with (in 0.75 of 200" in found["why"]
+    # Of another model, which began with nothing, it is something.
+    assert looks.look(untrained, 0)["learned"] is True
+    trained = looks.look(likely(50, 1.0), 0, likelihood=True)
+    assert trained["learned"] is True and trained["over_loglik"]["low"] > 0
+
+
+def steps(count, shares, good=(True, True, False)):
+    """`count` questions of three steps; `shares`: how often each is called what it is."""
+    rng = np.random.default_rng(0)
+    labels = np.array(good)
+    found = []
+    for _ in range(count):
+        right = rng.random(3) < shares
+        found.append(JudgedSteps(np.where(right == labels, 0.9, 0.1), labels))
+    return found
+
+
+def test_steps_that_a_constant_guess_calls_as_well_are_said_to_be():
+    guessed = looks.look_at_steps(steps(60, (1.0, 0.95, 0.1)), 0)
+    assert guessed["n"] == 180 and guessed["majority"] == pytest.approx(2 / 3)
+    over = guessed["over_majority"]
+    assert over["low"] <= 0 and guessed["acc"] == pytest.approx(2 / 3 + over["value"])
+    assert "called no better than the majority class" in guessed["why"]
+    told = looks.look_at_steps(steps(60, (1.0, 0.95, 0.8)), 0)
+    assert told["over_majority"]["low"] > 0 and told["why"] == ""
+    # Where most steps are wrong, wrong is the guess.
+    wrong = looks.look_at_steps(steps(60, (1.0, 0.9, 0.9), good=(True, False, False)), 0)
+    assert wrong["majority"] == pytest.approx(2 / 3) and wrong["over_majority"]["low"] > 0
+
+
+@pytest.mark.parametrize("given", [[], steps(6, (1.0, 0.0, 0.0))])
+def test_few_steps_say_nothing(given):
+    found = looks.look_at_steps(given, 0)
+    assert found["over_majority"] is None and found["why"] == ""
+    assert found["n"] == 3 * len(given)
 
 
 @pytest.mark.parametrize(

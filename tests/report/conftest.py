@@ -113,6 +113,8 @@ def make_gains() -> dict:
         "fix_global_over_local_sorm": gain(0.026, 0.07, 224),
         "fix_union_sorm_over_global": gain(0.109, n=224),
         "fix_union_sorm_over_local_sorm": gain(0.135, n=224),
+        "fix_global_over_base_global": gain(0.186, n=224),
+        "fix_local_sorm_over_base_local": gain(0.148, n=224),
         "every_global_over_draft": gain(-0.011),
         "every_local_sorm_over_draft": gain(0.021),
         "only_wrong_global_over_draft": gain(0.112),
@@ -173,6 +175,8 @@ def make_measured() -> dict:
         "local_sorm": (0.231, 0.059, 0.573, 0.655),
         "union_orm": (0.328, 0.021, None, None),
         "union_sorm": (0.366, 0.019, None, None),
+        "base_global": (0.071, 0.431, 0.353, 0.584),
+        "base_local": (0.083, 0.402, 0.367, 0.589),
     }
     return {
         "name": "tiny",
@@ -250,7 +254,8 @@ def make_measured() -> dict:
             {"steps": 5, "n": 313, "draft": 0.399, "rerank": 0.508, "oracle": 0.601},
         ],
         "gains": make_gains(),
-        "templates": {"n": 200, "draft": 0.475, "rerank": 0.565, "oracle": 0.655},
+        "templates": {"n": 200, "draft": 0.475, "rerank": 0.565, "oracle": 0.655}
+        | {"rerank_over_draft": gain(0.09, 0.047, 200)},
         "cost": {"rollouts": 15234, "rollouts_full": 60416, "tokens": 912345, "seconds": 187.4},
         "seconds": {
             "student": 312.6,

@@ -1,6 +1,6 @@
 """How the figures came about: verdicts, counts of what was left out, settings."""
 
-from glore_jax.report import about_tables
+from glore_jax.report import about_tables, headline
 
 
 def test_each_pattern_has_a_verdict_and_its_figures(results):
@@ -22,7 +22,27 @@ def test_a_model_that_learned_nothing_says_why(cell, results):
     assert cell(table, "ORM", "learned") == "yes"
     assert cell(table, "SORM", "learned") == "no: its scores spread by 0.0042, less than 0.02"
     assert cell(table, "ORM", "within pair") == "0.761 (0.734 to 0.786)"
+    assert cell(table, "ORM", "steps: accuracy") == "–"
     assert about_tables.looks({}).rows == ()
+
+
+def test_a_look_at_steps_stands_beside_the_majority_class(cell, results):
+    why = "its steps are called no better than the majority class"
+    results["looks"]["sorm"] |= {"learned": True, "why": ""}
+    results["looks"]["sorm"]["steps"] = {
+        "n": 641,
+        "acc": 0.733,
+        "majority": 0.741,
+        "over_majority": {"value": -0.008, "low": -0.029, "high": 0.013, "n": 88},
+        "why": why,
+    }
+    results["looks"]["orm"]["over_loglik"] = {"value": 0.1, "low": 0.05, "high": 0.15, "n": 90}
+    table = about_tables.looks(results)
+    assert cell(table, "SORM", "learned") == f"yes: {why}"
+    assert cell(table, "SORM", "steps: accuracy") == "0.733"
+    assert cell(table, "SORM", "steps over it") == "-0.008 (-0.029 to +0.013)"
+    assert cell(table, "ORM", "over it") == "+0.100 (+0.050 to +0.150)"
+    assert f"SORM: {why}." in headline.sentences(results)
 
 
 def test_conditions_and_config(cell, results):

@@ -21,6 +21,8 @@ def test_table_2_and_3(cell, results):
     assert cell(fix, "Global ∪ Local (SORM)", "this run") == "0.366"
     assert cell(fix, "Global ∪ Local (SORM)", "GSM8K 13B") == "0.412"
     assert cell(fix, "Local, E from ORM", "SVAMP 7B") == "0.09"
+    assert cell(fix, "Untrained base, global", "this run") == "0.071"
+    assert cell(fix, "Untrained base, from E (SORM)", "GSM8K 7B") == "–"
     assert cell(fix, "Global", "n") == "224"  # over wrong drafts, not all
     assert cell(fix, "Global", "95% interval") == "0.204 to 0.318"
 
@@ -43,15 +45,27 @@ def test_figure_4_has_our_k_and_then_the_papers(cell, results):
     assert cell(table, "SORM, raw labels", "paper K=8") == "≈0.485"
 
 
+def test_the_temperature_of_the_samples_is_said_and_what_it_was_chosen_for(results):
+    said = "at temperature 0.65, chosen on dev for a draft and two samples, not for K."
+    for table in (paper_tables.table_5, paper_tables.figure_4):
+        assert said in table(results).note
+    results["marks"]["dev_items"]["temperature"] = 0
+    assert "at temperature 0.65." in paper_tables.figure_4(results).note
+    del results["marks"]
+    assert "temperature" not in paper_tables.table_5(results).note
+
+
 def test_figures_5_and_6(cell, results):
     five = paper_tables.figure_5(results)
     assert cell(five, "Draft", "this run") == "0.552"
     assert cell(five, "Local, E from SORM: every draft refined", "this run") == "0.573"
     assert cell(five, "Local, E from SORM: only wrong drafts refined", "this run") == "0.655"
+    assert cell(five, "Untrained base, global: every draft refined", "this run") == "0.353"
     assert cell(five, "Local, E from SORM: only wrong drafts refined", "GSM8K 13B") == "≈0.646"
     six = paper_tables.figure_6(results)
-    assert cell(six, "Draft, global, local: ORM chooses", "this run") == "0.638"
-    assert cell(six, "Draft, global, local: ORM chooses", "GSM8K 7B") == "≈0.582"
+    ours = "Draft, global, local: combination of scores chooses"
+    assert cell(six, ours, "this run") == "0.638"
+    assert cell(six, ours, "GSM8K 7B") == "≈0.582"
     assert cell(six, "Best of 3 samples, oracle", "this run") == "0.694"
 
 

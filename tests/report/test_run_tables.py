@@ -21,6 +21,8 @@ def test_gains_say_on_which_side_of_0_they_lie(cell, results):
     table = run_tables.gains(results, "Refinements compared", names.REFINEMENT_GAINS)
     fix = "Fix rate: local by SORM − local by ORM"
     assert cell(table, fix, "interval is") == "above 0" and cell(table, fix, "questions") == "224"
+    base = "Fix rate: global − untrained base, global"
+    assert cell(table, base, "difference") == "+0.186"
     assert cell(table, "Fix rate: global − local by SORM", "interval is") == "includes 0"
     assert run_tables.gains({}, "Gains", names.GAINS).rows == ()
 
@@ -36,6 +38,7 @@ def test_right_drafts_broken_are_counted_over_right_drafts(cell, results):
     breaks = run_tables.breaks(results)
     assert cell(breaks, "Local, E from SORM", "this run") == "0.059"
     assert cell(breaks, "Local, E from SORM", "n") == "276"
+    assert cell(breaks, "Untrained base, global", "this run") == "0.431"
 
 
 def test_intervals_of_single_shares_are_said_to_be_too_narrow(results):
@@ -66,6 +69,7 @@ def test_unseen_templates_stand_beside_the_test_set(cell, results):
     unseen = run_tables.templates(results)
     assert cell(unseen, "Draft", "unseen templates") == "0.475"
     assert cell(unseen, "Draft", "test set") == "0.552"
+    assert "system − draft is +0.090 (+0.043 to +0.137), paired" in unseen.note
 
 
 def test_rounds_and_cost(cell, results):

@@ -11,7 +11,7 @@ from glore_jax.labels.outcome import WORKED
 from glore_jax.models import reward
 from glore_jax.parallel import mesh as meshes
 from glore_jax.records import Sample
-from glore_jax.stages import looks, models
+from glore_jax.stages import looks, models, rewards
 from glore_jax.stages.rewards import LabelledSolution
 
 SHARE = 0.3
@@ -70,7 +70,8 @@ def test_figures_and_a_warning(ctx, capsys):
         LabelledSolution("1+1?", ["a1", "#### 5"], [1.0, 0.0], [1.0, 1.0]),
         LabelledSolution("2+1?", ["a2", "#### 5"], [1.0, 0.0], [1.0, 0.0]),
     ]
-    found = looks.look(ctx, "sorm/train", "sorm/hf", SHARE, drafts)
+    ctx.config.sorm.held_out = SHARE
+    found = looks.look(ctx, "sorm/train", "sorm/hf", ctx.config.sorm, drafts)
     assert ctx.asked == [("sorm", "hf")]
     assert found["steps"]["n"] == 3 and found["steps"]["majority"] == pytest.approx(2 / 3)
     assert found["n"] == found["questions"] * looks.SOLUTIONS
@@ -90,9 +91,36 @@ def test_the_interval_is_of_stories(ctx):
 
 
 def test_nothing_held_out_loads_no_model(ctx):
-    found = looks.look(ctx, "orm/plain", "orm/hf", 0.0)
+    ctx.config.orm.held_out = 0.0
+    found = looks.look(ctx, "orm/plain", "orm/hf", ctx.config.orm)
     assert found["learned"] is None and not ctx.asked and not ctx.warnings
     assert "steps" not in found
+
+
+def test_the_config_says_what_a_model_began_with(ctx, monkeypatch):
+    """The scores are the likelihoods alone: sample `a0` is the likeliest of its question."""
+
+    def score(ctx, model, texts, name):
+        return [np.array([0.5, 1 / (1 + float(steps[0][1:]))]) for _, steps in texts]
+
+    monkeypatch.setattr(rewards, "score", score)
+    for group in (groups := looks.held_out_samples(ctx, SHARE)):
+        for sample in group:
+            sample["correct"] = sample["sample_id"] < 4
+            sample["logprob"] = -float(sample["steps"][0][1:])
+    monkeypatch.setattr(looks, "held_out_samples", lambda ctx, share: groups)
+    section = ctx.config.orm
+    section.likelihood = False
+    assert looks.look(ctx, "orm/plain", "orm/hf", section)["learned"] is True
+    section.likelihood = True
+    found = looks.look(ctx, "orm/plain", "orm/hf", section)
+    assert found["learned"] is False and "the log-likelihood it began with" in found["why"]
+
+
+def test_steps_of_one_question_are_no_two_witnesses(ctx):
+    drafts = [LabelledSolution(f"{i % 2}+1?", ["a1"], [1.0], [1.0]) for i in range(40)]
+    found = looks.look(ctx, "sorm/train", "sorm/hf", ctx.config.sorm, drafts)
+    assert found["steps"]["n"] == 40 and found["steps"]["over_majority"] is None
 
 
 def test_scores_are_those_of_the_last_step(ctx):

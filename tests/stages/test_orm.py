@@ -39,7 +39,7 @@ def trained(ctx, monkeypatch):
     manifest = {"records": {"sample/records": [len(SAMPLES)]}}
     storage.write_json(ctx.folder("sample", "manifest.json"), manifest)
     monkeypatch.setattr(rewards, "train_reward", train_reward)
-    monkeypatch.setattr(looks, "look", lambda *args: {"of": args[1:]})
+    monkeypatch.setattr(looks, "look", lambda ctx, *args: {"of": [*args[:-1], args[-1].held_out]})
     ctx.stage, ctx.config.orm.per_question = "orm", 0
     ctx.config.orm.held_out = 0.0
     return asked

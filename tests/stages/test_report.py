@@ -77,18 +77,21 @@ def test_cost_is_that_of_the_training_labels():
     }
 
 
-def test_templates_are_shown_by_three_figures_of_their_split():
+def test_templates_are_shown_by_few_figures_of_their_split():
+    gain = figures.Gain(value=0.25, low=0.1, high=0.4, n=8)
     split = figures.SplitFigures(
         draft=figures.Draft(acc=0.25, n=8),
         pipeline=figures.Pipeline(
             rerank=figures.Choice(acc=0.5, n=8), oracle=figures.Choice(acc=0.75, n=8)
         ),
+        gains={"rerank_over_draft": gain},
     )
     assert unseen_templates(split).to_json() == {
         "n": 8,
         "draft": 0.25,
         "rerank": 0.5,
         "oracle": 0.75,
+        "rerank_over_draft": {"value": 0.25, "low": 0.1, "high": 0.4, "n": 8},
     }
 
 
@@ -125,7 +128,7 @@ RATES = [
     "final.sorm.acc",
     *(
         f"refine.{kind}.{rate}"
-        for kind in ("global", "local_orm", "local_sorm", "union_orm", "union_sorm")
+        for kind in ("global", "local_orm", "local_sorm", "union_orm", "union_sorm", "base_global")
         for rate in ("fix_rate", "break_rate")
     ),
     *(

@@ -37,8 +37,8 @@ def train(ctx, monkeypatch):
         asked.append(items)
         return {"solutions": len(items)}
 
-    def look(ctx, name, folder, share, drafts):
-        return {"of": (name, folder, share), "drafts": list(drafts)}
+    def look(ctx, name, folder, section, drafts):
+        return {"of": (name, folder, section), "drafts": list(drafts)}
 
     def go(records, cut_off=()):
         some_records.write(ctx.folder("rollout", "records"), 0, LabelledDraft, records)

@@ -23,6 +23,9 @@ from glore_jax.tasks.base import Task
 
 DRAFT = "draft"
 
+# What the untrained base makes of a draft (`untrained`): no candidates of the system.
+BASE_KINDS = ("base_global", "base_local")
+
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
@@ -130,6 +133,26 @@ def _others(
             0 if name in copied else text["tokens"],
             name in copied,
         )
+
+
+def of_base(task: Task, records: SplitRecords) -> list[list[Candidate]]:
+    """Each draft and what the untrained base made of it; empty if the base was not asked."""
+    if not all(kind in refined for refined in records.refined for kind in BASE_KINDS):
+        return []
+    found = []
+    for i, (draft, refined) in enumerate(zip(records.drafts, records.refined, strict=True)):
+        scores = {scorer: rows[i] for scorer, rows in records.finals.items()}
+        some = [of_draft(draft, scores)]
+        seen: set[int | None] = {None}
+        for kind in BASE_KINDS:
+            text = refined[kind]
+            about = {name: text[name] for name in ("steps", "correct", "tokens")}
+            answer = task.answer(text["steps"])
+            copy = text["bad"] in seen
+            some.append(Candidate(kind, _of(scores, kind), answer=answer, copy=copy, **about))
+            seen.add(text["bad"])
+        found.append(some)
+    return found
 
 
 def _of(scores: Mapping[str, Mapping[str, float]], name: str) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What is chosen on `dev` before test questions are touched (`evaluate/choices.json`).
 
-    dev ─► greedy drafts ─► step labels ──┬─► marks           one for each locator
+    dev ─► greedy drafts ─► step labels ──┬─► marks           one for each reward model
                        └──► step scores ──┴─► thresholds      for steps and for whole solutions
         ─► two samples at each temperature ─► temperature, combination
 
@@ -108,7 +108,7 @@ def make(ctx: Context) -> dict[str, Any]:
     dev = look(ctx, asked)
     reward_models = list(scores.reward_models(ctx.config))
     return {
-        "mark": given(asked.mark, LOCATORS, "mark") or marks(dev),
+        "mark": given(asked.mark, reward_models, "mark") or marks(dev, reward_models),
         "step_threshold": given(asked.threshold, reward_models, "threshold")
         or step_thresholds(dev, reward_models),
         "final_threshold": given(asked.threshold, reward_models, "threshold")
@@ -174,8 +174,8 @@ def look(ctx: Context, asked: Asked) -> Dev:
 # What is chosen.
 
 
-def marks(dev: Dev) -> dict[str, dict[str, Any]]:
-    """One for each locator."""
+def marks(dev: Dev, reward_models: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """One for each reward model: a locator's places `[BAD]`, any other's is only measured."""
     errors = {
         record["question_id"]: record["first_error"]
         for record in dev.labelled
@@ -184,8 +184,8 @@ def marks(dev: Dev) -> dict[str, dict[str, Any]]:
     wrong = [i for i, draft in enumerate(dev.drafts) if draft["question_id"] in errors]
     places = [errors[dev.drafts[i]["question_id"]] for i in wrong]
     return {
-        locator: dataclasses.asdict(choosing.mark([dev.scored[locator][i] for i in wrong], places))
-        for locator in LOCATORS
+        model: dataclasses.asdict(choosing.mark([dev.scored[model][i] for i in wrong], places))
+        for model in reward_models
     }
 
 

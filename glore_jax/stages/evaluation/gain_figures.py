@@ -11,10 +11,15 @@ import numpy as np
 from glore_jax.labels import metrics
 from glore_jax.labels.bootstrap import Interval, Ratio, paired_intervals
 from glore_jax.report import figures
+from glore_jax.stages.evaluation.candidates import BASE_KINDS
 from glore_jax.stages.evaluation.draft_figures import Labels, Outcomes, Refined, Scores, first_wrong
 from glore_jax.stages.evaluation.sample_figures import Samples
 
 Pairs = dict[str, tuple[Ratio, Ratio]]
+
+# Where errors of reward models are told apart: the paper's threshold. One that is chosen for the
+# highest accuracy has taken away what is asked for, that a model is too pessimistic.
+_HALF = 0.5
 
 
 def gains(stories: Sequence[str], pairs: Pairs, seed: int) -> dict[str, figures.Gain]:
@@ -56,12 +61,14 @@ def of_answers(right: Mapping[str, Outcomes]) -> Pairs:
 
 
 def of_refinements(draft: Outcomes, refined: Sequence[Refined]) -> Pairs:
-    """Fix rates against each other, and what refining every draft, or only wrong ones, brings."""
+    """Fix rates against each other and against the untrained base's, where it was asked, and what
+    refining every draft, or only wrong ones, brings."""
     before = np.asarray(draft, bool)
     wrong = (~before).astype(float)
     after = {
         kind: np.array([record[kind]["correct"] for record in refined], bool)
-        for kind in ("global", "local_orm", "local_sorm")
+        for kind in ("global", "local_orm", "local_sorm", *BASE_KINDS)
+        if all(kind in record for record in refined)
     }
     after["union_sorm"] = after["global"] | after["local_sorm"]
     fixed = {kind: Ratio.make(wrong * right, wrong) for kind, right in after.items()}
@@ -72,7 +79,10 @@ def of_refinements(draft: Outcomes, refined: Sequence[Refined]) -> Pairs:
             ("global", "local_sorm"),
             ("union_sorm", "global"),
             ("union_sorm", "local_sorm"),
+            ("global", "base_global"),
+            ("local_sorm", "base_local"),
         )
+        if b in fixed
     }
     drafts = Ratio.share(before)
     for kind in ("global", "local_sorm"):
@@ -86,6 +96,8 @@ def of_steps(
 ) -> Pairs:
     """ORM and SORM as judges of steps, against each other and against the majority class.
 
+    Which of their wrong calls are false alarms is counted at .5, whatever the thresholds are.
+
     `name`: of what the labels are (`steps`: rollouts, `truth`), in front of the gains' names.
     """
     calls = {m: _Calls.of(scores[m], labels, thresholds[m]) for m in ("orm", "sorm")}
@@ -96,7 +108,7 @@ def of_steps(
         f"{name}_sorm_over_majority": (acc["sorm"], majority),
         f"{name}_orm_over_majority": (acc["orm"], majority),
     }
-    alarms = {model: of.alarms for model, of in calls.items()}
+    alarms = {model: _Calls.of(scores[model], labels, _HALF).alarms for model in calls}
     for model, share in alarms.items():
         pairs[f"{name}_{model}_alarms_over_half"] = (share, Ratio.constant(0.5, share))
     pairs[f"{name}_orm_alarms_over_sorm"] = (alarms["orm"], alarms["sorm"])

@@ -24,7 +24,8 @@ class InForce:
     """What decides.
 
     Attributes:
-      mark: by locator (`orm`, `sorm`), the score at or below which the first step gets `[BAD]`.
+      mark: by reward model, the score at or below which the first step counts as the first wrong
+        one; it gets `[BAD]` if the model is a locator (`orm`, `sorm`).
       step_threshold, final_threshold: by reward model, the score at or below which a step, or a
         whole solution, is called wrong.
       temperature: of the samples that are drawn of questions to be answered.

@@ -48,7 +48,7 @@ def measure(ctx: Context, records: SplitRecords) -> Measured:
     reference = truth if known else labels
     choices = candidates.of_split(ctx.task, ctx.config, records)
 
-    systems = outcomes.systems(choices, records)
+    systems = outcomes.systems(choices, records, candidates.of_base(ctx.task, records))
     right: dict[str, Outcomes] = {name: system.right for name, system in systems.items()}
     samples = None
     if records.sampled:
@@ -149,7 +149,7 @@ def _step_decisions(records: SplitRecords, labels: Labels) -> dict[str, StepDeci
             scores[model],
             labels,
             at.step_threshold[model],
-            at.mark.get(model, at.step_threshold[model]),
+            at.mark[model],
         )
         for model in scores
     }

@@ -15,6 +15,8 @@
                      largest sum of ORM scores
     equal_*          the same of the draft and as many samples as it takes to spend no fewer tokens
                      than the system; where two samples do, that is what stands above
+    *_system         greedy2_, equal_ and base_refiner_: chosen as the system chooses, where that is
+                     not by the ORM alone
 
 Rivals of which a split has no samples, or the base no word, are left out.
 """
@@ -29,9 +31,6 @@ from glore_jax.records import Sample
 from glore_jax.stages.evaluation import candidates
 from glore_jax.stages.evaluation.candidates import Candidate
 from glore_jax.stages.evaluation.split_records import SplitRecords
-
-# What the untrained base wrote, among the refinements of a draft.
-BASE_KINDS = ("base_global", "base_local")
 
 Pick = Callable[[Sequence[Candidate]], Candidate]
 
@@ -50,23 +49,27 @@ class System:
 
 
 def outcomes(
-    choices: Sequence[Sequence[Candidate]], records: SplitRecords
+    choices: Sequence[Sequence[Candidate]],
+    records: SplitRecords,
+    of_base: Sequence[Sequence[Candidate]] = (),
 ) -> dict[str, list[bool]]:
     """Name of the system or of a rival -> for each question whether it answers right.
 
     Questions are in the order of the drafts, so two lists can be compared pair by pair.
 
-    choices: the candidates of each draft, as `candidates.of_split` gives them.
+    choices: the candidates of each draft, as `candidates.of_split` gives them; of_base: those of
+    the untrained base, as of `candidates.of_base`.
     """
-    return {name: system.right for name, system in systems(choices, records).items()}
+    return {name: system.right for name, system in systems(choices, records, of_base).items()}
 
 
-def systems(choices: Sequence[Sequence[Candidate]], records: SplitRecords) -> dict[str, System]:
+def systems(
+    choices: Sequence[Sequence[Candidate]],
+    records: SplitRecords,
+    of_base: Sequence[Sequence[Candidate]] = (),
+) -> dict[str, System]:
     """As `outcomes`, with what each spends."""
-
-    def system(some: Sequence[Candidate]) -> Candidate:
-        return candidates.chosen(some, records.in_force)
-
+    system = _as_system(records)
     found = {
         "draft": _system([some[:1] for some in choices], by_orm),
         "rerank": _system(choices, system),
@@ -76,8 +79,8 @@ def systems(choices: Sequence[Sequence[Candidate]], records: SplitRecords) -> di
         found["rerank_loglik"] = _system(choices, by_loglik)
     if "base_loglik" in records.finals:
         found["base_judge"] = _system(choices, by_base)
-    if all(kind in refined for refined in records.refined for kind in BASE_KINDS):
-        found["base_refiner"] = _system(_of_base(records), by_orm)
+    if of_base:
+        found |= _chosen(of_base, {"base_refiner": by_orm}, "base_refiner_system", records)
     return found | _of_samples(choices, records, found["rerank"].tokens)
 
 
@@ -124,19 +127,25 @@ def by_weights(some: Sequence[Candidate]) -> Candidate:
 # Rivals.
 
 
-def _of_base(records: SplitRecords) -> list[list[Candidate]]:
-    """The draft and what the untrained base made of it."""
-    found = []
-    for i, (draft, refined) in enumerate(zip(records.drafts, records.refined, strict=True)):
-        scores = {"orm": records.finals["orm"][i]}
-        some = [candidates.of_draft(draft, scores)]
-        for kind in BASE_KINDS:
-            text = refined[kind]
-            score = {"orm": scores["orm"][kind]}
-            about = {name: text[name] for name in ("steps", "correct", "tokens")}
-            some.append(Candidate(kind, score, **about))
-        found.append(some)
-    return found
+def _as_system(records: SplitRecords) -> Pick:
+    """The system's way to choose."""
+    return lambda some: candidates.chosen(some, records.in_force)
+
+
+def _chosen(
+    pools: Sequence[Sequence[Candidate]],
+    picks: Mapping[str, Pick],
+    as_system: str,
+    records: SplitRecords,
+) -> dict[str, System]:
+    """The rivals that choose from `pools`, by name.
+
+    as_system: the name of the one that chooses as the system does, if the ORM alone does not.
+    """
+    found = dict(picks)
+    if records.in_force.choose != "orm":
+        found[as_system] = _as_system(records)
+    return {name: _system(pools, pick) for name, pick in found.items()}
 
 
 def _of_samples(
@@ -152,14 +161,15 @@ def _of_samples(
     found: dict[str, System] = {}
     if held >= 2:
         pools = [[draft, *some[:2]] for draft, some in zip(drafts, drawn, strict=True)]
-        found |= {
-            "greedy2_orm": _system(pools, by_orm),
-            "greedy2_loglik": _system(pools, by_loglik),
-            "majority3": _system(pools, by_majority),
-            "weighted3": _system(pools, by_weights),
+        picks: Mapping[str, Pick] = {
+            "greedy2_orm": by_orm,
+            "greedy2_loglik": by_loglik,
+            "majority3": by_majority,
+            "weighted3": by_weights,
         }
+        found |= _chosen(pools, picks, "greedy2_system", records)
         if held > 2 and spent > found["greedy2_orm"].tokens:
-            found |= _at_equal_tokens(drafts, drawn, spent)
+            found |= _at_equal_tokens(drafts, drawn, spent, records)
     if held >= 3:
         threes = [some[:3] for some in drawn]
         found |= {"bo3": _system(threes, by_orm), "bo3_oracle": _system(threes, oracle)}
@@ -173,7 +183,10 @@ def _as_drawn(candidate: Candidate, draft: Sample) -> Candidate:
 
 
 def _at_equal_tokens(
-    drafts: Sequence[Candidate], drawn: Sequence[Sequence[Candidate]], spent: float
+    drafts: Sequence[Candidate],
+    drawn: Sequence[Sequence[Candidate]],
+    spent: float,
+    records: SplitRecords,
 ) -> dict[str, System]:
     """The draft and the fewest samples that cost `spent` tokens with it, or all there are."""
     count = _samples_for(spent, drafts, drawn)
@@ -184,7 +197,7 @@ def _at_equal_tokens(
         "equal_majority": by_majority,
         "equal_weighted": by_weights,
     }
-    return {name: _system(pools, pick) for name, pick in picks.items()}
+    return _chosen(pools, picks, "equal_system", records)
 
 
 def _samples_for(

@@ -15,7 +15,7 @@ from glore_jax.records import Sample
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages import models
 from glore_jax.stages.context import Context
-from glore_jax.stages.evaluation import outcomes
+from glore_jax.stages.evaluation import candidates
 from glore_jax.stages.evaluation.refinements import (
     Places,
     Request,
@@ -30,12 +30,12 @@ from glore_jax.tasks.prompts import stops
 def refine(
     ctx: Context, name: str, drafts: Sequence[Sample], places: Sequence[Places]
 ) -> list[Texts]:
-    """What the untrained base makes of each draft, greedily, by `outcomes.BASE_KINDS`.
+    """What the untrained base makes of each draft, greedily, by `candidates.BASE_KINDS`.
 
     Kept in the folder `name`. `places`: as of `refinements.refine`; those of `global` and
     `local_sorm` are read.
     """
-    base_global, base_local = outcomes.BASE_KINDS
+    base_global, base_local = candidates.BASE_KINDS
     places = [{base_global: p["global"], base_local: p["local_sorm"]} for p in places]
     requests = requests_of(drafts, places)
     model = models.load_base(ctx)

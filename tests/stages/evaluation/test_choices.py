@@ -45,10 +45,22 @@ def dev(samples=()) -> Dev:
 
 
 def test_marks_are_those_of_wrong_drafts_one_for_each_locator():
-    found = choices.marks(dev())
+    found = choices.marks(dev(), ["orm", "sorm"])
     assert found["sorm"]["n"] == found["orm"]["n"] == 2
     assert 0.4 <= found["sorm"]["value"] < 0.8
     assert 0.2 <= found["orm"]["value"] < 0.4
+
+
+def test_a_reward_model_that_places_nothing_has_a_mark_of_its_own(ctx):
+    some = dev()
+    some.scored["balanced_orm"] = some.scored["orm"]
+    found = choices.marks(some, ["orm", "sorm", "balanced_orm"])
+    assert found["balanced_orm"] == found["orm"] != found["sorm"]
+    ctx.config.orm.balanced = True
+    ctx.config.evaluate.mark, ctx.config.evaluate.threshold = "0.3,0.6", "0.5"
+    ctx.config.evaluate.temperature = "0.8"
+    given = choices.choose(ctx.inside("evaluate", STAGES["evaluate"].config))
+    assert given.mark == {"orm": 0.3, "sorm": 0.6, "balanced_orm": 0.3}
 
 
 def test_thresholds_of_steps_and_of_whole_drafts():

@@ -47,6 +47,21 @@ def test_fix_rates_are_over_wrong_drafts_alone():
     assert value(pairs, "only_wrong_global_over_draft") == pytest.approx(1 / 3)
 
 
+def test_the_untrained_base_stands_beside_the_refiner_where_it_was_asked():
+    right = {"global": True, "local_orm": True, "local_sorm": True, "base_global": True}
+    records = [
+        {kind: {"correct": fixed} for kind, fixed in (right | {"base_local": False}).items()},
+        {kind: {"correct": fixed} for kind, fixed in (right | {"base_global": False}).items()}
+        | {"base_local": {"correct": False}},
+    ]
+    pairs = gain_figures.of_refinements([0, 0], records)
+    assert value(pairs, "fix_global_over_base_global") == 1 / 2
+    assert value(pairs, "fix_local_sorm_over_base_local") == 1.0
+    for record in records:
+        del record["base_global"], record["base_local"]
+    assert not [name for name in gain_figures.of_refinements([0, 0], records) if "base" in name]
+
+
 def test_calls_against_each_other_against_the_majority_and_their_errors():
     labels = [[1, 1, 0], None, [1, 0]]
     scores = {
@@ -59,6 +74,16 @@ def test_calls_against_each_other_against_the_majority_and_their_errors():
     assert value(pairs, "steps_orm_alarms_over_half") == 1 / 2
     assert value(pairs, "steps_sorm_alarms_over_half") == -1 / 2
     assert value(pairs, "steps_orm_alarms_over_sorm") == 1.0
+
+
+def test_errors_are_told_apart_at_one_half_whatever_the_thresholds_are():
+    """A threshold that is chosen for its accuracy leaves the ORM no false alarm."""
+    labels = [[1, 1, 0], [1, 0]]
+    scores = {model: [[0.4, 0.3, 0.2], [0.3, 0.1]] for model in AT_HALF}
+    pairs = gain_figures.of_steps("truth", scores, labels, {"orm": 0.25, "sorm": 0.25})
+    assert value(pairs, "truth_orm_over_majority") == pytest.approx(2 / 5)
+    assert value(pairs, "truth_orm_alarms_over_half") == 1 / 2
+    assert pairs["truth_orm_alarms_over_half"][0].of.sum() == 3  # wrong calls at one half
 
 
 def test_mostly_wrong_steps_have_wrong_for_their_majority():

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from known_records import context, make_records, make_sampled
+from known_records import RIGHT, WRONG, context, make_records, make_sampled
 
 from glore_jax.stages import evaluate
 from glore_jax.stages.evaluation import candidates, measures, outcomes
@@ -68,7 +68,9 @@ def test_the_base_as_judge_and_as_refiner():
         for of_draft, right in zip(records.refined, (True, False), strict=True)
     ]
     judged = [
-        {**row, "draft": -3.0, "global": -2.0, "local_sorm": -1.0} for row in records.finals["orm"]
+        {**row, "draft": -3.0, "global": -2.0, "local_sorm": -1.0}
+        | {"base_global": -9.0, "base_local": -9.0}
+        for row in records.finals["orm"]
     ]
     finals = {
         "orm": [{**row, "base_global": 0.8, "base_local": 0.1} for row in records.finals["orm"]],
@@ -77,12 +79,64 @@ def test_the_base_as_judge_and_as_refiner():
     }
     refined = [{**r, **b} for r, b in zip(records.refined, base, strict=True)]
     records = dataclasses.replace(records, refined=refined, finals=finals)
-    found = outcomes.systems(choices_of(records), records)
+    of_base = candidates.of_base(context().task, records)
+    found = outcomes.systems(choices_of(records), records, of_base)
+    assert "base_refiner_system" not in found  # the ORM is who chooses
     assert found["base_refiner"].right == [True, False]
     assert found["base_refiner"].tokens == 10 + 40 + 7
     # The local one of a and of b is right.
     assert found["base_judge"].right == found["rerank_loglik"].right == [True, True]
     assert found["base_judge"].tokens == found["rerank"].tokens
+
+
+def with_base(records, scores, place=1):
+    """Of the base: a right text from the start, and a wrong one from `place`; scored so."""
+    texts = {"base_global": (RIGHT, True, 0), "base_local": (WRONG, False, place)}
+    base = {
+        kind: {"steps": steps, "correct": right, "bad": bad, "tokens": 10}
+        for kind, (steps, right, bad) in texts.items()
+    }
+    refined = [{**of_draft, **base} for of_draft in records.refined]
+    finals = {
+        scorer: [{**row, **scores[scorer]} for row in records.finals["orm"]] for scorer in scores
+    }
+    return dataclasses.replace(records, refined=refined, finals=finals)
+
+
+def test_rivals_choose_as_the_system_does():
+    """The likelihood alone decides; of the samples the likeliest is no favourite of the ORM."""
+    scores = {
+        "orm": {"base_global": 0.1, "base_local": 0.99},
+        "sorm": {"base_global": 0.5, "base_local": 0.5},
+        "loglik": {"draft": -9.0, "base_global": -1.0, "base_local": -5.0},
+    }
+    records = with_base(make_sampled(), scores)
+    records = dataclasses.replace(
+        records,
+        in_force=dataclasses.replace(
+            records.in_force, choose="combination", combination=(0.0, 0.0, 1.0)
+        ),
+    )
+    of_base = candidates.of_base(context().task, records)
+    found = outcomes.systems(choices_of(records), records, of_base)
+    assert found["base_refiner"].right == [False, False]
+    assert found["base_refiner_system"].right == [True, True]
+    assert found["greedy2_system"].right == found["greedy2_loglik"].right == [False, True]
+    assert found["greedy2_system"].tokens == found["greedy2_orm"].tokens
+    assert found["greedy2_orm"].right == [True, True]
+
+
+def test_what_the_base_wrote_once_votes_once():
+    """Of a: 6 has .2 (draft) and .3 (from the mark), 5 has .4."""
+    scores = {"orm": {"base_global": 0.4, "base_local": 0.3}}
+    for place, right in ((1, False), (0, True), (None, True)):
+        records = with_base(make_sampled(), scores, place)
+        in_force = dataclasses.replace(records.in_force, choose="vote")
+        records = dataclasses.replace(records, in_force=in_force)
+        of_base = candidates.of_base(context().task, records)
+        found = outcomes.outcomes(choices_of(records), records, of_base)
+        assert found["base_refiner_system"][0] is right
+    assert candidates.of_base(context().task, make_sampled()) == []
 
 
 def test_a_system_of_more_candidates_is_met_by_more_samples():
@@ -98,6 +152,11 @@ def test_a_system_of_more_candidates_is_met_by_more_samples():
     assert found["rerank"].tokens == found["equal_orm"].tokens == 50
     # The draft and all four samples: of a the ORM takes 7.
     assert found["equal_orm"].right == [False, True]
+    assert "equal_system" not in found
+    voting = dataclasses.replace(records.in_force, choose="vote")
+    records = dataclasses.replace(records, in_force=voting)
+    found = outcomes.systems(choices, records)
+    assert found["equal_system"].right == found["equal_weighted"].right
 
 
 def costly(records, tokens):
