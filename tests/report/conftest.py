@@ -80,7 +80,7 @@ def label_truth(acc: float, n: int) -> dict:
 
 
 def gain(value: float, half: float = 0.031, n: int = 500) -> dict:
-    return {"value": value, "low": value - half, "high": value + half, "n": n}
+    return {"value": value, "low": value - half, "high": value + half, "n": n, "stories": n}
 
 
 def make_gains() -> dict:
@@ -143,6 +143,7 @@ def make_round(number: int, acc: float, examples: int) -> dict:
         "round": number,
         "acc": acc,
         "n": 200,
+        "stories": 200,
         "examples": examples,
         "too_long": 0,
         "truncated": 5,
@@ -195,6 +196,7 @@ def make_measured() -> dict:
         "draft": {
             "acc": 0.552,
             "n": 500,
+            "stories": 500,
             "truncated": 3,
             "steps_mean": 4.1,
             "first_error_histogram": [[1, 61], [2, 84], [3, 47], [4, 22], [5, 10]],
