@@ -60,7 +60,7 @@ def likely(count, more):
         logprobs = np.array([-1.0, -2.0, -1.5, -3.0]) - number % 3
         correct = np.array([True, True, False, False])
         scores = 1 / (1 + np.exp(-(logprobs + more * correct)))
-        found.append(Judged(scores, logprobs, correct))
+        found.append(Judged(str(number), scores, logprobs, correct))
     return found
 
 

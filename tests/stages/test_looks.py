@@ -82,11 +82,12 @@ def test_figures_and_a_warning(ctx, capsys):
 
 
 def test_the_interval_is_of_stories(ctx):
-    alone = looks.look(ctx, "sorm/train", "sorm/hf", SHARE)
+    ctx.config.sorm.held_out = SHARE
+    alone = looks.look(ctx, "sorm/train", "sorm/hf", ctx.config.sorm)
     assert alone["low"] is not None
     of_one = {f"q{i}": "q0" for i in range(40)}
     storage.write_json(ctx.folder("sample", "variations.json"), of_one)
-    found = looks.look(ctx, "sorm/train", "sorm/hf", SHARE)
+    found = looks.look(ctx, "sorm/train", "sorm/hf", ctx.config.sorm)
     assert found["low"] is None and found["within_pair"] == alone["within_pair"]
 
 
