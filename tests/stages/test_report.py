@@ -78,7 +78,7 @@ def test_cost_is_that_of_the_training_labels():
 
 
 def test_templates_are_shown_by_few_figures_of_their_split():
-    gain = figures.Gain(value=0.25, low=0.1, high=0.4, n=8)
+    gain = figures.Gain(value=0.25, low=0.1, high=0.4, n=8, stories=8)
     split = figures.SplitFigures(
         draft=figures.Draft(acc=0.25, n=8),
         pipeline=figures.Pipeline(
@@ -91,7 +91,7 @@ def test_templates_are_shown_by_few_figures_of_their_split():
         "draft": 0.25,
         "rerank": 0.5,
         "oracle": 0.75,
-        "rerank_over_draft": {"value": 0.25, "low": 0.1, "high": 0.4, "n": 8},
+        "rerank_over_draft": {"value": 0.25, "low": 0.1, "high": 0.4, "n": 8, "stories": 8},
     }
 
 

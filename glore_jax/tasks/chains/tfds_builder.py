@@ -19,6 +19,7 @@ from glore_jax.tasks.chains import splits
 from glore_jax.tasks.chains.chain import to_problem
 from glore_jax.tasks.chains.difficulty import Difficulty, difficulty_of
 
+_FIELDS = ("id", "question", "gold", "solution", "facts")  # of a `Problem`; none is a variation
 _ADVICE = "leave --config.task.data_dir empty to draw the problems in memory"
 
 
@@ -43,14 +44,13 @@ class Chains(tfds.core.GeneratorBasedBuilder):
         super().__init__(config=config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        fields = [field.name for field in dataclasses.fields(Problem)]
         return tfds.core.DatasetInfo(
             builder=self,
             description=(
                 "Grade-school word problems with worked solutions "
                 "and the truth of every claim in them."
             ),
-            features=tfds.features.FeaturesDict({name: tfds.features.Text() for name in fields}),
+            features=tfds.features.FeaturesDict({name: tfds.features.Text() for name in _FIELDS}),
             disable_shuffling=True,  # stored order is the order of the keys
         )
 
