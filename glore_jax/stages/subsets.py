@@ -21,20 +21,21 @@ from glore_jax.tasks.base import Problem
 def shown(config: AnyConfig, train: Sequence[Problem]) -> list[Problem]:
     """Of the problems that have a worked solution, those whose solution the student is shown."""
     solved = [problem for problem in train if problem.solution]
-    return _drawn(config, solved, config.student.worked, "student.worked")
+    purpose = config.seed, "student.worked"
+    return subset(solved, config.student.worked, lambda problem: problem.id, *purpose)
 
 
 def sampled(config: AnyConfig, train: Sequence[Problem]) -> list[Problem]:
     """The problems whose solutions by the student stage `sample` keeps."""
-    known = {problem.id for problem in shown(config, train)}
-    return _unknown_first(config, train, known, config.sample.questions, "sample.questions")
+    ring = _ring(config, train, train, "sample.questions")
+    return _taken(train, ring, config.sample.questions)
 
 
 def labelled(config: AnyConfig, train: Sequence[Problem]) -> list[Problem]:
     """Those of the `sampled` problems whose drafts get step labels."""
-    known = {problem.id for problem in shown(config, train)}
     asked = sampled(config, train)
-    return _unknown_first(config, asked, known, config.rollout.questions, "rollout.questions")
+    ring = _ring(config, train, asked, "rollout.questions")
+    return _taken(asked, ring, config.rollout.questions)
 
 
 def explored(config: AnyConfig, train: Sequence[Problem], number: int) -> list[Problem]:
@@ -52,34 +53,25 @@ def explored(config: AnyConfig, train: Sequence[Problem], number: int) -> list[P
     count = config.student.ei.questions
     if not count or count >= len(train):
         return list(train)
+    ring = _ring(config, train, train, "student.ei.questions")
+    start = (number - 1) * count % len(ring)
+    return _taken(train, ring[start:] + ring[:start], count)
+
+
+def _ring(
+    config: AnyConfig, train: Sequence[Problem], problems: Sequence[Problem], purpose: str
+) -> list[int]:
+    """The places of `problems`, some of `train`, in the order in which they are taken: at random,
+    those whose solutions were shown last."""
     known = {problem.id for problem in shown(config, train)}
 
-    def place_in_ring(problem: Problem) -> tuple[bool, float]:
-        rank = identity_rank(config.seed, "student.ei.questions", problem.id)
-        return problem.id in known, rank
+    def rank(place: int) -> tuple[bool, float]:
+        name = problems[place].id
+        return name in known, identity_rank(config.seed, purpose, name)
 
-    ring = sorted(range(len(train)), key=lambda place: place_in_ring(train[place]))
-    start = (number - 1) * count
-    taken = sorted(ring[(start + i) % len(ring)] for i in range(count))
-    return [train[place] for place in taken]
+    return sorted(range(len(problems)), key=rank)
 
 
-def _unknown_first(
-    config: AnyConfig, problems: Sequence[Problem], known: set[str], count: int, purpose: str
-) -> list[Problem]:
-    """`count` of `problems` (0: all), of those in `known` only as many as are missing then."""
-    if not count:
-        return list(problems)
-    unknown = [problem for problem in problems if problem.id not in known]
-    if count <= len(unknown):
-        return _drawn(config, unknown, count, purpose)
-    others = [problem for problem in problems if problem.id in known]
-    more = _drawn(config, others, count - len(unknown), purpose)
-    taken = {problem.id for problem in (*unknown, *more)}
-    return [problem for problem in problems if problem.id in taken]
-
-
-def _drawn(
-    config: AnyConfig, problems: Sequence[Problem], count: int, purpose: str
-) -> list[Problem]:
-    return subset(problems, count, lambda problem: problem.id, config.seed, purpose)
+def _taken(problems: Sequence[Problem], ring: Sequence[int], count: int) -> list[Problem]:
+    """The first `count` of the ring (0: all), in the order of `problems`."""
+    return [problems[place] for place in sorted(ring[: count or None])]
