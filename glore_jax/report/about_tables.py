@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from glore_jax.report.names import MODELS
-from glore_jax.report.reading import Results, at, finite, number
-from glore_jax.report.table import NONE, Table, count, count_at, left_out, rate, rate_at, signed
+from glore_jax.report.reading import Results, at, difference_at, finite, number
+from glore_jax.report.table import NONE, Table, count, count_at, gain_text, left_out, rate, rate_at
 
 
 def patterns(results: Results) -> Table:
@@ -86,10 +86,9 @@ def _look(name: str, look: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _gain(look: Mapping[str, Any], path: str) -> str:
-    """A difference of rates with its interval."""
-    ends = [number(look, f"{path}.{key}") for key in ("value", "low", "high")]
-    known = [signed(end) for end in ends if end is not None]
-    return f"{known[0]} ({known[1]} to {known[2]})" if len(known) == len(ends) else NONE
+    """A difference of rates with its interval, of however few stories the look thought enough."""
+    gain = difference_at(look, path, fewest=0)
+    return gain_text(gain) if gain else NONE
 
 
 # The block `about`.

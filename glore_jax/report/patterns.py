@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from glore_jax.report import names, system
 from glore_jax.report.reading import FEWEST, Difference, Results, difference
 from glore_jax.report.run_figures import Pattern
-from glore_jax.report.table import gain_range, signed
+from glore_jax.report.table import gain_text
 
 HOLDS = "holds"
 FAILS = "does not hold"
@@ -205,4 +205,4 @@ def _reason(claim: Claim, found: Difference | None) -> str:
     if found is None:
         return f"{name}: not measured on {FEWEST} questions or more"
     verdict = claim.verdict(found)
-    return f"{name} {signed(found.value)} ({gain_range(found)}), {claim.wanted}: {verdict}"
+    return f"{name} {gain_text(found)}, {claim.wanted}: {verdict}"

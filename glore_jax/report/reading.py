@@ -56,12 +56,12 @@ def difference(results: Results, name: str) -> Difference | None:
     return difference_at(results, f"gains.{name}")
 
 
-def difference_at(results: Results, path: str) -> Difference | None:
-    """The gain at dotted `path`; None as of `difference`."""
+def difference_at(results: Results, path: str, fewest: int = FEWEST) -> Difference | None:
+    """The gain at dotted `path`; None as of `difference`, or of fewer stories than `fewest`."""
     parts = [number(results, f"{path}.{key}") for key in ("value", "low", "high", "n")]
     known = [part for part in parts if part is not None]
     stories = number(results, f"{path}.stories")
-    if len(known) < len(parts) or min(known[-1], stories or known[-1]) < FEWEST:
+    if len(known) < len(parts) or min(known[-1], stories or known[-1]) < fewest:
         return None
     return Difference(*known)
 

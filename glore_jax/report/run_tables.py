@@ -21,6 +21,7 @@ from glore_jax.report.table import (
     count_at,
     dependence,
     gain_range,
+    gain_text,
     left_out,
     range_text,
     rate,
@@ -174,7 +175,7 @@ def templates(results: Results) -> Table:
     header = ("", "unseen templates", "95% interval", "n", "test set")
     note = "Question templates held out of all training, beside the test set."
     if gain := difference_at(results, "templates.rerank_over_draft"):
-        note += f" On them system − draft is {signed(gain.value)} ({gain_range(gain)}), paired."
+        note += f" On them system − draft is {gain_text(gain)}, paired."
     return Table(title, header, tuple(rows), (1,), beside=4, note=note)
 
 

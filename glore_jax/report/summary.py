@@ -4,7 +4,7 @@ import dataclasses
 
 from glore_jax.report import headline, paper
 from glore_jax.report.reading import Results, difference_at, number, stage_seconds
-from glore_jax.report.table import NONE, count, count_at, gain_range, rate, signed
+from glore_jax.report.table import NONE, count, count_at, gain_text, rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,9 +109,7 @@ def summary(results: Results) -> str:
     rows = [("", "this run", "n", f"paper, {column}")]
     for line in _LINES:
         if line.gain and (gain := difference_at(results, line.paths[0])):
-            rows.append(
-                (line.label, f"{signed(gain.value)} ({gain_range(gain)})", count(gain.n), "")
-            )
+            rows.append((line.label, gain_text(gain), count(gain.n), ""))
         elif any(number(results, path) is not None for path in line.paths):
             rows.append(_cells(results, line, column))
     # Names to the left; figures end, and counts end, in one column each.

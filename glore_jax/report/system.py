@@ -65,13 +65,17 @@ def oracle_row(results: Results) -> str:
 
 def choice(results: Results) -> str:
     """Who chooses among what, as the beginning of a sentence."""
-    *most, last = ["draft", "global", "local", *_further(results)]
-    return f"{_CHOICE[_who(results)]} among {', '.join(most)} and {last}"
+    return f"{_CHOICE[_who(results)]} among {_listed(['draft', 'global', 'local'], results)}"
 
 
 def among(results: Results) -> str:
     """What there is to choose from, within a sentence."""
-    *most, last = ["the draft", "its refinements", *_further(results)]
+    return _listed(["the draft", "its refinements"], results)
+
+
+def _listed(first: list[str], results: Results) -> str:
+    """`first` and what the config adds, within a sentence."""
+    *most, last = [*first, *_further(results)]
     return f"{', '.join(most)} and {last}"
 
 

@@ -86,6 +86,11 @@ def gain_range(gain: Difference) -> str:
     return f"{signed(gain.low)} to {signed(gain.high)}"
 
 
+def gain_text(gain: Difference) -> str:
+    """A gain with its interval, for a sentence or a cell."""
+    return f"{signed(gain.value)} ({gain_range(gain)})"
+
+
 def points(gain: Difference) -> str:
     """A gain in per cent points with its interval, for a sentence."""
     low = f"{100 * gain.low:+.1f}"

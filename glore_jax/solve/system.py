@@ -213,7 +213,8 @@ def score_candidates(
         of_sorm = _alone(_by_steps, ctx, "sorm", solutions)
         values["sorm"] = [candidates.lowest(steps) for steps in of_sorm]
         values["loglik"] = _alone(_by_likelihood, ctx, solutions)
-    copies = candidates.copies(ctx.config, places)
+    kinds = candidates.refiner_kinds(ctx.config)
+    copies = candidates.copies({name: places[kind] for name, kind in kinds.items()})
     return [
         Candidate(
             name,

@@ -77,17 +77,17 @@ def extra_samples(count: int) -> list[str]:
     return [f"sample_{i}" for i in range(1, count + 1)]
 
 
-def copies(config: AnyConfig, places: Mapping[str, int | None]) -> set[str]:
-    """The candidates of the refiner that are another one's text.
+def copies(places: Mapping[str, int | None]) -> set[str]:
+    """The candidates that are another one's text.
 
-    places: kind -> where its [BAD] stands; None: nowhere, so that it is the draft.
+    places: name -> where it leaves the draft; None: nowhere, so that it is the draft.
     """
     found = set()
     seen: set[int | None] = {None}
-    for name, kind in refiner_kinds(config).items():
-        if places[kind] in seen:
+    for name, place in places.items():
+        if place in seen:
             found.add(name)
-        seen.add(places[kind])
+        seen.add(place)
     return found
 
 
@@ -118,10 +118,21 @@ def _others(
 ) -> Iterator[Candidate]:
     """Those of one draft that stand beside it."""
     kinds = refiner_kinds(config)
-    copied = copies(config, {kind: refined[kind]["bad"] for kind in kinds.values()})
+    copied = copies({name: refined[kind]["bad"] for name, kind in kinds.items()})
     section = config.evaluate
     further = (*backtracks(section.backtrack), *extra_samples(section.extra_samples))
     kinds |= {name: name for name in further if name in refined}
+    return _texts(task, refined, kinds, copied, scores)
+
+
+def _texts(
+    task: Task,
+    refined: Refined,
+    kinds: Mapping[str, str],
+    copied: set[str],
+    scores: Mapping[str, Mapping[str, float]],
+) -> Iterator[Candidate]:
+    """`kinds`: name -> kind of what was made from a draft."""
     for name, kind in kinds.items():
         text = refined[kind]
         yield Candidate(
@@ -139,19 +150,12 @@ def of_base(task: Task, records: SplitRecords) -> list[list[Candidate]]:
     """Each draft and what the untrained base made of it; empty if the base was not asked."""
     if not all(kind in refined for refined in records.refined for kind in BASE_KINDS):
         return []
+    kinds = {kind: kind for kind in BASE_KINDS}
     found = []
     for i, (draft, refined) in enumerate(zip(records.drafts, records.refined, strict=True)):
         scores = {scorer: rows[i] for scorer, rows in records.finals.items()}
-        some = [of_draft(draft, scores)]
-        seen: set[int | None] = {None}
-        for kind in BASE_KINDS:
-            text = refined[kind]
-            about = {name: text[name] for name in ("steps", "correct", "tokens")}
-            answer = task.answer(text["steps"])
-            copy = text["bad"] in seen
-            some.append(Candidate(kind, _of(scores, kind), answer=answer, copy=copy, **about))
-            seen.add(text["bad"])
-        found.append(some)
+        copied = copies({kind: refined[kind]["bad"] for kind in BASE_KINDS})
+        found.append([of_draft(draft, scores), *_texts(task, refined, kinds, copied, scores)])
     return found
 
 

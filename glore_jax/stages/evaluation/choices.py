@@ -32,7 +32,7 @@ from glore_jax.stages.evaluation.in_force import InForce
 from glore_jax.stages.evaluation.split_records import Scores
 
 FOLDER = "evaluate/choosing"
-LOCATORS = ("orm", "sorm")
+_CHOOSERS = ("orm", "sorm")  # whose scores can choose among solutions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +166,7 @@ def look(ctx: Context, asked: Asked) -> Dev:
     scored = {}
     for name in scores.reward_models(ctx.config):
         # Samples are read by those who choose among them.
-        some = texts if name in LOCATORS else texts[: len(drafts)]
+        some = texts if name in _CHOOSERS else texts[: len(drafts)]
         scored[name] = scores.by_steps(ctx, f"{FOLDER}/scores/{name}", name, some)
     return Dev(drafts, labelled, samples, scored)
 
