@@ -25,6 +25,7 @@ from ml_collections import config_flags
 from glore_jax import command, pipeline, storage
 from glore_jax.errors import TransientError, UserError
 from glore_jax.parallel import processes
+from glore_jax.progress import Progress
 
 # Of the half minute that a spot machine is given, and enough to tidy up what is under way.
 _AGAIN_SECONDS = 5
@@ -56,8 +57,9 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # a pre-empted machine ends as Ctrl-C does
     code = 0
     reason = ""
+    progress = Progress()
     try:
-        run(argv)
+        run(argv, progress)
     except Exception as e:
         processes.wait_for_peer_loss()
         code, reason = _verdict(e)
@@ -67,6 +69,7 @@ def main(argv: list[str]) -> int:
         signal.alarm(0)
         code = 130
         reason = "interrupted; the same command goes on from here"
+    progress.end(code, reason.removeprefix("error: "))
     if code > 1:
         command.end(reason, code)
     # The other processes hear what went wrong; what to do about it has been said here.
@@ -90,7 +93,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def run(argv: list[str]) -> None:
+def run(argv: list[str], progress: Progress) -> None:
     """What the flags ask for. Raises UserError for a mistake in them."""
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]!r}: flags have the form --name=value")
@@ -98,7 +101,13 @@ def run(argv: list[str]) -> None:
         raise UserError("--config=configs/NAME.py and --workdir=DIR are needed")
     processes.initialize(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     only = None if FLAGS.stage is None else tuple(FLAGS.stage)
-    pipeline.run(FLAGS.config, FLAGS.workdir, only, other_versions=FLAGS.other_versions)
+    pipeline.run(
+        FLAGS.config,
+        FLAGS.workdir,
+        only,
+        other_versions=FLAGS.other_versions,
+        progress=progress,
+    )
 
 
 def _verdict(e: Exception) -> tuple[int, str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import jax
 
-from glore_jax.training.metrics import Writer
+from glore_jax.progress.tensorboard import Writer
 
 
 @contextlib.contextmanager
@@ -21,8 +21,8 @@ def profiler(updates: tuple[int, int] | None, writer: Writer) -> Iterator[Callab
 
     def before_update(update: int) -> None:
         nonlocal running
-        if update == first and writer.events:
-            jax.profiler.start_trace(writer.events.logdir)
+        if update == first and (folder := writer.traces):
+            jax.profiler.start_trace(folder)
             running = True
         elif running and update == last + 1:
             jax.profiler.stop_trace()

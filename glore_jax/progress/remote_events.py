@@ -12,6 +12,7 @@ scalar, 40 MB for ten of them at each of 86,400 updates. Hence `FLUSH_SECONDS`.
 """
 
 import concurrent.futures
+import threading
 
 from absl import logging
 from etils import epath
@@ -56,6 +57,18 @@ class Stream:
             self._warned = True
             return
         self._sent = len(data)
+
+
+def send(path: epath.PathLike, data: bytes) -> None:
+    """Begins to write `data` to `path`, on a thread that nobody waits for, not even at the end."""
+
+    def write() -> None:
+        try:
+            storage.write_bytes(path, data)
+        except Exception as error:
+            logging.warning("TensorBoard's %s is not written: %s", path, error)
+
+    threading.Thread(target=write, name="events", daemon=True).start()
 
 
 class Streams:
