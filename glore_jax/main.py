@@ -2,8 +2,10 @@
 
     python -m glore_jax.main --config=configs/tiny.py --workdir=runs/tiny \\
         [--config.rollout.k=4] [--stage=orm,sorm]
+    python -m glore_jax.main status --workdir=runs/tiny
 
-The same command again goes on where the last one ended. Exit codes:
+The second says how far a run is (see `status`). The first goes on where it ended the last time. Its
+exit codes:
 
     0    all that was asked for is done
     1    a mistake of the program, with its traceback
@@ -16,13 +18,14 @@ The same command again goes on where the last one ended. Exit codes:
 
 import errno
 import signal
+import sys
 import traceback
 from types import FrameType
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from glore_jax import command, pipeline, storage
+from glore_jax import command, pipeline, status, storage
 from glore_jax.errors import TransientError, UserError
 from glore_jax.parallel import processes
 from glore_jax.progress import Progress
@@ -136,7 +139,9 @@ def _verdict(e: Exception) -> tuple[int, str]:
 
 
 def cli() -> None:
-    """The console script `glore`."""
+    """The console script `glore`; `glore status` says how far a run is."""
+    if sys.argv[1:2] == ["status"]:
+        sys.exit(status.main(sys.argv[2:]))
     logging.set_verbosity(logging.WARNING)
     app.run(main, flags_parser=command.parse)
 

@@ -5,6 +5,7 @@ disk or a bucket refuses is a line in the log, and the next record is tried; wha
 holds up this thread alone.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -39,7 +40,8 @@ class Keeper:
     def close(self) -> None:
         """Writes the last record, and waits a few seconds for it."""
         self._closing.set()
-        self._thread.join(_LAST_SECONDS)
+        with contextlib.suppress(KeyboardInterrupt):  # whoever is told to end once more ends
+            self._thread.join(_LAST_SECONDS)
 
     def _run(self) -> None:
         self._write()

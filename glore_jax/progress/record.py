@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
+import pathlib
 from typing import Any
 
 from glore_jax.errors import UserError
@@ -49,6 +51,7 @@ class Record:
 
     Attributes:
       host, process: where process 0 runs, and its number there.
+      machine: in which that number means it, see `machine`.
       started: when this start of the run began.
       written: when this record was made.
       moved: when something was last counted.
@@ -64,6 +67,7 @@ class Record:
 
     host: str
     process: int
+    machine: str
     started: float
     written: float
     moved: float
@@ -103,3 +107,15 @@ class Record:
 
 
 _TIMES = ("started", "written", "moved")
+
+
+def machine() -> str:
+    """Stands for the processes that this one can see: a start of a machine, a container of it.
+
+    Empty where the system does not say.
+    """
+    try:
+        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""

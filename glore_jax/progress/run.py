@@ -22,7 +22,7 @@ from glore_jax.parallel import processes
 from glore_jax.progress import keeper
 from glore_jax.progress.estimate import Estimate, Planned
 from glore_jax.progress.pace import Pace
-from glore_jax.progress.record import FILE, PieceRecord, Record
+from glore_jax.progress.record import FILE, PieceRecord, Record, machine
 from glore_jax.progress.screen import Screen
 
 _CURVE_SECONDS = 10.0  # between two points of a curve of figures
@@ -173,6 +173,7 @@ class Progress:
         with self._lock:
             self._piece = opened
             self._estimate.begin(name)
+        self._changed()
         try:
             yield opened
             opened.end()
@@ -205,6 +206,7 @@ class Progress:
             return Record(
                 host=socket.gethostname(),
                 process=os.getpid(),
+                machine=machine(),
                 started=self._started,
                 written=time.time(),
                 moved=self._moved,

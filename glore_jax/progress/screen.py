@@ -26,14 +26,18 @@ _FIGURES = {
 def line(record: Record) -> str:
     """The stage that runs: what is done of what, how fast, and how long it still takes."""
     parts = [piece_text(record.stage, record.piece)] if record.piece else []
-    times = {
-        "": record.piece.left if record.piece else None,
-        "stage ": record.stage_left,
-        "run ": record.run_left,
-    }
-    left = [f"{what}{about(seconds)}" for what, seconds in times.items() if seconds is not None]
-    parts += [f"left {', '.join(left)}"] if left else []
+    left = left_text(record)
+    parts += [f"left {left}"] if left else []
     return f"{record.stage}: {'; '.join(parts) or 'begins'}"
+
+
+def left_text(record: Record) -> str:
+    """How long piece, stage and run still take, as far as that is known: `2 min, stage 9 min`."""
+    piece = record.piece.left if record.piece else None
+    times = {"": piece, "stage ": record.stage_left, "run ": record.run_left}
+    if piece == record.stage_left:
+        del times[""]
+    return ", ".join(f"{what}{about(s)}" for what, s in times.items() if s is not None)
 
 
 def piece_text(stage: str, piece: PieceRecord) -> str:

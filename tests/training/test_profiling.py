@@ -1,7 +1,5 @@
 """The updates that were asked for are traced, and a trace ends however the run does."""
 
-from types import SimpleNamespace
-
 import jax
 import pytest
 from tiny_run import Events
@@ -20,7 +18,7 @@ def calls(monkeypatch):
 
 def writer(writes=True):
     events = Events()
-    events.events = SimpleNamespace(logdir="tb/run") if writes else None
+    events.traces = "tb/run" if writes else None
     return events
 
 
