@@ -4,8 +4,9 @@
             events.out.tfevents.TIME.HOST.orm     what stage `orm` drew since that time
             plugins/profile/TIME/                 traces of chosen updates
 
-Tags begin with the stage, by which TensorBoard groups them: `student/round-0/loss`. Their steps are
-updates of a training, or texts of a folder of records, each from 0. The stage in a file's name says
+Tags begin with the stage, by which TensorBoard groups them: `student/round-0/loss`; those of what
+comes out begin with `accuracy` and stand first. Their steps are updates of a training, or jobs of a
+generation, each from 0. The stage in a file's name says
 which files go aside with it.
 """
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     import tensorboardX
 
 _CONFIG_FILE = "events.out.tfevents.0.config"  # one name: what a start writes replaces the last
-_METRICS = ("evaluate/test/rerank", "evaluate/test/draft", "student/dev_accuracy")
+# Columns of the tab of hyperparameters that TensorBoard shows at once, and what it compares by.
+_FIRST = ("model.base", "seed", "student.sft.lr", "rollout.k", "refiner.train.lr")
+_METRICS = ("accuracy/test/rerank", "accuracy/test/draft", "accuracy/dev")
 
 
 class Board:
@@ -115,11 +118,13 @@ def is_of_stage(name: str, stage: str) -> bool:
 
 def hyperparameters(config: Any) -> dict[str, Any]:
     """The fields of the whole `config` that a result depends on, as TensorBoard shows them."""
-    shown = {}
-    for name, value in leaves(config.to_dict()):
-        if effect_of(name) == Effect.RESULT:
-            shown[name] = value if isinstance(value, bool | int | float | str) else str(value)
-    return shown
+    fields = {
+        name: value if isinstance(value, bool | int | float | str) else str(value)
+        for name, value in leaves(config.to_dict())
+        if effect_of(name) in (Effect.RESULT, Effect.IDENTITY)
+    }
+    first = {name: fields[name] for name in _FIRST if name in fields}
+    return first | fields
 
 
 def hyperparameter_events(values: Mapping[str, Any]) -> bytes:

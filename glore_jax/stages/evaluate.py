@@ -72,7 +72,7 @@ def run(ctx: Context) -> dict:
     counted = {split: counts(ctx, split, found[split]) for split in results}
     for split, figures_of in counted.items():
         shown = {name: figures_of[name] for name in ("draft", "rerank")}
-        ctx.writer(f"evaluate/{split}").scalars(shown, 0)
+        ctx.writer(f"accuracy/{split}").scalars(shown, 0)
     return {"in_force": in_force.to_json(), **counted}
 
 

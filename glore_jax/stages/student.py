@@ -204,10 +204,10 @@ def solution_example(prompts: Prompts, solution: Solution) -> Example:
 
 def show_drafts(ctx: Context, number: int, drafts: list[Sample], count: int = 8) -> None:
     """For TensorBoard: the first `count` drafts of round `number` as texts, the accuracy of all."""
-    writer = ctx.writer("student")
+    writer = ctx.writer("accuracy")
     for draft in drafts[:count]:
         verdict = "right" if draft["correct"] else f"wrong, {draft['gold']} is right"
         lines = [draft["question"], *draft["steps"], f"({verdict})"]
         text = "    " + "\n    ".join(lines)  # four spaces: Markdown shows it as it is
         writer.text(draft["question_id"], text, number)
-    writer.scalars({"dev_accuracy": generation.accuracy(drafts)}, number)
+    writer.scalars({"dev": generation.accuracy(drafts)}, number)
