@@ -11,6 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
+import jax
 import numpy as np
 from etils import epath
 from flax import nnx
@@ -105,7 +106,8 @@ def train(
         policy = SavePolicy(len(batches), signalled, SaveClock(config.save_seconds))
         for update, batch in enumerate(fed, first):
             trace(update)
-            state, metrics = run_update(state, batch)
+            with jax.profiler.StepTraceAnnotation("update", step_num=update):  # for a trace
+                state, metrics = run_update(state, batch)
             log.add(update, metrics)
             done = update + 1
             if on_update and done < len(batches):
