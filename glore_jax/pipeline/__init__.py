@@ -59,13 +59,17 @@ def run(
       only: the stages asked for; default: all but `pretrain`, or `pretrain` alone if the config has
         such a section.
       other_versions: a stage that is half done goes on under other versions of packages too.
-      progress: is told how far the run is; tell it yourself how the run ended.
+      progress: is told how far the run is; tell it yourself how the run ended. Without one the
+        record of progress ends with this call.
 
     Raises:
       UserError: the config is wrong, the work directory is of another config, a stage is unknown,
         its inputs are missing, it is half done under other versions, or the data, the model or the
         devices do not fit the config.
     """
+    if progress is None:
+        with Progress() as own:
+            return run(config, workdir, only, other_versions=other_versions, progress=own)
     validate(config)
     names = selection(config, only)
     ctx = Context(config, workdir, progress=progress)
@@ -79,7 +83,6 @@ def run(
     if todo:
         versions.check([plan[name] for name in todo], ctx.workdir, other_versions)
         execution.prepare_jax()
-        ctx.progress.keep(ctx.workdir, names, todo)
         checks.check_devices(config, todo)
         ctx.say("reading the questions")  # a minute, where thousands are drawn or tokenized
         reader = checks.reader_for(ctx, todo)
@@ -88,6 +91,7 @@ def run(
             _announce(ctx, todo, reader)
         processes.barrier("ready")  # nobody moves a folder while another still reads in it
         execution.describe_run(ctx)
+        ctx.progress.keep(ctx.workdir, names, todo)  # not before all that may be refused
     for name in names:
         if name in todo:
             execution.run_stage(ctx, plan[name], questions.get(name, {}))

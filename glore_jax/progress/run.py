@@ -14,10 +14,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 from etils import epath
 
+from glore_jax.errors import TransientError, UserError
 from glore_jax.parallel import processes
 from glore_jax.progress import keeper
 from glore_jax.progress.estimate import Estimate, Planned
@@ -116,7 +117,10 @@ class Piece:
 
 
 class Progress:
-    """How far a run is. Processes other than process 0 show and write nothing."""
+    """How far a run is. Processes other than process 0 show and write nothing.
+
+    As a context it ends with its block, with the exit code that `main` has for such an end.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # the keeper's thread asks for records
@@ -191,6 +195,22 @@ class Progress:
             self._end = code, reason
         if self._keeper:
             self._keeper.close()
+            self._keeper = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self.end(0)
+        elif isinstance(error, KeyboardInterrupt):
+            self.end(130, "interrupted")
+        else:
+            line = str(error).partition("\n")[0]
+            if isinstance(error, UserError):
+                self.end(4 if isinstance(error, TransientError) else 2, line)
+            else:
+                self.end(1, f"{type(error).__name__}: {line}")
 
     def record(self) -> Record:
         """As of now."""

@@ -28,7 +28,8 @@ def line(record: Record) -> str:
     parts = [piece_text(record.stage, record.piece)] if record.piece else []
     left = left_text(record)
     parts += [f"left {left}"] if left else []
-    return f"{record.stage}: {'; '.join(parts) or 'begins'}"
+    stage = f"{record.stage}: " if record.stage else ""  # a question is solved outside of stages
+    return stage + ("; ".join(parts) or "begins")
 
 
 def left_text(record: Record) -> str:

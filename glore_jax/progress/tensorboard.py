@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     import tensorboardX
 
 _CONFIG_FILE = "events.out.tfevents.0.config"  # one name: what a start writes replaces the last
-# Columns of the tab of hyperparameters that TensorBoard shows at once, and what it compares by.
-_FIRST = ("model.base", "seed", "student.sft.lr", "rollout.k", "refiner.train.lr")
+# What the tab of hyperparameters compares by.
 _METRICS = ("accuracy/test/rerank", "accuracy/test/draft", "accuracy/dev")
 
 
@@ -118,13 +117,11 @@ def is_of_stage(name: str, stage: str) -> bool:
 
 def hyperparameters(config: Any) -> dict[str, Any]:
     """The fields of the whole `config` that a result depends on, as TensorBoard shows them."""
-    fields = {
+    return {
         name: value if isinstance(value, bool | int | float | str) else str(value)
         for name, value in leaves(config.to_dict())
         if effect_of(name) in (Effect.RESULT, Effect.IDENTITY)
     }
-    first = {name: fields[name] for name in _FIRST if name in fields}
-    return first | fields
 
 
 def hyperparameter_events(values: Mapping[str, Any]) -> bytes:

@@ -1,10 +1,15 @@
 """What stages say of their work reaches the record and the curves."""
 
+import contextlib
+
 import pytest
 
+from glore_jax import storage
+from glore_jax.errors import TransientError, UserError
 from glore_jax.parallel import processes
 from glore_jax.progress import TRAIN, WRITE, Piece, Progress, run
 from glore_jax.progress.estimate import Planned
+from glore_jax.progress.record import FILE, Record
 
 
 class Curves:
@@ -82,6 +87,28 @@ def test_time_before_the_work_begins_is_no_slowness():
     piece.reach(4)
     share, seconds = piece.measured
     assert share == 0.25 and seconds >= 0.0 and piece.record.done == 4
+
+
+@pytest.mark.parametrize(
+    "error, code, reason",
+    [
+        (None, 0, ""),
+        (UserError("row 7 is malformed"), 2, "row 7 is malformed"),
+        (TransientError("no answer"), 4, "no answer"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ValueError("x\ny"), 1, "ValueError: x"),
+    ],
+)
+def test_it_ends_with_its_block(tmp_path, error, code, reason):
+    with contextlib.suppress(BaseException), Progress() as progress:
+        progress.keep(tmp_path, ["orm"], ["orm"])
+        if error:
+            raise error
+    found = Record.of(storage.read_json(tmp_path / FILE))
+    assert (found.code, found.reason) == (code, reason)
+    before = (tmp_path / FILE).read_bytes()
+    progress.end(3)  # once is enough
+    assert (tmp_path / FILE).read_bytes() == before
 
 
 def test_other_processes_show_and_keep_nothing(tmp_path, monkeypatch, capsys):
