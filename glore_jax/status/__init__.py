@@ -39,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the status that the arguments ask for; returns the exit code."""
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(logging.WARNING)
     parser = _Parser("glore status", description="Say how far a run is. Nothing is changed.")
     parser.add_argument("--workdir", required=True, help="its work directory, local or gs://")
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
