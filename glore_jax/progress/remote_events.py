@@ -12,6 +12,7 @@ scalar, 40 MB for ten of them at each of 86,400 updates. Hence `FLUSH_SECONDS`.
 """
 
 import concurrent.futures
+import pathlib
 import threading
 from collections.abc import Callable
 
@@ -65,11 +66,12 @@ def send(path: epath.PathLike, data: bytes) -> None:
     _in_background(str(path), lambda: storage.write_bytes(path, data))
 
 
-def send_folder(source: epath.PathLike, target: epath.PathLike, then: Callable[[], object]) -> None:
-    """Begins to copy all files under `source` into `target`, likewise; calls `then` behind it."""
+def send_folder(source: str, target: epath.PathLike, then: Callable[[], object]) -> None:
+    """Begins to copy all files under `source`, a folder of this machine, into `target`, likewise;
+    calls `then` behind it."""
 
     def copy() -> None:
-        root = storage.path(source)
+        root = pathlib.Path(source)
         try:
             for file in root.rglob("*"):
                 if file.is_file():
