@@ -198,13 +198,13 @@ class Engine:
 
     def run(
         self,
-        jobs: Iterable[Job],
+        jobs: Iterable[Job | None],
         sampling: Sampling,
         on_round: Callable[[Stats], None] | None = None,
     ) -> Iterator[Job]:
         """Yields each job once all its forks have ended, in the order in which they do.
 
-        `on_round(stats)` is called after each round.
+        `on_round(stats)` is called after each round. `jobs`: see `Scheduler`.
 
         Raises UserError naming the question if a trunk is longer than the capacity says, and
         whatever `Job.done` raises.
@@ -257,7 +257,7 @@ class _Run:
     def __init__(
         self,
         engine: Engine,
-        jobs: Iterator[Job],
+        jobs: Iterator[Job | None],
         sampling: Sampling,
         grader: concurrent.futures.Executor,
     ):

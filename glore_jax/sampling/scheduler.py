@@ -3,8 +3,14 @@
 A job passes through:
 
     queue ──► shelf ──► its forks wait ──► slots ──► harvested ──► graded ──► settled ──► complete
-              (its trunk     ▲                                                   │     (its shelf
-              is prefilled)  └──────────────── the forks it asks for ◄───────────┘      is free)
+              (its trunk     ▲                                                   │   (its shelves
+              is prefilled)  └──────────────── the forks it asks for ◄───────────┘     are free)
+
+A trunk lies in one group as long as there are jobs for all. Where slots would stay empty for want
+of jobs, trunks whose forks wait come onto free shelves of those groups too:
+
+    group 0   a  a  a  a    a waits with 5 more        group 0   a  a  a  a
+    group 1   b  .  .  .                         ──►   group 1   b  a  a  a    2 more wait
 
 Everything here is called on the engine's own thread, one phase after the other, except `grade`: it
 runs beside the device, on another thread, and touches nothing but the jobs.
@@ -24,18 +30,18 @@ from glore_jax.sampling.state import Admissions, Look
 from glore_jax.sampling.tokens import Sampling
 
 Slot = tuple[int, int]  # (group, number in the group)
+Shelf = tuple[int, int]  # (group, number in the group)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Placement:
-    """A job on shelf `shelf` of group `group`.
+    """A job whose trunk lies on shelf `shelves[group]` of each of these groups.
 
     running: forks of it that sit in slots. grading: those that have ended and are not settled.
     """
 
     job: Job
-    group: int
-    shelf: int
+    shelves: dict[int, int] = dataclasses.field(default_factory=dict)
     running: int = 0
     grading: int = 0
 
@@ -80,7 +86,8 @@ class Scheduler:
 
     Args:
       capacity: how many of either there are.
-      jobs: where jobs come from; taken as shelves get free.
+      jobs: where jobs come from; taken as shelves get free. None among them: no other job yet,
+        the rest are for engines beside this one.
       sampling: how long forks may get, and which texts stop them.
       decode: token ids -> text.
       max_positions: tokens of the model's context.
@@ -93,7 +100,7 @@ class Scheduler:
     def __init__(
         self,
         capacity: Capacity,
-        jobs: Iterator[Job],
+        jobs: Iterator[Job | None],
         sampling: Sampling,
         *,
         decode: Callable[[list[int]], str],
@@ -110,32 +117,72 @@ class Scheduler:
             [None] * capacity.shelves for _ in range(capacity.groups)
         ]
         self.seated: dict[Slot, tuple[Placement, Fork]] = {}
-        self._unread: list[Placement] = []  # their trunks are still to be prefilled
+        self._unread: list[tuple[Job, Shelf]] = []  # trunks to be prefilled, and their shelves
         self._stopped: set[Slot] = set()  # their forks were harvested while they still wrote
 
     def fill_shelves(self) -> list[Job]:
-        """Takes jobs onto empty shelves, spread over the groups.
+        """Takes jobs onto empty shelves, and trunks whose forks wait to where slots are empty.
 
         Returns the jobs that want nothing: they are complete at once.
 
         Raises UserError naming the question if a trunk is too long.
         """
         complete: list[Job] = []
+        if not self._take_jobs(complete):
+            self._spread()
+        return complete
+
+    def _take_jobs(self, complete: list[Job]) -> bool:
+        """Whether there are jobs for all empty shelves, which are filled group by group."""
         for shelf in range(self.capacity.shelves):
             for group, row in enumerate(self.shelves):
                 if row[shelf] is not None:
                     continue
                 job = self._next_job(complete)
                 if job is None:
-                    return complete
-                placement = Placement(job, group, shelf)
-                row[shelf] = placement
-                self._unread.append(placement)
-        return complete
+                    return False
+                self._lay(Placement(job), group, shelf)
+        return True
+
+    def _lay(self, placement: Placement, group: int, shelf: int) -> None:
+        """Puts a trunk onto an empty shelf."""
+        self.shelves[group][shelf] = placement
+        placement.shelves[group] = shelf
+        self._unread.append((placement.job, (group, shelf)))
+
+    def _spread(self) -> None:
+        """Lays trunks where slots would stay empty: each time that of which most forks wait."""
+        waiting, empty = self._left_over()
+        for group in sorted(range(self.capacity.groups), key=lambda group: -empty[group]):
+            for shelf, taken in enumerate(self.shelves[group]):
+                elsewhere = (p for p in waiting if group not in p.shelves)
+                most = max(elsewhere, key=lambda p: waiting[p], default=None)
+                if taken or most is None or not (waiting[most] and empty[group]):
+                    continue
+                self._lay(most, group, shelf)
+                seats = min(waiting[most], empty[group])
+                waiting[most] -= seats
+                empty[group] -= seats
+
+    def _left_over(self) -> tuple[dict[Placement, int], list[int]]:
+        """(forks that find no seat where their trunks lie, slots that stay empty in each group)."""
+        waiting = {p: len(p.job.waiting) for row in self.shelves for p in row if p is not None}
+        empty = [self.capacity.slots] * self.capacity.groups
+        for group, _ in self.seated:
+            empty[group] -= 1
+        for group, row in enumerate(self.shelves):
+            for placement in row:
+                if placement is not None:
+                    seats = min(waiting[placement], empty[group])
+                    waiting[placement] -= seats
+                    empty[group] -= seats
+        return waiting, empty
 
     def _next_job(self, complete: list[Job]) -> Job | None:
         """The next job that wants something, if there is one; others go to `complete`."""
         for job in self.jobs:
+            if job is None:
+                return None
             if not job.waiting:
                 complete.append(job)
                 continue
@@ -155,18 +202,17 @@ class Scheduler:
             yield self._prefill_batch(self._unread[first : first + rows])
         self._unread = []
 
-    def _prefill_batch(self, placements: list[Placement]) -> PrefillBatch:
+    def _prefill_batch(self, unread: list[tuple[Job, Shelf]]) -> PrefillBatch:
         rows = self.capacity.prefill_rows
         trunks = np.zeros((rows, self.capacity.max_trunk), np.int32)
         lengths = np.zeros(rows, np.int32)
         groups = np.full(rows, self.capacity.groups, np.int32)  # out of range: padding
         shelves = np.zeros(rows, np.int32)
-        for row, placement in enumerate(placements):
-            trunk = placement.job.trunk
-            trunks[row, : len(trunk)] = trunk
-            lengths[row] = len(trunk)
-            groups[row] = placement.group
-            shelves[row] = placement.shelf
+        for row, (job, (group, shelf)) in enumerate(unread):
+            trunks[row, : len(job.trunk)] = job.trunk
+            lengths[row] = len(job.trunk)
+            groups[row] = group
+            shelves[row] = shelf
         return PrefillBatch(trunks, lengths, groups, shelves)
 
     def admissions(self) -> Admissions:
@@ -197,7 +243,8 @@ class Scheduler:
         # trunk is seen up to the token before it.
         new.token[slot] = job.trunk[fork.at - 1]
         new.cut[slot] = fork.at - 1
-        new.start[slot] = placement.shelf * self.capacity.max_trunk
+        group, _ = slot
+        new.start[slot] = placement.shelves[group] * self.capacity.max_trunk
         new.limit[slot] = min(self.sampling.max_new, self.max_positions - fork.at)
         new.identity[slot] = keys.identity(job.question_id, fork.sample, fork.cut, fork.rollout)
 
@@ -268,19 +315,17 @@ class Scheduler:
             placement.grading -= 1
             placement.job.waiting.extend(graded.asked)
             if placement.complete:
-                self.shelves[placement.group][placement.shelf] = None
+                for group, shelf in placement.shelves.items():
+                    self.shelves[group][shelf] = None
                 complete.append(placement.job)
         return complete
 
     def starving(self, share: float) -> bool:
         """Whether more than `share` of all slots would stay empty only for want of grades."""
-        taken = np.zeros(self.capacity.groups, int)
-        for group, _ in self.seated:
-            taken[group] += 1
-        empty = 0
-        for group, row in enumerate(self.shelves):
-            placements = [placement for placement in row if placement is not None]
-            if any(placement.grading for placement in placements):
-                waiting = sum(len(placement.job.waiting) for placement in placements)
-                empty += max(0, self.capacity.slots - int(taken[group]) - waiting)
-        return empty > share * self.capacity.groups * self.capacity.slots
+        _, empty = self._left_over()
+        for_grades = sum(
+            empty[group]
+            for group, row in enumerate(self.shelves)
+            if any(placement is not None and placement.grading for placement in row)
+        )
+        return for_grades > share * self.capacity.groups * self.capacity.slots

@@ -1,7 +1,11 @@
 """Shelves and slots are given, emptied and waited for as told, without any device."""
 
+import dataclasses
+
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from glore_jax.errors import UserError
 from glore_jax.sampling.budget import Capacity
@@ -11,6 +15,7 @@ from glore_jax.sampling.state import Look
 from glore_jax.sampling.tokens import Sampling
 
 CAPACITY = Capacity(groups=2, slots=2, shelves=2, max_trunk=8, max_new=6)
+FOUR = dataclasses.replace(CAPACITY, groups=4)
 
 
 def text_of(ids):
@@ -26,9 +31,9 @@ def job(name, forks=1, length=4):
     return Job(name, list(range(length)), [Fork(length, sample=i) for i in range(forks)])
 
 
-def look(live=(), ended=(), texts=None):
+def look(live=(), ended=(), texts=None, capacity=CAPACITY):
     """Slots (group, number) that are live or at end-of-sequence; what they have written."""
-    shape = (CAPACITY.groups, CAPACITY.slots)
+    shape = (capacity.groups, capacity.slots)
     seen = Look(
         live=np.zeros(shape, bool),
         age=np.zeros(shape, np.int32),
@@ -56,6 +61,67 @@ def test_jobs_are_spread_over_the_groups_first():
     assert s.fill_shelves() == [] and s.jobs_may_come
     names = [[placement.job.question_id for placement in row] for row in s.shelves]
     assert names == [["a", "c"], ["b", "d"]]
+
+
+def test_a_trunk_comes_to_slots_that_no_job_fills():
+    s = scheduler([job("a", 7), job("b", 1)], capacity=FOUR)
+    s.fill_shelves()
+    lain = [[p and p.job.question_id for p in row] for row in s.shelves]
+    assert lain == [["a", None], ["b", "a"], ["a", None], ["a", None]]
+    s.admissions()
+    assert len(s.seated) == 8 and not s.forks_wait
+    assert sorted(seated(s).values()) == [*(("a", i) for i in range(7)), ("b", 0)]
+    read = [group for batch in s.prefill_batches() for group in batch.groups if group < 4]
+    assert sorted(read) == [0, 1, 1, 2, 3]
+
+    assert s.fill_shelves() == [] and list(s.prefill_batches()) == []  # none waits, none moves
+
+
+def test_a_trunk_is_seen_on_the_shelf_on_which_it_lies_in_a_forks_group():
+    s = scheduler([job("a", 3), job("b", 1)])
+    s.fill_shelves()
+    new = s.admissions()
+    assert seated(s)[1, 1] == ("a", 2)
+    assert new.start.tolist() == [[0, 0], [0, 8]]
+
+
+def test_a_job_that_lies_in_several_groups_leaves_all():
+    a = job("a", 4)
+    s = scheduler([a])
+    s.fill_shelves()
+    s.admissions()
+    assert s.settle(s.grade(s.harvest(look(live=[(1, 1)])))) == []
+    assert s.settle(s.grade(s.harvest(look()))) == [a]
+    assert s.shelves == [[None, None], [None, None]]
+
+
+def test_jobs_for_other_engines_are_waited_for():
+    s = scheduler([job("a"), None, job("b")])
+    assert s.fill_shelves() == [] and s.jobs_may_come
+    assert [p.job.question_id for row in s.shelves for p in row if p] == ["a"]
+    assert s.fill_shelves() == [] and not s.jobs_may_come
+    assert {p.job.question_id for row in s.shelves for p in row if p} == {"a", "b"}
+
+
+@hypothesis.given(st.data())
+def test_no_slot_is_empty_while_a_fork_waits_for_one(data):
+    """Whatever comes, in any number of groups: a free shelf is all that it takes."""
+    capacity = dataclasses.replace(FOUR, groups=data.draw(st.integers(1, 4)))
+    counts = data.draw(st.lists(st.integers(1, 9), max_size=6))
+    jobs = [job(f"q{i}", forks) for i, forks in enumerate(counts)]
+    s = scheduler(jobs, capacity=capacity)
+    complete = []
+    for _ in range(100):
+        complete += s.fill_shelves()
+        s.admissions()
+        for group, row in enumerate(s.shelves):
+            is_full = all((group, number) in s.seated for number in range(capacity.slots))
+            assert is_full or not s.forks_wait or None not in row
+        live = [slot for slot in s.seated if data.draw(st.booleans())]
+        complete += s.settle(s.grade(s.harvest(look(live=live, capacity=capacity))))
+    assert sorted(j.question_id for j in complete) == [j.question_id for j in jobs]
+    assert [len(j.completions) for j in jobs] == counts
+    assert not s.seated and not any(p for row in s.shelves for p in row)
 
 
 def test_jobs_that_want_nothing_are_complete_at_once():

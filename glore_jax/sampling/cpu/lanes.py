@@ -7,10 +7,14 @@ the host looks at the first:
     jobs ──┬─► lane 0: Engine of G / 2 groups ──┬──► jobs that are complete
            └─► lane 1: Engine of G / 2 groups ──┘
 
-What a fork says depends on its identity alone, so it does not matter which lane takes it.
+What a fork says depends on its identity alone, so it does not matter which lane takes it. While
+the queue holds enough for all shelves, each lane takes what it has room for; then no more than its
+share, so that the last jobs are divided.
 """
 
+import collections
 import dataclasses
+import itertools
 import os
 import queue
 import threading
@@ -68,7 +72,7 @@ class Lanes:
         on_round: Callable[[Stats], None] | None = None,
     ) -> Iterator[Job]:
         """As `Engine.run`. An error in one lane ends all of them."""
-        shared = _Shared(jobs)
+        shared = _Shared(jobs, lanes=len(self.engines), ahead=self.trunks_at_once)
         # What the lanes report: a job that is complete, an error, or None at a lane's end.
         reports: queue.SimpleQueue[Job | BaseException | None] = queue.SimpleQueue()
         halt = threading.Event()
@@ -79,9 +83,10 @@ class Lanes:
             if on_round:
                 on_round(self.stats)
 
-        def serve(engine: Engine) -> None:
+        def serve(engine: Engine, lane: int) -> None:
             try:
-                for job in engine.run(shared, sampling, look):
+                for job in engine.run(shared.of(lane), sampling, look):
+                    shared.complete(lane)
                     reports.put(job)
             except _Halted:
                 return
@@ -91,7 +96,7 @@ class Lanes:
                 reports.put(None)
 
         threads = [
-            threading.Thread(target=serve, args=(engine,), name=f"lane {i}", daemon=True)
+            threading.Thread(target=serve, args=(engine, i), name=f"lane {i}", daemon=True)
             for i, engine in enumerate(self.engines)
         ]
         for thread in threads:
@@ -116,13 +121,36 @@ class _Halted(Exception):
     """Ends a lane whose run is over."""
 
 
-class _Shared(Iterator[Job]):
-    """An iterator that several threads may draw from."""
+class _Shared:
+    """A queue of jobs that the threads of several lanes draw from.
 
-    def __init__(self, items: Iterable[Job]):
-        self.items = iter(items)
+    Args:
+      ahead: as long as so many jobs are known to wait, a lane takes as many as it likes.
+    """
+
+    def __init__(self, jobs: Iterable[Job], lanes: int, ahead: int):
+        self.jobs = iter(jobs)
+        self.ahead = ahead
+        self.waiting: collections.deque[Job] = collections.deque()
+        self.held = [0] * lanes  # jobs that each has taken and not completed
         self.lock = threading.Lock()
 
-    def __next__(self) -> Job:
+    def of(self, lane: int) -> Iterator[Job | None]:
+        """The jobs that a lane takes; None whenever the rest are for others, for the time being."""
+        while True:
+            with self.lock:
+                self.waiting.extend(itertools.islice(self.jobs, self.ahead - len(self.waiting)))
+                if not self.waiting:
+                    return
+                job = self.waiting.popleft() if self._may_take(lane) else None
+                self.held[lane] += job is not None
+            yield job
+
+    def _may_take(self, lane: int) -> bool:
+        share = -(-(len(self.waiting) + sum(self.held)) // len(self.held))
+        return len(self.waiting) >= self.ahead or self.held[lane] < share
+
+    def complete(self, lane: int) -> None:
+        """Tells that a lane has completed one of its jobs."""
         with self.lock:
-            return next(self.items)
+            self.held[lane] -= 1
