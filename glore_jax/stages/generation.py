@@ -228,7 +228,7 @@ class Quality:
         self._right: collections.Counter[str] = collections.Counter()
         self._judged: collections.Counter[str] = collections.Counter()
 
-    def add(self, job: Job, rows: Sequence[Any]) -> None:
+    def add(self, job: Any, rows: Sequence[Any]) -> None:
         """`rows`: the records that came of the ended `job`."""
         self._texts += len(job.completions)
         self._cut_off += sum(not text.ended for text in job.completions.values())

@@ -1,6 +1,7 @@
 """Generation in parts: complete, in order, and never twice."""
 
 import dataclasses
+import types
 from typing import TypedDict
 
 import pytest
@@ -190,3 +191,44 @@ def test_a_budget_and_numbers_that_are_given(ctx, monkeypatch):
     one = dataclasses.replace(given, groups=8).cache_bytes(CONFIG, ctx.config.model.dtype)
     ctx.config.engine.cache_bytes = str(3 * one)
     assert generation.make_engine(ctx, policy, 40, 1000, 30, per_trunk=8).capacity.groups == 24
+
+
+def test_progress_counts_what_earlier_starts_did(small_parts):
+    with pytest.raises(KeyboardInterrupt):
+        generate(small_parts, Scripted(says, fail_after=10))
+    folder = small_parts.folder("sample", "records")
+    sizes = (4, 4, 3)
+    before = sum(size for i, size in enumerate(sizes) if parquet.has_part(folder, i))
+    seen = []
+
+    def look(item):
+        seen.append(small_parts.progress.record().piece)
+
+    generate(small_parts, Scripted(says), look)
+    assert before > 0 and {(p.name, p.total, p.unit) for p in seen} == {
+        ("sample/records", 11, "jobs")
+    }
+    assert seen[0].done == before and seen[0].left is None
+    assert small_parts.progress.record().piece is None
+
+
+def ended(*completions):
+    """A job whose forks came to an end, or did not."""
+    texts = [types.SimpleNamespace(ended=whole) for whole in completions]
+    return types.SimpleNamespace(completions=dict(enumerate(texts)))
+
+
+def test_quality_is_of_all_texts_so_far():
+    quality = generation.Quality()
+    assert quality.figures == {}
+    quality.add(ended(True, False), [{"correct": True}, {"correct": False}])
+    quality.add(ended(True, True), [{"correct": True}, {"correct": True}])
+    assert quality.figures == {"right": 0.75, "truncated": 0.25}
+
+
+def test_rollouts_are_verified_or_not_whatever_their_draft_is():
+    quality = generation.Quality()
+    quality.add(ended(), [{"correct": True, "hits": [0, 0], "tries": [0, 0]}])
+    assert quality.figures == {}
+    quality.add(ended(*[True] * 6), [{"correct": False, "hits": [3, 0], "tries": [3, 3]}])
+    assert quality.figures == {"verified": 0.5, "truncated": 0.0}
