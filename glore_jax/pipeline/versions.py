@@ -39,7 +39,7 @@ _DECISIVE = (
     "tokenizers",  # tokens of a text
 )
 # What else config.json says.
-_OTHERS = ("glore-jax", "pyarrow", "safetensors", "ml-collections", "tensorflow-datasets")
+_OTHERS = ("glore-jax", "pyarrow", "safetensors", "ml-collections", "tensorflow-datasets", "reasoning-gym")
 
 FLAG = "--other_versions"
 

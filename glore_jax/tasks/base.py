@@ -22,7 +22,7 @@ from glore_jax.tasks import grading
 
 ANSWER_MARK = "####"
 
-_MARK = re.compile(r"<<([^<>]*)>>")  # a calculator mark
+MARK = re.compile(r"<<([^<>]*)>>")  # a calculator mark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,12 +128,12 @@ class Task(abc.ABC):
         if step.startswith(ANSWER_MARK):
             answer = self.answer([step])
             return answer if answer and _is_number(answer) else None
-        marks = _MARK.findall(step)
+        marks = MARK.findall(step)
         if marks and "=" in marks[-1]:
             right = marks[-1].rpartition("=")[2].strip()
             if _is_number(right):
                 return right
-        plain = _MARK.sub(" ", step)
+        plain = MARK.sub(" ", step)
         if "=" in plain:
             right = plain.rpartition("=")[2]
             for number in grading.find_numbers(right, fractions=True):

@@ -11,6 +11,7 @@ from glore_jax.tasks.base import Task
 # and most runs use one task only.
 _TASKS = {
     "chains": ("glore_jax.tasks.chains.task", "ChainsTask"),
+    "gsm_symbolic": ("glore_jax.tasks.gsm_symbolic", "GsmSymbolicTask"),
     "gsm8k": ("glore_jax.tasks.gsm8k", "Gsm8kTask"),
     "svamp": ("glore_jax.tasks.svamp", "SvampTask"),
 }
