@@ -155,8 +155,9 @@ _SVAMP = Section(
         "split": Field(
             "stories",
             "What is divided into splits: stories, so that none has questions in two splits, or "
-            "rows, so that nearly every test question is a variation of a training one.",
-            choices=("stories", "rows"),
+            "rows, so that nearly every test question is a variation of a training one; published: "
+            "`data_dir` has train.json and test.json, divided by somebody else.",
+            choices=("stories", "rows", "published"),
             paper=NOT_STATED,
             plain="rows",
             required=False,

@@ -30,6 +30,8 @@ _COMPUTES = {
     *("of", "times", "plus", "minus", "by", "over", "less", "more", "fewer", "and"),
     *("half", "twice", "double", "triple", "percent", "dozen"),
 }
+# They begin a clause, whatever was counted before.
+_CLAUSES = {"is", "are", "was", "were", "so", "because", "means", "makes", "then"}
 # 60 / 3/4 and 15÷2/5 divide by a fraction.
 _BY_FRACTION = re.compile(r"(/\s|÷)\s*([0-9]+/[0-9]+)")
 _OPERAND = re.compile(rf"\s*[{_CURRENCY}]?\s*-?[{_CURRENCY}]?[0-9.(]")
@@ -93,10 +95,17 @@ def _agrees(value: Fraction, stated: re.Match[str], has_percent: bool) -> bool:
     if stated["minus"] or stated["sign"]:
         number = -number
     decimals = len(stated["number"].partition(".")[2])
-    slack = Fraction(1, 10**decimals) if decimals else Fraction(0)
     scaled = has_percent or stated["percent"] or stated["cents"]
     scales = (1, 100, Fraction(1, 100)) if scaled else (1,)
-    return any(value * scale == number or abs(value * scale - number) < slack for scale in scales)
+    return any(_is_written_as(value * scale, number, decimals) for scale in scales)
+
+
+def _is_written_as(value: Fraction, number: Fraction, decimals: int) -> bool:
+    """Whether `number`, written with so many decimals, is `value`, or it cut or rounded to them."""
+    if value == number or not decimals:
+        return value == number
+    unit = Fraction(1, 10**decimals)
+    return abs(value - number) <= unit / 2 or 0 <= abs(value) - abs(number) < unit
 
 
 # Expressions
@@ -124,17 +133,20 @@ def _last_expression(left: str) -> list[str]:
                 words = set()
             else:
                 words.add(text.lower())
-                sure = sure and (len(text) > 1 or text in "aIs")  # others are unknown numbers
+                # Other letters are unknown numbers, and these are behind a digit.
+                is_letter = len(text) == 1 and (text not in "aIs" or _follows_digit(left, match))
+                sure = sure and not is_letter
         elif kind == "number":
             if not needs_operand:  # "2 1/2" is one number, "5 jars 4 + 2" are two
-                sure = bool(words) and _COMPUTES.isdisjoint(words)
+                harmless = _COMPUTES.isdisjoint(words) or not _CLAUSES.isdisjoint(words)
+                sure = bool(words) and harmless
                 tokens = []
             tokens.append(text.replace(",", ""))
             words = set()
         elif kind == "op":
             if text == "(" and not needs_operand:
                 # 2(21) is a product; "5 jars (3 + 4" begins anew.
-                tokens = [*tokens, "*", "("] if left[match.start() - 1].isdigit() else ["("]
+                tokens = [*tokens, "*", "("] if _follows_digit(left, match) else ["("]
             elif text in "()%" or _OPERAND.match(behind):
                 tokens.append(_OPERATORS.get(text, text))
             elif text not in "-/":  # these are hyphens, or "per" of a unit
@@ -145,6 +157,10 @@ def _last_expression(left: str) -> list[str]:
     if not sure or is_fraction_of or not _COMPUTES.isdisjoint(words):
         return []
     return _without_open(tokens)
+
+
+def _follows_digit(text: str, match: re.Match[str]) -> bool:
+    return text[: match.start()][-1:].isdigit()
 
 
 def _without_open(tokens: list[str]) -> list[str]:
