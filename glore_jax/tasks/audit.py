@@ -104,7 +104,8 @@ class Audit:
 
 def audit(task: Task) -> Audit:
     """Reads all splits of `task`, which was made to gather its faults."""
-    found = Audit(task.name, {}, {}, task.faults or [], [], [])
+    assert task.faults is not None, "the first malformed row would end the audit"
+    found = Audit(task.name, {}, {}, task.faults, [], [])
     before: list[Problem] = []
     for split in task.splits:
         try:
@@ -217,13 +218,14 @@ def _of(count: int, whole: int) -> str:
 
 def screen(found: Audit) -> str:
     """`found` in some twenty lines of at most 100 characters."""
-    width = max(16, *(len(split) + 2 for split in found.splits)) if found.splits else 0
+    columns = [
+        [split, *(text(figures) for _, text in _ROWS)] for split, figures in found.splits.items()
+    ]
+    widths = [max(map(len, column)) + 2 for column in columns]
     lines = [f"task {found.name}, {len(found.faults):,} malformed rows", ""]
-    if found.splits:
-        lines.append(" " * 42 + "".join(f"{split:>{width}}" for split in found.splits))
-    for name, text in _ROWS if found.splits else ():
-        cells = "".join(f"{text(figures):>{width}}" for figures in found.splits.values())
-        lines.append(f"{name:<42}{cells}")
+    for number, name in enumerate(("", *(name for name, _ in _ROWS)) if columns else ()):
+        cells = (f"{column[number]:>{w}}" for column, w in zip(columns, widths, strict=True))
+        lines.append(f"{name:<42}{''.join(cells)}")
     lines += _examples("nearest", (f"{one} ~ {two} ({s:.0%})" for s, one, two in found.pairs))
     lines += _examples("false", (f"{id}: {says}" for id, says in found.false))
     lines += _examples("malformed", found.faults)
