@@ -112,7 +112,7 @@ _DIFFICULTY = difficulty("How hard the problems are.")
 
 
 def _drawn(train: int, dev: int, test: int, test_templates: int) -> dict[str, Field | Section]:
-    """Fields of a task whose problems are drawn; the sizes of `configs/`."""
+    """Fields of a task whose problems are drawn; arguments: how many, by default."""
     return {
         "seed": Field(1, "Seed of the drawn problems."),
         "size": Section(

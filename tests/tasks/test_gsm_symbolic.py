@@ -2,6 +2,7 @@
 
 import collections
 import importlib.util
+import pathlib
 import sys
 
 import pytest
@@ -136,6 +137,11 @@ def test_without_the_package(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs the package reasoning-gym: pip install 'glore"):
         load("train")
+
+
+def test_the_extra_has_the_version_that_is_asked_for():
+    setup = (pathlib.Path(__file__).parents[2] / "setup.py").read_text("utf-8")
+    assert f'"gsm_symbolic": ["reasoning-gym=={symbolic_templates.VERSION}"]' in setup
 
 
 # With the package.
