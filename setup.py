@@ -57,6 +57,8 @@ setup(
             "torch>=2.4",
             "transformers>=5",
         ],  # the tests against the reference implementation
+        # Its questions are those of one version: glore_jax/tasks/symbolic_templates.py.
+        "gsm_symbolic": ["reasoning-gym==0.1.25"],
         "cuda": ["jax[cuda13]>=0.10"],
         "tpu": ["jax[tpu]>=0.10", "gcsfs>=2024.2"],  # with work directories on gs://
     },

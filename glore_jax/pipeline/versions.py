@@ -39,7 +39,10 @@ _DECISIVE = (
     "tokenizers",  # tokens of a text
 )
 # What else config.json says.
-_OTHERS = ("glore-jax", "pyarrow", "safetensors", "ml-collections", "tensorflow-datasets")
+_OTHERS = (
+    *("glore-jax", "pyarrow", "safetensors", "ml-collections", "tensorflow-datasets"),
+    "reasoning-gym",  # the questions of gsm_symbolic
+)
 
 FLAG = "--other_versions"
 
