@@ -38,7 +38,6 @@ setup(
         "matplotlib>=3.9",
         "jaxtyping>=0.3",
         "jinja2>=3.1",
-        "tqdm>=4.66",
         "filelock>=3.15",  # JAX's compilation cache with bounds needs it and does not declare it
     ],
     extras_require={

@@ -185,7 +185,7 @@ class Rewarder:
         """
         item = self.prompts.scored(question, list(steps))
         mesh = meshes.single_device_mesh()
-        (scores,) = score_steps(self.model, [item], mesh=mesh, rows=1, name="score")
+        (scores,) = score_steps(self.model, [item], mesh=mesh, rows=1)
         return scores
 
 

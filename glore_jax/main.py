@@ -2,8 +2,10 @@
 
     python -m glore_jax.main --config=configs/tiny.py --workdir=runs/tiny \\
         [--config.rollout.k=4] [--stage=orm,sorm]
+    python -m glore_jax.main status --workdir=runs/tiny
 
-The same command again goes on where the last one ended. Exit codes:
+The second says how far a run is (see `status`). The first goes on where it ended the last time. Its
+exit codes:
 
     0    all that was asked for is done
     1    a mistake of the program, with its traceback
@@ -16,15 +18,17 @@ The same command again goes on where the last one ended. Exit codes:
 
 import errno
 import signal
+import sys
 import traceback
 from types import FrameType
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from glore_jax import command, pipeline, storage
+from glore_jax import command, pipeline, status, storage
 from glore_jax.errors import TransientError, UserError
 from glore_jax.parallel import processes
+from glore_jax.progress import Progress
 
 # Of the half minute that a spot machine is given, and enough to tidy up what is under way.
 _AGAIN_SECONDS = 5
@@ -56,8 +60,9 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # a pre-empted machine ends as Ctrl-C does
     code = 0
     reason = ""
+    progress = Progress()
     try:
-        run(argv)
+        run(argv, progress)
     except Exception as e:
         processes.wait_for_peer_loss()
         code, reason = _verdict(e)
@@ -67,6 +72,7 @@ def main(argv: list[str]) -> int:
         signal.alarm(0)
         code = 130
         reason = "interrupted; the same command goes on from here"
+    progress.end(code, reason.removeprefix("error: "))
     if code > 1:
         command.end(reason, code)
     # The other processes hear what went wrong; what to do about it has been said here.
@@ -90,7 +96,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def run(argv: list[str]) -> None:
+def run(argv: list[str], progress: Progress) -> None:
     """What the flags ask for. Raises UserError for a mistake in them."""
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]!r}: flags have the form --name=value")
@@ -98,7 +104,13 @@ def run(argv: list[str]) -> None:
         raise UserError("--config=configs/NAME.py and --workdir=DIR are needed")
     processes.initialize(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     only = None if FLAGS.stage is None else tuple(FLAGS.stage)
-    pipeline.run(FLAGS.config, FLAGS.workdir, only, other_versions=FLAGS.other_versions)
+    pipeline.run(
+        FLAGS.config,
+        FLAGS.workdir,
+        only,
+        other_versions=FLAGS.other_versions,
+        progress=progress,
+    )
 
 
 def _verdict(e: Exception) -> tuple[int, str]:
@@ -127,7 +139,9 @@ def _verdict(e: Exception) -> tuple[int, str]:
 
 
 def cli() -> None:
-    """The console script `glore`."""
+    """The console script `glore`; `glore status` says how far a run is."""
+    if sys.argv[1:2] == ["status"]:
+        sys.exit(status.main(sys.argv[2:]))
     logging.set_verbosity(logging.WARNING)
     app.run(main, flags_parser=command.parse)
 

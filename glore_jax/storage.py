@@ -170,11 +170,16 @@ def move_folder(source: epath.PathLike, target: epath.PathLike) -> None:
         path(source).rename(target)
 
 
-def move_files(source: epath.PathLike, target: epath.PathLike, but: str = "") -> None:
-    """Moves all files under folder `source` of an object store under `target`, but its file `but`.
+def move_files(
+    source: epath.PathLike,
+    target: epath.PathLike,
+    wanted: Callable[[str], bool] = lambda name: True,
+) -> None:
+    """Moves all files under folder `source` of an object store under `target`.
 
-    An object is copied, then removed. Cut off, each is in one place or in both, and the same call
-    goes on from there. UserError or TransientError if the store refuses.
+    Those whose path below `source` is not `wanted` stay. An object is copied, then removed. Cut
+    off, each is in one place or in both, and the same call goes on from there. UserError or
+    TransientError if the store refuses.
     """
     folder = path(source)
     client = _client(folder)
@@ -182,7 +187,7 @@ def move_files(source: epath.PathLike, target: epath.PathLike, but: str = "") ->
 
     def move(file: str) -> None:
         place = file.removeprefix(root)
-        if place != f"/{but}":
+        if wanted(place.removeprefix("/")):
             client.cp_file(file, f"{os.fspath(target)}{place}")
             client.rm_file(file)
 

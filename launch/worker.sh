@@ -234,7 +234,7 @@ status() { # [RUN]
   fi
 }
 
-# A progress bar is one line to tail, however long it gets.
+# A progress bar of some library is one line to tail, however long it gets.
 logs() { # RUN
   [[ -e $runs/$1/log ]] || die "no log of $1 here"
   tail -c 20000 "$runs/$1/log" | tr '\r' '\n' | tail -n 30 | sed "s/^/worker $number: /"

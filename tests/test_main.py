@@ -105,7 +105,8 @@ def test_compiled_programs_stay_on_the_machine(glore, monkeypatch, tmp_path):
     glore.write(student="import jax; jax.jit(lambda x: x + 1)(1); return {}")
     assert glore(CONFIG, "--stage=student")[0] == 0
     assert list((tmp_path / "caches" / "glore_jax" / "compiled").glob("*-cache"))
-    assert {f.name for f in glore.workdir.iterdir()} == {"config.json", "ran.txt", "student"}
+    files = {"config.json", "progress.json", "ran.txt", "student"}
+    assert {f.name for f in glore.workdir.iterdir()} == files
 
 
 WAITING = "print('waiting', flush=True); import time; time.sleep(60)"

@@ -232,16 +232,21 @@ def test_going_back_and_forth_keeps_every_version(run):
 def test_tensorboard_events_go_aside_with_their_stage(run):
     run.write(
         sample="""
-            events = ctx.folder("tb", "sample", "events")
-            events.parent.mkdir(parents=True)
-            events.write_text("old")
+            ctx.writer("sample/records").scalars({"right": 0.5}, 1)
             return {}
         """
     )
     run()
     old = manifest(run, "sample")["fingerprint"]
+    before = names(run.workdir / "tb" / "test")
     run(sample__k=2)
-    assert (run.workdir / "stale" / f"sample-{old}" / "tb" / "events").read_text() == "old"
+    assert names(run.workdir / "stale" / f"sample-{old}" / "tb") <= before
+    config, events = sorted(names(run.workdir / "tb" / "test"))
+    assert config.endswith(".config") and events.endswith(".sample")
+
+
+def names(folder):
+    return {file.name for file in folder.iterdir()}
 
 
 UNTIL_TOLD = """

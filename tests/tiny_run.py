@@ -12,7 +12,8 @@ import signal
 import sys
 
 from glore_jax.parallel import processes
-from glore_jax.training.metrics import Writer
+from glore_jax.progress import TRAIN, Piece
+from glore_jax.progress.tensorboard import Writer
 
 UPDATES = 12
 SIGNALLED = 5
@@ -21,8 +22,9 @@ SIGNALLED = 5
 class Events(Writer):
     """In place of the TensorBoard writer: `rows`, what was written by update."""
 
+    traces = None
+
     def __init__(self):
-        self.events = None
         self.rows = {}
 
     def scalars(self, values, step):
@@ -81,6 +83,7 @@ def train(folder, sizes, devices=None, stop_after=None, save_seconds=600.0):
             folder=pathlib.Path(folder),
             name="tiny",
             writer=writer,
+            piece=Piece("tiny", TRAIN, "updates", len(batches)),
             on_update=on_update,
         )
     except KeyboardInterrupt:

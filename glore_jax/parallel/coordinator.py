@@ -69,7 +69,7 @@ def check_same(what: str, fingerprint: str) -> None:
 
 
 class Counter:
-    """0, 1, 2, ...: each number goes to one caller of one process.
+    """0, 1, 2, ...: each number goes to one caller of one process. Or a sum of what all add.
 
     Args:
       name: of what is counted.
@@ -77,13 +77,18 @@ class Counter:
 
     def __init__(self, name: str):
         self._key = _key(name)
-        self._own = itertools.count()  # of the only process
+        self._sum = 0  # of the only process
 
     def next(self) -> int:
         """The first number that nobody has been given."""
+        return self.add(1) - 1
+
+    def add(self, count: int) -> int:
+        """The sum of all that was added by any process, `count` included."""
         if processes.is_single():
-            return next(self._own)
-        return _client().key_value_increment(self._key, 1) - 1
+            self._sum += count
+            return self._sum
+        return _client().key_value_increment(self._key, count)
 
 
 def _key(name: str) -> str:

@@ -33,6 +33,8 @@ from glore_jax.config import validate
 from glore_jax.parallel import processes
 from glore_jax.pipeline import checks, execution, versions
 from glore_jax.pipeline.plan import make_plan, selection
+from glore_jax.progress import Progress
+from glore_jax.progress.words import duration
 from glore_jax.stages.context import Context
 
 if TYPE_CHECKING:  # importing it takes JAX
@@ -47,6 +49,7 @@ def run(
     only: tuple[str, ...] | None = None,
     *,
     other_versions: bool = False,
+    progress: Progress | None = None,
 ) -> list[str]:
     """Runs what is missing of `config` in `workdir` and returns the names of the stages that ran.
 
@@ -56,15 +59,20 @@ def run(
       only: the stages asked for; default: all but `pretrain`, or `pretrain` alone if the config has
         such a section.
       other_versions: a stage that is half done goes on under other versions of packages too.
+      progress: is told how far the run is; tell it yourself how the run ended. Without one the
+        record of progress ends with this call.
 
     Raises:
       UserError: the config is wrong, the work directory is of another config, a stage is unknown,
         its inputs are missing, it is half done under other versions, or the data, the model or the
         devices do not fit the config.
     """
+    if progress is None:
+        with Progress() as own:
+            return run(config, workdir, only, other_versions=other_versions, progress=own)
     validate(config)
     names = selection(config, only)
-    ctx = Context(config, workdir)
+    ctx = Context(config, workdir, progress=progress)
     processes.on_main(checks.check_identity, config, ctx.workdir)
     plan = make_plan(config, ctx.workdir, names)
     processes.on_main(checks.check_inputs, plan, names, ctx.workdir)
@@ -83,12 +91,13 @@ def run(
             _announce(ctx, todo, reader)
         processes.barrier("ready")  # nobody moves a folder while another still reads in it
         execution.describe_run(ctx)
+        ctx.progress.keep(ctx.workdir, names, todo)  # not before all that may be refused
     for name in names:
         if name in todo:
             execution.run_stage(ctx, plan[name], questions.get(name, {}))
         else:
             seconds = plan[name].manifest.get("seconds", 0.0)
-            ctx.say(f"{name}: done already ({execution.duration(seconds)})")
+            ctx.say(f"{name}: done already ({duration(seconds)})")
     if not todo:
         ctx.say(f"nothing to do: all that was asked for is done in {ctx.workdir}")
         summary = ctx.folder("report", "summary.txt")

@@ -21,6 +21,7 @@ from etils import epath
 
 from glore_jax import storage
 from glore_jax.pipeline.plan import MOVING, Stage
+from glore_jax.progress.tensorboard import is_of_stage
 from glore_jax.stages.context import Context
 
 _MANIFEST = "manifest.json"
@@ -38,17 +39,19 @@ def set_aside(ctx: Context, stage: Stage) -> None:
         "manifest": stage.manifest,
     }
     folder = ctx.folder(stage.name)
-    events = ctx.folder("tb", stage.name)
+    events = ctx.folder("tb", ctx.config.name)
     target = ctx.folder("stale", move["to"])
     if storage.is_remote(folder):
         storage.write_json(folder / _MANIFEST, {"stage": stage.name, MOVING: move})
         _note(target, stage, move)
         storage.write_json(target / _MANIFEST, move["manifest"])
-        storage.move_files(events, target / "tb")
-        storage.move_files(folder, target, but=_MANIFEST)
+        storage.move_files(events, target / "tb", lambda name: is_of_stage(name, stage.name))
+        storage.move_files(folder, target, lambda name: name != _MANIFEST)
         return
-    if events.exists():
-        storage.move_folder(events, folder / "tb")
+    for name in storage.names(events):
+        if is_of_stage(name, stage.name):
+            (folder / "tb").mkdir(exist_ok=True)
+            (events / name).rename(folder / "tb" / name)
     _note(target, stage, move)
     storage.move_folder(folder, target)
 

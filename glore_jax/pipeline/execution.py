@@ -13,6 +13,7 @@ from glore_jax import stages, storage
 from glore_jax.parallel import processes, program_cache
 from glore_jax.pipeline import aside, versions
 from glore_jax.pipeline.plan import Stage, plain
+from glore_jax.progress.words import duration
 from glore_jax.stages.context import Context
 
 if TYPE_CHECKING:  # importing it takes JAX
@@ -81,6 +82,7 @@ def run_stage(ctx: Context, stage: Stage, questions: dict[str, Fitting]) -> None
             aside.set_aside(ctx, stage)
         before = {}
     ctx.say(f"{name}: goes on" if before else f"{name}: starts")
+    ctx.progress.stage(name)
     manifest = _Manifest(stage, before, ctx.folder(name, "manifest.json"))
     manifest.write()
     processes.barrier(f"{name} starts")
@@ -98,6 +100,8 @@ def run_stage(ctx: Context, stage: Stage, questions: dict[str, Fitting]) -> None
         # The seconds count, whatever ended the stage; a run killed outright loses its own.
         manifest.write()
         raise
+    finally:
+        inside.board.close()
     processes.barrier(f"{name} ends")
     manifest.write(done=True, counts=counts | ({"left_out": left_out} if left_out else {}))
     processes.barrier(f"{name} done")
@@ -115,12 +119,3 @@ def describe_run(ctx: Context) -> None:
     if processes.is_main():
         described = {"config": plain(ctx.config)} | versions.describe(ctx.workdir)
         storage.write_json(ctx.folder("config.json"), described)
-
-
-def duration(seconds: float) -> str:
-    """`seconds` in the unit that suits them."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"

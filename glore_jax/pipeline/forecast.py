@@ -38,6 +38,8 @@ from glore_jax.pipeline.workload import (
     find_section,
     workload,
 )
+from glore_jax.progress.estimate import Planned
+from glore_jax.progress.words import about
 from glore_jax.sampling import budget
 from glore_jax.stages import models, training
 from glore_jax.stages.context import Context
@@ -80,6 +82,7 @@ def announce(ctx: Context, todo: Sequence[str], reader: Reader) -> None:
         limit = memory_limit(jax.local_devices()[0])
         text = [assumptions(lengths, jax.devices()), table(found, limit)]
         text += short_trainings(ctx.config, works)
+        ctx.progress.plan(pieces(found))  # process 0 alone shows how long it takes
         return {"text": "\n".join(text), "refusal": refusal(found, limit)}
 
     made = coordinator.from_main("plan of the run", plan)
@@ -176,6 +179,15 @@ _CURES = {
 }
 
 
+def pieces(lines: Sequence[Line]) -> list[Planned]:
+    """The pieces of work of the lines, each with its share of the time."""
+    return [
+        Planned(line.work.stage, name, line.work.kind, line.seconds / len(line.work.pieces))
+        for line in lines
+        for name in line.work.pieces
+    ]
+
+
 def table(lines: Sequence[Line], limit: int | None) -> str:
     """The lines for a person, with their sum."""
     rows = [("stage", "work", "texts", "tokens", "GiB a device", "about")]
@@ -184,8 +196,8 @@ def table(lines: Sequence[Line], limit: int | None) -> str:
         work = line.work
         size = f"{line.bytes / GIB:.2f}{of}"
         tokens = _short(work.tokens + work.trunk_tokens)
-        rows.append((work.stage, work.what, _short(work.texts), tokens, size, _about(line.seconds)))
-    rows.append(("all", "", "", "", "", _about(sum(line.seconds for line in lines))))
+        rows.append((work.stage, work.what, _short(work.texts), tokens, size, about(line.seconds)))
+    rows.append(("all", "", "", "", "", about(sum(line.seconds for line in lines))))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
@@ -236,14 +248,3 @@ def _short(count: float) -> str:
         if count >= size:
             return f"{count / size:.3g}{unit}"
     return f"{count:.0f}"
-
-
-def _about(seconds: float) -> str:
-    for size, unit in ((3600.0, "h"), (60.0, "min")):
-        if seconds >= 2 * size:
-            return (
-                f"{seconds / size:.2g} {unit}"
-                if seconds < 10 * size
-                else f"{seconds / size:.0f} {unit}"
-            )
-    return f"{seconds:.0f} s"

@@ -19,11 +19,9 @@ from statistics import fmean
 from ml_collections import ConfigDict
 
 from glore_jax.config import auto
+from glore_jax.progress import SCORE, TRAIN, WRITE
+from glore_jax.stages.evaluation.choices import FOLDER as CHOOSING
 from glore_jax.stages.evaluation.choices import Asked
-
-TRAIN = "train"
-WRITE = "write"
-SCORE = "score"
 
 _RIGHT = 0.5  # of the student's solutions
 _STEPS = 4.0  # of a solution, where the task brings none
@@ -72,6 +70,7 @@ class Work:
       trunk_tokens: read before they are drawn.
       section: of the config, for a training.
       updates: of the optimizer, for a training.
+      pieces: the names under which it is done, in their order, about equally large.
     """
 
     stage: str
@@ -82,6 +81,7 @@ class Work:
     trunk_tokens: float = 0.0
     section: str = ""
     updates: int = 0
+    pieces: tuple[str, ...] = ()
 
 
 def workload(
@@ -125,24 +125,28 @@ class _Asked:
         """Tokens of a question with a solution."""
         return self.lengths.question + self.lengths.solution
 
-    def training(self, stage: str, what: str, section: str, examples: float, tokens: float) -> Work:
-        """`tokens`: of an example."""
+    def training(self, name: str, what: str, section: str, examples: float, tokens: float) -> Work:
+        """The training `name`. `tokens`: of an example."""
         config = find_section(self.config, section)
         return Work(
-            stage,
+            name.split("/")[0],
             what,
             TRAIN,
             examples,
             config.epochs * examples * tokens,
             section=section,
             updates=config.epochs * math.ceil(examples / config.batch_size),
+            pieces=(name,),
         )
 
-    def solutions(self, stage: str, what: str, questions: float, k: int) -> Work:
-        """k solutions of each of `questions`."""
+    def solutions(self, names: str, what: str, questions: float, k: int) -> Work:
+        """k solutions of each of `questions`, kept in the folder (or folders) `names`."""
         forks = questions * k
         drawn = forks * self.lengths.solution
-        return Work(stage, what, WRITE, forks, drawn, questions * self.lengths.question)
+        pieces = tuple(names.split())
+        stage = names.split("/")[0]
+        trunks = questions * self.lengths.question
+        return Work(stage, what, WRITE, forks, drawn, trunks, pieces=pieces)
 
     def student(self) -> list[Work]:
         config = self.config.student
@@ -153,24 +157,32 @@ class _Asked:
         works = []
         known = float(self.some(config.worked))
         if not self.lengths.known:
-            works.append(self.solutions("student", "one-shot samples", asked, iteration.k))
+            works.append(self.solutions("student/one-shot", "one-shot samples", asked, iteration.k))
             known = found
         for number in range(iteration.rounds + 1):
             if number:
-                works.append(self.solutions("student", f"samples {number}", asked, iteration.k))
+                folder = f"student/samples-{number}"
+                works.append(self.solutions(folder, f"samples {number}", asked, iteration.k))
                 known += found
             works.append(
-                self.training("student", f"round {number}", "student.sft", known, self.example)
+                self.training(
+                    f"student/round-{number}",
+                    f"round {number}",
+                    "student.sft",
+                    known,
+                    self.example,
+                )
             )
-            works.append(self.solutions("student", f"dev {number}", self.counts["dev"], 1))
+            folder = f"student/dev-{number}"
+            works.append(self.solutions(folder, f"dev {number}", self.counts["dev"], 1))
         return works
 
     def sample(self) -> list[Work]:
         config = self.config.sample
         questions = self.some(config.questions)
-        works = [self.solutions("sample", "samples", questions, config.k)]
+        works = [self.solutions("sample/records", "samples", questions, config.k)]
         if config.include_greedy:
-            works.append(self.solutions("sample", "greedy drafts", questions, 1))
+            works.append(self.solutions("sample/greedy", "greedy drafts", questions, 1))
         return works
 
     def rollout(self) -> list[Work]:
@@ -178,12 +190,12 @@ class _Asked:
         questions = min(self.some(config.questions), self.some(self.config.sample.questions))
         drafts = questions * min(config.drafts_per_question, self.config.sample.k)
         tries_all = config.schedule == "full"
-        return [self.labelling("rollout", "step labels", drafts, config.k, tries_all)]
+        return [self.labelling("rollout/records", "step labels", drafts, config.k, tries_all)]
 
     def labelling(
-        self, stage: str, what: str, drafts: float, k: int, tries_all: bool = False
+        self, name: str, what: str, drafts: float, k: int, tries_all: bool = False
     ) -> Work:
-        """Rollouts of the prefixes of drafts, each half a solution long.
+        """Rollouts of the prefixes of drafts, each half a solution long, for the labels in `name`.
 
         Unless all are tried, a right draft needs none, and a wrong one those behind its first
         error: half.
@@ -193,7 +205,8 @@ class _Asked:
             prefixes *= (1 - _RIGHT) / 2
         forks = drafts * prefixes * k
         drawn = forks * self.lengths.solution / 2
-        return Work(stage, what, WRITE, forks, drawn, drafts * self.example)
+        trunks = drafts * self.example
+        return Work(name.split("/")[0], what, WRITE, forks, drawn, trunks, pieces=(name,))
 
     def orm(self) -> list[Work]:
         questions = self.some(self.config.sample.questions)
@@ -201,16 +214,16 @@ class _Asked:
         each = min(k, self.config.orm.per_question or k)
         section = "orm.train"
         samples = questions * each * (1 - self.config.orm.held_out)
-        works = [self.training("orm", "plain", section, samples, self.example)]
+        works = [self.training("orm/plain", "plain", section, samples, self.example)]
         if self.config.orm.balanced:
             both = samples * 2 * min(_RIGHT, 1 - _RIGHT)
-            works.append(self.training("orm", "balanced", section, both, self.example))
+            works.append(self.training("orm/balanced", "balanced", section, both, self.example))
         return works
 
     def sorm(self) -> list[Work]:
         (labels,) = self.rollout()
         drafts = labels.trunk_tokens / self.example * (1 - self.config.sorm.held_out)
-        return [self.training("sorm", "train", "sorm.train", drafts, self.example)]
+        return [self.training("sorm/train", "train", "sorm.train", drafts, self.example)]
 
     def refiner(self) -> list[Work]:
         (labels,) = self.rollout()
@@ -220,7 +233,7 @@ class _Asked:
         most = self.config.refiner.per_question * questions or wrong_samples
         pairs = min(wrong_samples, most) + min(wrong_drafts, most)
         tokens = self.example + self.lengths.solution
-        return [self.training("refiner", "train", "refiner.train", pairs, tokens)]
+        return [self.training("refiner/train", "train", "refiner.train", pairs, tokens)]
 
     def evaluate(self) -> list[Work]:
         splits = self.config.evaluate.splits
@@ -235,44 +248,73 @@ class _Asked:
         samples = auto.SAMPLES * len(asked.temperatures) if asked.samples else 0
         works = []
         if asked.samples or asked.labels:
-            works.append(self.solutions("evaluate", "dev drafts", drafts, 1))
+            works.append(self.solutions(f"{CHOOSING}/drafts", "dev drafts", drafts, 1))
         if samples:
-            works.append(self.solutions("evaluate", "dev samples", drafts, samples))
+            folders = " ".join(f"{CHOOSING}/samples-{t:g}" for t in asked.temperatures)
+            works.append(self.solutions(folders, "dev samples", drafts, samples))
         if asked.labels:
-            works.append(self.labelling("evaluate", "dev labels", drafts, config.label_k))
+            name = f"{CHOOSING}/step_labels"
+            works.append(self.labelling(name, "dev labels", drafts, config.label_k))
         if works:
-            works.append(self.scores("dev scores", 2 * drafts * (1 + samples)))
+            scored = 2 * drafts * (1 + samples)
+            works.append(self.scores(CHOOSING, "dev scores", scored, self.reward_models))
         return works
+
+    @property
+    def reward_models(self) -> list[str]:
+        return ["orm", "sorm", *(["balanced_orm"] if self.config.orm.balanced else [])]
 
     def evaluate_split(self, split: str) -> list[Work]:
         config = self.config.evaluate
         questions = self.counts[split]
-        works = [self.solutions("evaluate", f"{split} drafts", questions, 1)]
-        scored = questions
-        texts = 2 + config.suspects + config.backtrack  # made from each draft
+        folder = f"evaluate/{split}"
+        is_sampled = split in config.sample_splits
+        works = [self.solutions(f"{folder}/drafts", f"{split} drafts", questions, 1)]
+        k = config.k if is_sampled else config.extra_samples
+        if k:
+            works.append(self.solutions(f"{folder}/samples", f"{split} samples", questions, k))
+        if is_sampled:
+            name = f"{folder}/step_labels"
+            works.append(self.labelling(name, f"{split} labels", questions, config.label_k))
+        models = self.reward_models
+        scored = questions * (1 + k) * len(models)
+        works.append(self.scores(folder, f"{split} scores", scored, models))
+        return works + self.reranking(split, is_sampled)
+
+    def reranking(self, split: str, is_sampled: bool) -> list[Work]:
+        """What is made from each draft of a split, and read to choose among it."""
+        config = self.config.evaluate
+        folder = f"evaluate/{split}"
+        texts = 2 + config.suspects + config.backtrack
+        pieces = ["refinements", *(["backtracks"] if config.backtrack else [])]
+        readers = ["orm-refinements"]
+        if config.choose == "combination":
+            readers += ["sorm-refinements", "loglik"]
         read = texts
-        if split in config.sample_splits:
+        if is_sampled:
             texts += 2  # by the untrained base
+            pieces.append("base_refinements")
             read = texts + 2 * (1 + texts)  # student and base read the draft, too
-            works.append(self.solutions("evaluate", f"{split} samples", questions, config.k))
-            works.append(self.labelling("evaluate", f"{split} labels", questions, config.label_k))
-            scored += questions * config.k
-        elif config.extra_samples:
-            drawn = self.solutions("evaluate", f"{split} samples", questions, config.extra_samples)
-            works.append(drawn)
-            scored += questions * config.extra_samples
-        models = 3 if self.config.orm.balanced else 2
-        works.append(self.scores(f"{split} scores", scored * models))
-        works.append(self.refinements(f"{split} refinements", texts * questions))
-        works.append(self.scores(f"{split} reranking", read * questions))
-        return works
+            readers = [*(name for name in readers if name != "loglik"), "loglik", "base_loglik"]
+        made = texts * self.counts[split]
+        drawn = made * self.lengths.solution
+        names = tuple(f"{folder}/{piece}" for piece in pieces)
+        written = Work(
+            "evaluate",
+            f"{split} refinements",
+            WRITE,
+            made,
+            drawn,
+            made * self.example,
+            pieces=names,
+        )
+        reading = read * self.counts[split]
+        return [written, self.scores(folder, f"{split} reranking", reading, readers)]
 
-    def scores(self, what: str, solutions: float) -> Work:
-        return Work("evaluate", what, SCORE, solutions, solutions * self.example)
-
-    def refinements(self, what: str, texts: float) -> Work:
-        drawn = texts * self.lengths.solution
-        return Work("evaluate", what, WRITE, texts, drawn, texts * self.example)
+    def scores(self, folder: str, what: str, solutions: float, readers: Sequence[str]) -> Work:
+        """Solutions read by models, whose scores are kept in `folder`/scores."""
+        names = tuple(f"{folder}/scores/{reader}" for reader in readers)
+        return Work("evaluate", what, SCORE, solutions, solutions * self.example, pieces=names)
 
 
 def find_section(config: ConfigDict, dotted: str) -> ConfigDict:

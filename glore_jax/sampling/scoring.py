@@ -13,13 +13,13 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float32, Int32
-from tqdm import tqdm
 
 from glore_jax.errors import UserError
 from glore_jax.models import kernels
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
+from glore_jax.progress import Piece
 
 ROWS = 16  # solutions in one call
 _BUCKET = 64  # row lengths are rounded up to it, so that few programs are compiled
@@ -86,7 +86,7 @@ def score_steps(
     *,
     mesh: Mesh,
     rows: int = ROWS,
-    name: str = "score",
+    piece: Piece | None = None,
 ) -> list[np.ndarray]:
     """Scores of solutions, in the order given.
 
@@ -96,7 +96,7 @@ def score_steps(
         question included: step i is read at `ends[i] - 1`. `source` counts the question's.
       mesh: solutions are divided over its rows.
       rows: solutions in one call, at least.
-      name: of the progress bar.
+      piece: counts the solutions.
 
     Returns probabilities, float32 [steps] for each.
 
@@ -104,7 +104,7 @@ def score_steps(
     """
     scores: list[np.ndarray] = [np.zeros(0, np.float32)] * len(items)
     texts = [(tokens, source) for tokens, _, source in items]
-    for i, row in _read(values, model, texts, mesh, rows, name):
+    for i, row in _read(values, model, texts, mesh, rows, piece):
         _, ends, _ = items[i]
         scores[i] = row[np.asarray(ends, np.int64) - 1]
     return scores
@@ -116,20 +116,19 @@ def log_likelihoods(
     *,
     mesh: Mesh,
     rows: int = ROWS,
-    name: str = "likelihood",
 ) -> list[float]:
     """Natural logarithm of the probability of each text under a policy, in the order given.
 
     Args:
       model: a policy.
       items: (tokens, source): the first `source` tokens are given, the others counted.
-      mesh, rows, name: as of `score_steps`.
+      mesh, rows: as of `score_steps`.
 
     Raises UserError if a text exceeds the model's context.
     """
     found = [0.0] * len(items)
     program = functools.partial(likelihoods, vocab_size=model.tokenizer.vocab_size)
-    for i, value in _read(program, model, items, mesh, rows, name):
+    for i, value in _read(program, model, items, mesh, rows):
         found[i] = float(value)
     return found
 
@@ -140,7 +139,7 @@ def _read(
     texts: Sequence[tuple[list[int], int]],
     mesh: Mesh,
     rows: int,
-    name: str,
+    piece: Piece | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(index, what `program` gives for it) of each of the (tokens, source), in any order."""
     if not texts:
@@ -152,13 +151,14 @@ def _read(
     rows, _ = batch_shape(rows, longest, model.config, mesh)
     # Those of like length together: the rows of a call are as wide as its longest.
     order = sorted(range(len(texts)), key=lambda i: len(texts[i][0]))
-    starts = range(0, len(order), rows)
-    for start in tqdm(starts, desc=name, unit="batch", mininterval=2.0, dynamic_ncols=True):
+    for start in range(0, len(order), rows):
         batch = order[start : start + rows]
         _, width = batch_shape(rows, len(texts[batch[-1]][0]), model.config, mesh)
         arrays = _assemble([texts[i] for i in batch], rows, width)
         placed = jax.device_put(arrays, NamedSharding(mesh, meshes.BATCH))
         found = np.asarray(program(model.graphdef, model.params, *placed))
+        if piece:
+            piece.reach(start + len(batch))
         yield from zip(batch, found, strict=False)
 
 

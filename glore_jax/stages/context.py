@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from etils import epath
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from glore_jax import storage
 from glore_jax.config import View
 from glore_jax.parallel import coordinator, processes
+from glore_jax.progress import TRAIN, Piece, Progress
+from glore_jax.progress import tensorboard as boards
 from glore_jax.tasks import registry
 from glore_jax.tasks.base import Problem, Task
 from glore_jax.tasks.prompts import Prompts
@@ -22,7 +23,6 @@ if TYPE_CHECKING:  # importing these takes JAX, which a run with nothing to do d
     import jax
 
     from glore_jax.models.model import Model
-    from glore_jax.training.metrics import Writer
 
 
 class Context:
@@ -32,6 +32,7 @@ class Context:
       config: the whole config; inside a stage of a running pipeline, a `View` of what it declares.
       workdir: the work directory.
       stage: name of the stage that is handed this context; empty outside.
+      progress: of the run.
       rows: folder of records that the stage has made whole -> how many rows each part has.
       work: such a folder -> what the rollout engines did for it (see `stages.parts`).
       on_rows: called with `rows` whenever a folder has come to them.
@@ -39,8 +40,15 @@ class Context:
       on_warnings: called with `warnings` whenever one has come to them.
     """
 
-    def __init__(self, config: ConfigDict, workdir: epath.PathLike, stage: str = ""):
+    def __init__(
+        self,
+        config: ConfigDict,
+        workdir: epath.PathLike,
+        stage: str = "",
+        progress: Progress | None = None,
+    ):
         self.config = config
+        self.progress = progress or Progress()
         self.workdir: epath.Path = storage.path(workdir)
         self.stage = stage
         self.rows: dict[str, list[int]] = {}
@@ -49,6 +57,7 @@ class Context:
         self.warnings: list[str] = []
         self.on_warnings: Callable[[list[str]], None] = lambda warnings: None
         self._problems: Mapping[str, list[Problem]] = {}
+        self._whole_config = config
 
     def inside(
         self,
@@ -60,8 +69,10 @@ class Context:
 
         `problems`: what `problems` returns for a split that the stage asks.
         """
-        context = Context(View(self.config, stage, declared), self.workdir, stage)
+        view = View(self.config, stage, declared)
+        context = Context(view, self.workdir, stage, self.progress)
         context._problems = problems or {}
+        context._whole_config = self.config
         return context
 
     @functools.cached_property
@@ -111,21 +122,30 @@ class Context:
         """Token forms of questions and solutions for `model` (its tokenizer) and `task.prompt`."""
         return Prompts(model.tokenizer, self.config.task.prompt)
 
-    def writer(self, name: str, section: Any = None) -> Writer:
-        """TensorBoard events under `tb/NAME`; close it after use.
+    @functools.cached_property
+    def board(self) -> boards.Board:
+        """What this stage draws in TensorBoard, in the run `tb/NAME`; close it after use."""
+        config = self._whole_config
+        folder = self.folder("tb", config.name)
+        return boards.Board(folder, self.stage, lambda: boards.hyperparameters(config))
 
-        `section`: a config section or a dict that is shown as the run's hyperparameters.
+    def writer(self, group: str) -> boards.Writer:
+        """Curves and texts whose tags begin with `group`, such as "student/round-0"."""
+        return boards.Writer(self.board, group)
+
+    @contextlib.contextmanager
+    def piece(self, name: str, kind: str, unit: str, total: int) -> Iterator[Piece]:
+        """A piece of this stage's work, as long as the block; see `progress.Progress.piece`.
+
+        Its figures become curves of that name, those of a training apart, which draws every update.
         """
-        from glore_jax.training.metrics import Writer
-
-        hyperparameters = section.to_dict() if hasattr(section, "to_dict") else section
-        return Writer(self.folder("tb", *name.split("/")), hyperparameters)
+        curves = None if kind == TRAIN else self.writer(name)
+        with self.progress.piece(name, kind, unit, total, curves) as piece:
+            yield piece
 
     def say(self, text: str) -> None:
-        """Prints a line of progress (process 0 only), above a progress bar if one is drawn."""
-        if processes.is_main():
-            tqdm.write(text, file=sys.stdout)
-            sys.stdout.flush()
+        """Prints a line (process 0 only), above the one that changes if there is one."""
+        self.progress.say(text)
 
     def warn(self, text: str) -> None:
         """Says `text`, and notes it for the manifest; nothing if it is noted already."""

@@ -70,6 +70,9 @@ def run(ctx: Context) -> dict:
     processes.on_main(storage.write_json, ctx.folder("evaluate", "results.json"), found)
     processes.on_main(storage.write_jsonl, ctx.folder("evaluate", "examples.jsonl"), examples)
     counted = {split: counts(ctx, split, found[split]) for split in results}
+    for split, figures_of in counted.items():
+        shown = {name: figures_of[name] for name in ("draft", "rerank")}
+        ctx.writer(f"accuracy/{split}").scalars(shown, 0)
     return {"in_force": in_force.to_json(), **counted}
 
 

@@ -5,16 +5,16 @@
 Which parts there are, and who makes them, is in `parts`.
 """
 
+import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
-
-from tqdm import tqdm
 
 from glore_jax.config import AnyConfig
 from glore_jax.models.model import Model
 from glore_jax.parallel import processes
 from glore_jax.parallel.chips import GIB
+from glore_jax.progress import WRITE, Piece
 from glore_jax.records import Record, Sample, StoredRecords
 from glore_jax.sampling import budget, keys
 from glore_jax.sampling.budget import AUTO, Capacity
@@ -129,7 +129,8 @@ def generate(
     """
     claims = Claims(ctx, name, kind, items, at_once=engine.trunks_at_once)
     if claims.missing:
-        _make_parts(claims, engine, sampling, make_job, to_rows)
+        with ctx.piece(name, WRITE, "jobs", len(items)) as piece:
+            _make_parts(claims, engine, sampling, make_job, to_rows, piece)
     return claims.finish()
 
 
@@ -139,6 +140,7 @@ def _make_parts(
     sampling: Sampling,
     make_job: Callable[[Item], Job],
     to_rows: Callable[[Item, Any], list[Record]],
+    piece: Piece,
 ) -> None:
     """Runs the jobs of the parts that this process claims, and writes each part once it is whole.
 
@@ -157,17 +159,21 @@ def _make_parts(
                 yield job
 
     before = dataclasses.replace(engine.stats)
-    with _progress_bar(claims) as bar:
-        for job in engine.run(jobs(), sampling):
-            part, place, item = places.pop(job)
-            held = unfinished[part]
-            held.put(place, job, to_rows(item, job))
-            if held.whole:
-                now = engine.stats
-                claims.write(part, held.rows, held.work | _effort(before, now))
-                before = dataclasses.replace(now)
-                del unfinished[part]
-            _show_progress(bar, engine.stats)
+    quality = Quality()
+    piece.begin(claims.done)
+    for job in engine.run(jobs(), sampling):
+        part, place, item = places.pop(job)
+        held = unfinished[part]
+        rows = to_rows(item, job)
+        held.put(place, job, rows)
+        quality.add(job, rows)
+        if held.whole:
+            now = engine.stats
+            claims.write(part, held.rows, held.work | _effort(before, now))
+            before = dataclasses.replace(now)
+            del unfinished[part]
+        ended = sum(some.work["items"] for some in unfinished.values())
+        piece.reach(claims.done + ended, **_speed(engine.stats), **quality.figures)
 
 
 class _Part:
@@ -206,23 +212,39 @@ def _effort(before: Stats, now: Stats) -> dict[str, float]:
     }
 
 
-def _progress_bar(claims: Claims) -> tqdm:
-    jobs = sum(len(claims.layout.parts[part]) for part in claims.missing)
-    return tqdm(
-        # What the others do is not known, only what all have to do.
-        total=jobs if processes.is_single() else None,
-        desc=claims.name,
-        unit="job",
-        mininterval=2.0,
-        dynamic_ncols=True,
-    )
+def _speed(stats: Stats) -> dict[str, float]:
+    """Figures of this process's engine, since it was made."""
+    return {
+        "tokens_per_second": stats.tokens / max(stats.seconds, 1e-9),
+        "occupancy": stats.occupancy,
+    }
 
 
-def _show_progress(bar: tqdm, stats: Stats) -> None:
-    speed = stats.tokens / max(stats.seconds, 1e-9)
-    bar.update()
-    # Drawn with the bar, every two seconds, not at once.
-    bar.set_postfix_str(f"{speed:.0f} tok/s, slots {stats.occupancy:.0%} busy", refresh=False)
+class Quality:
+    """How good the texts of ended jobs are: shares of those that this process has seen."""
+
+    def __init__(self) -> None:
+        self._texts = self._cut_off = 0
+        self._right: collections.Counter[str] = collections.Counter()
+        self._judged: collections.Counter[str] = collections.Counter()
+
+    def add(self, job: Job, rows: Sequence[Any]) -> None:
+        """`rows`: the records that came of the ended `job`."""
+        self._texts += len(job.completions)
+        self._cut_off += sum(not text.ended for text in job.completions.values())
+        for row in rows:
+            if "tries" in row:  # step labels: a rollout verifies its prefix or does not
+                self._right["verified"] += sum(row["hits"])
+                self._judged["verified"] += sum(row["tries"])
+            elif "correct" in row:
+                self._right["right"] += row["correct"]
+                self._judged["right"] += 1
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """`right` or `verified`, and `truncated`; none of what nothing is known of."""
+        shares = {name: self._right[name] / n for name, n in self._judged.items() if n}
+        return shares | ({"truncated": self._cut_off / self._texts} if self._texts else {})
 
 
 def sample(

@@ -26,6 +26,7 @@ from etils import epath
 from glore_jax import parquet, records, storage
 from glore_jax.errors import UserError
 from glore_jax.parallel import coordinator, processes
+from glore_jax.progress import SCORE
 from glore_jax.records import Record, StoredRecords
 from glore_jax.stages.context import Context
 
@@ -131,6 +132,8 @@ class Claims(Generic[Item, Record]):
     Attributes:
       layout: how the items are cut.
       missing: indices of the parts that were not whole at the start, the same in every process.
+      done: items of whole parts, whoever made them; those of others as of the last part that this
+        process made.
 
     UserError if the work was begun with another number of items, or the processes have different
     numbers.
@@ -160,6 +163,9 @@ class Claims(Generic[Item, Record]):
         self.missing: list[int] = begun["missing"]
         self._at_once = -(-begun["at_once"] // max(map(len, self.layout.parts), default=1))
         self._counter = coordinator.Counter(name)
+        self._written = coordinator.Counter(f"{name} written")
+        self._before = len(items) - sum(len(self.layout.parts[part]) for part in self.missing)
+        self.done = self._before
 
     def __iter__(self) -> Iterator[tuple[int, list[Item]]]:
         mine = claim(
@@ -207,6 +213,7 @@ class Claims(Generic[Item, Record]):
         `work`: name -> number; see `work`.
         """
         records.write_part(self.folder, part, rows, self.kind, notes=work)
+        self.done = self._before + self._written.add(len(self.layout.parts[part]))
 
     def finish(self) -> StoredRecords[Record]:
         """Waits until all parts are whole; returns all records, in the order of the items."""
@@ -245,8 +252,11 @@ def in_parts(
     the processes; every one gets all records.
     """
     claims = Claims(ctx, name, kind, items, least=least)
-    for part, some in claims:
-        claims.write(part, make(some))
+    with ctx.piece(name, SCORE, "solutions", len(items)) as piece:
+        piece.begin(claims.done)
+        for part, some in claims:
+            claims.write(part, make(some))
+            piece.reach(claims.done)
     return list(claims.finish())
 
 

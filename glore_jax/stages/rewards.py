@@ -22,6 +22,7 @@ from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
 from glore_jax.models import hf_export, reward
 from glore_jax.models.model import Model, Start
+from glore_jax.progress import SCORE
 from glore_jax.sampling.scoring import score_steps
 from glore_jax.stages import models, training
 from glore_jax.stages.context import Context
@@ -182,13 +183,14 @@ def score(
 ) -> list[np.ndarray]:
     """The probability of each step, float [steps], of every (question, steps) solution.
 
-    A solution without steps gets an empty array. Equal solutions are read once. `name` stands on
-    the progress bar.
+    A solution without steps gets an empty array. Equal solutions are read once. `name`: of this
+    piece of work.
     """
     texts = [(question, tuple(steps)) for question, steps in solutions]
     distinct = list(dict.fromkeys(texts))
     prompts = ctx.prompts(model)
     items = [prompts.scored(question, steps) for question, steps in distinct]
-    found = score_steps(model, items, mesh=ctx.local_mesh, name=name)
+    with ctx.piece(name, SCORE, "solutions", len(items)) as piece:
+        found = score_steps(model, items, mesh=ctx.local_mesh, piece=piece)
     scores = dict(zip(distinct, found, strict=True))
     return [scores[text] for text in texts]

@@ -65,7 +65,7 @@ def by_likelihood(
 
     def make(some: list[Text]) -> list[LogLikelihood]:
         items = likelihood_items(ctx.prompts(model()), some)
-        found = log_likelihoods(model(), items, mesh=ctx.local_mesh, name=name)
+        found = log_likelihoods(model(), items, mesh=ctx.local_mesh)
         return [{"loglik": value} for value in found]
 
     rows = parts.in_parts(ctx, name, LogLikelihood, texts, make, least=_LEAST)

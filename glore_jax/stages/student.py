@@ -181,7 +181,7 @@ def fine_tune(
         f"student: round {number} has {accuracy:.3f} greedy accuracy on {len(drafts)} "
         f"dev questions ({len(solutions)} solutions)"
     )
-    show_drafts(ctx, name, drafts, trained.updates)
+    show_drafts(ctx, number, drafts)
     return {
         "round": number,
         "right": {draft["question_id"]: draft["correct"] for draft in drafts},
@@ -202,13 +202,12 @@ def solution_example(prompts: Prompts, solution: Solution) -> Example:
     return language_example(prompts.question(solution["question"]), target)
 
 
-def show_drafts(ctx: Context, name: str, drafts: list[Sample], update: int, count: int = 8) -> None:
-    """The first `count` drafts for TensorBoard's text tab, and the accuracy of all."""
-    writer = ctx.writer(f"{name}/dev")
+def show_drafts(ctx: Context, number: int, drafts: list[Sample], count: int = 8) -> None:
+    """For TensorBoard: the first `count` drafts of round `number` as texts, the accuracy of all."""
+    writer = ctx.writer("accuracy")
     for draft in drafts[:count]:
         verdict = "right" if draft["correct"] else f"wrong, {draft['gold']} is right"
         lines = [draft["question"], *draft["steps"], f"({verdict})"]
         text = "    " + "\n    ".join(lines)  # four spaces: Markdown shows it as it is
-        writer.text(draft["question_id"], text, update)
-    writer.scalars({"dev_accuracy": generation.accuracy(drafts)}, update)
-    writer.close()
+        writer.text(draft["question_id"], text, number)
+    writer.scalars({"dev": generation.accuracy(drafts)}, number)

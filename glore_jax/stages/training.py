@@ -20,6 +20,7 @@ from glore_jax.models import hf_import
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.model import Model, Start
 from glore_jax.parallel import coordinator, processes
+from glore_jax.progress import TRAIN
 from glore_jax.stages.context import Context
 from glore_jax.training import loop
 from glore_jax.training.batches import Batches, BatchSource, Plan
@@ -110,7 +111,7 @@ def fit(
     """Trains and exports, unless that is done.
 
     Args:
-      name: of the run, as in "orm/plain": its folder of the work directory, and of TensorBoard.
+      name: of the run, as in "orm/plain": its folder of the work directory, its curves' tags.
       start, batches, loss_fn, section: see `loop.train`.
       export: writes the folder `target` as a whole or not at all, as `hf_export.save_policy` does.
       on_update: see `loop.train`.
@@ -142,9 +143,8 @@ def _train(
     section: AnyConfig,
     on_update: Callable[[int, nnx.State], None] | None,
 ) -> loop.Trained:
-    """Trains, with checkpoints under the folder `name` and a TensorBoard run of its own."""
-    writer = ctx.writer(name, section)
-    try:
+    """Trains, with checkpoints under the folder `name` and curves of that name."""
+    with ctx.piece(name, TRAIN, "updates", len(batches)) as piece:
         return loop.train(
             start,
             batches,
@@ -153,11 +153,11 @@ def _train(
             mesh=ctx.mesh,
             folder=ctx.folder(*name.split("/"), "checkpoints"),
             name=name,
-            writer=writer,
+            writer=ctx.writer(name),
+            piece=piece,
+            say=ctx.say,
             on_update=on_update,
         )
-    finally:
-        writer.close()
 
 
 def drop_checkpoints(ctx: Context, name: str) -> None:

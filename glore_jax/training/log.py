@@ -1,12 +1,13 @@
-"""What a person sees of a training run while it goes on: TensorBoard and a line of progress."""
+"""What a person sees of a training while it goes on: TensorBoard and the figures of its piece."""
 
 import time
-from collections.abc import Callable
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
+from glore_jax.progress import Piece
+from glore_jax.progress.tensorboard import Writer
 from glore_jax.training import metrics as measures
 from glore_jax.training.losses import Metrics
 from glore_jax.training.state import Tail
@@ -29,25 +30,25 @@ class MetricsLog:
       flops: the model's, of an update (`metrics.training_flops`).
       tokens: of an update, on average, padding left out.
       tail: gets the metrics of the last tenth of the updates.
-      show: gets a line for the person who waits.
+      piece: is told of each update that has been computed, with its loss and speed.
     """
 
     def __init__(
         self,
-        writer: measures.Writer,
+        writer: Writer,
         rates: Float[np.ndarray, " updates"],
         *,
         flops: float,
         tokens: float,
         tail: Tail,
-        show: Callable[[str], object],
+        piece: Piece,
     ):
         self.tail = tail
         self._writer = writer
         self._rates = rates
         self._flops = flops
         self._tokens = tokens
-        self._show = show
+        self._piece = piece
         self._peak = measures.peak_flops() * jax.device_count()
         self._last = time.monotonic()
         self._unread: tuple[int, Metrics] | None = None
@@ -87,4 +88,6 @@ class MetricsLog:
             "model_flops_utilisation": self._flops / seconds / self._peak,
         }
         self._writer.scalars(values | speed, update)
-        self._show(f"loss {values['loss']:.3f} {self._tokens / seconds:.0f} tok/s")
+        self._piece.reach(
+            update + 1, loss=values["loss"], tokens_per_second=speed["tokens_per_second"]
+        )

@@ -9,14 +9,13 @@ batches.py ─► prefetch.py ─► update.py ─► log.py          metrics, o
 import contextlib
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable
 
+import jax
 import numpy as np
 from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
-from tqdm import tqdm
 
 from glore_jax import storage
 from glore_jax.config import AnyConfig
@@ -24,13 +23,15 @@ from glore_jax.errors import UserError
 from glore_jax.models.model import Model, Start
 from glore_jax.parallel import coordinator, processes
 from glore_jax.parallel import mesh as meshes
+from glore_jax.progress import Piece
+from glore_jax.progress.tensorboard import Writer
 from glore_jax.training import fitting
 from glore_jax.training.batches import BatchSource
 from glore_jax.training.checkpoints import Checkpoints
 from glore_jax.training.fitting import Fitted
 from glore_jax.training.log import MetricsLog
 from glore_jax.training.losses import LossFunction
-from glore_jax.training.metrics import Writer, training_flops
+from glore_jax.training.metrics import training_flops
 from glore_jax.training.prefetch import prefetch
 from glore_jax.training.profiling import profiler
 from glore_jax.training.saving import Action, SaveClock, SavePolicy
@@ -64,6 +65,8 @@ def train(
     folder: epath.PathLike,
     name: str,
     writer: Writer,
+    piece: Piece,
+    say: Callable[[str], object] = print,
     on_update: Callable[[int, nnx.State], None] | None = None,
 ) -> Trained:
     """Trains on all `batches`; goes on from the newest checkpoint under `folder`.
@@ -77,7 +80,9 @@ def train(
       start: what is trained: float32, over `mesh`, all devices of all processes.
       batches, loss_fn: a batch for each update; one of `losses.py`.
       config: a training section, such as `config.student.sft`.
-      folder, name, writer: of checkpoints; before the progress bar; of TensorBoard events.
+      folder, name, writer: of checkpoints; in messages; of TensorBoard events.
+      piece: counts the updates.
+      say: prints a line (process 0 alone).
       on_update: called with (updates done, parameters) after each but the last.
 
     Raises:
@@ -86,24 +91,24 @@ def train(
       KeyboardInterrupt: the run was told to end, and has saved.
     """
     _check_same(batches, name)
-    fitted = _fit(start, batches, loss_fn, config, mesh, storage.path(folder), name)
+    fitted = _fit(start, batches, loss_fn, config, mesh, storage.path(folder), name, say)
     run_update = fitting.Updates(fitted)
     checkpoints = Checkpoints(folder)
     first, state, tail = _first_state(checkpoints, fitted, start)
     fed = prefetch(lambda n: meshes.shard_batch(batches[n], mesh), range(first, len(batches)))
     with (
-        deferred_signals() as signalled,  # before the bar: who sees that may send one
-        _progress_bar(name, first, len(batches)) as bar,
+        deferred_signals() as signalled,  # before it begins: who sees that may send one
         profiler(config.profile_steps, writer) as trace,
         contextlib.closing(fed),
     ):
-        log = _metrics_log(fitted.setup, start.model, batches, writer, tail, bar)
+        piece.begin(first)
+        log = _metrics_log(fitted.setup, start.model, batches, writer, tail, piece)
         policy = SavePolicy(len(batches), signalled, SaveClock(config.save_seconds))
         for update, batch in enumerate(fed, first):
             trace(update)
-            state, metrics = run_update(state, batch)
+            with jax.profiler.StepTraceAnnotation("update", step_num=update):  # for a trace
+                state, metrics = run_update(state, batch)
             log.add(update, metrics)
-            bar.update()
             done = update + 1
             if on_update and done < len(batches):
                 on_update(done, state.params)
@@ -136,6 +141,7 @@ def _fit(
     mesh: Mesh,
     folder: epath.Path,
     name: str,
+    say: Callable[[str], object],
 ) -> Fitted:
     """The run, compiled; the state is not there yet, so what is free is what it may take.
 
@@ -152,7 +158,7 @@ def _fit(
     memory = fitting.Memory(folder.parent / "remat.json", start.model, mesh, batch)
     fitted = compile_from(coordinator.from_main(f"{name} remat", memory.recall))
     processes.on_main(memory.keep, fitted.remat)
-    processes.on_main(tqdm.write, f"{name}: {fitting.describe(fitted, limit)}", sys.stdout)
+    processes.on_main(say, f"{name}: {fitting.describe(fitted, limit)}")
     return fitted
 
 
@@ -171,7 +177,7 @@ def _first_state(
 
 
 def _metrics_log(
-    run: Setup, model: Model, batches: BatchSource, writer: Writer, tail: Tail, bar: tqdm
+    run: Setup, model: Model, batches: BatchSource, writer: Writer, tail: Tail, piece: Piece
 ) -> MetricsLog:
     plan = batches.plan
     # All rates at once: a small computation between two updates would wait for the device to
@@ -184,11 +190,5 @@ def _metrics_log(
         flops=training_flops(model.num_params, model.config, tokens, plan.row_length),
         tokens=tokens,
         tail=tail,
-        show=bar.set_postfix_str,
-    )
-
-
-def _progress_bar(name: str, first: int, updates: int) -> tqdm:
-    return tqdm(
-        total=updates, initial=first, desc=name, unit="step", mininterval=2.0, dynamic_ncols=True
+        piece=piece,
     )

@@ -1,24 +1,14 @@
-"""TensorBoard without TensorFlow, and how much work an update is."""
-
-from __future__ import annotations
+"""How much work an update is, and how much the devices could do."""
 
 import functools
-import json
 import time
-from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from etils import epath
 
-from glore_jax import storage
 from glore_jax.models.config import LlamaConfig
 from glore_jax.parallel.chips import CHIPS
-from glore_jax.training import remote_events
-
-if TYPE_CHECKING:
-    import tensorboardX
 
 # Published dense bf16 peaks, FLOP/s a device as JAX counts devices, by the start of its name.
 PEAK_FLOPS = {
@@ -33,50 +23,6 @@ PEAK_FLOPS = {
     "NVIDIA H200": 989e12,
     "NVIDIA A100": 312e12,
 }
-
-
-class Writer:
-    """TensorBoard events under `folder`; only process 0 writes.
-
-    TensorBoard's steps are updates of the run named by the folder, from 0.
-    """
-
-    def __init__(self, folder: epath.PathLike, hyperparameters: dict[str, Any] | None = None):
-        self._folder = storage.path(folder)
-        self._hyperparameters = hyperparameters
-
-    @functools.cached_property
-    def events(self) -> tensorboardX.SummaryWriter | None:
-        """The writer of TensorBoard's files, None in the other processes."""
-        if jax.process_index() != 0:
-            return None
-        # Not before the first event: its import takes seconds (PyTorch's, where that is installed),
-        # in which the devices compute the first update.
-        import tensorboardX
-
-        if storage.is_remote(self._folder):
-            remote_events.register(self._folder)
-        events = tensorboardX.SummaryWriter(
-            str(self._folder), flush_secs=remote_events.FLUSH_SECONDS
-        )
-        if self._hyperparameters is not None:
-            fields = json.dumps(self._hyperparameters, indent=1, sort_keys=True)
-            events.add_text("hyperparameters", f"```json\n{fields}\n```", 0)
-        return events
-
-    def scalars(self, values: dict[str, float], step: int) -> None:
-        if self.events:
-            for name, value in values.items():
-                self.events.add_scalar(name, float(value), step)
-
-    def text(self, name: str, text: str, step: int) -> None:
-        if self.events:
-            self.events.add_text(name, text, step)
-
-    def close(self) -> None:
-        # Not opened to be closed: whoever was told to end has little time.
-        if "events" in self.__dict__ and self.events:
-            self.events.close()
 
 
 def training_flops(

@@ -14,6 +14,7 @@ def test_one_process_needs_no_coordinator():
     counter = coordinator.Counter("part")
     assert [counter.next() for _ in range(3)] == [0, 1, 2]
     assert coordinator.Counter("part").next() == 0  # another one of the same name
+    assert [counter.add(count) for count in (0, 5)] == [3, 8]
 
 
 _PROGRAM = """
@@ -34,6 +35,10 @@ while (number := counter.next()) < 30:
     drawn.append(number)
     time.sleep(0.01)
 print("drawn", drawn, sep=":")
+written = coordinator.Counter("written")
+written.add(len(drawn))
+processes.barrier("all have drawn")
+print("written", written.add(0), sep=":")
 try:
     coordinator.check_same("the training set", "one" if index < 2 else "another")
 except UserError as error:
@@ -51,6 +56,11 @@ def outputs():
         ended = several.ended(run)
     assert [code for code, *_ in ended] == [0, 0, 0], ended
     return [[line.split(":", 1) for line in out.splitlines()] for _, out, _ in ended]
+
+
+def test_all_get_the_sum_of_what_each_added(outputs):
+    for lines in outputs:
+        assert [text for kind, text in lines if kind == "written"] == ["30"]
 
 
 def test_all_are_told_what_process_0_decided(outputs):

@@ -12,13 +12,15 @@ from glore_jax.stages.context import Context
 
 MANIFEST = {"stage": "rollout", "fingerprint": "old", "config": {"rollout": {"k": 8}}, "done": True}
 FILES = {f"records/part-{n}": b"%d" % n for n in range(3)} | {"work/records.json": b"[]"}
+EVENTS = "events.out.tfevents.1700000000.host"
 
 
 def fill(workdir):
     """A stage that is done, with a neighbour whose name begins alike."""
     for name, data in FILES.items():
         storage.write_bytes(f"{workdir}/rollout/{name}", data)
-    storage.write_bytes(f"{workdir}/tb/rollout/events", b"events")
+    for stage in ("rollout", "rollout2"):
+        storage.write_bytes(f"{workdir}/tb/tiny-smoke/{EVENTS}.{stage}", stage.encode())
     storage.write_bytes(f"{workdir}/rollout2/other", b"other")
     storage.write_json(f"{workdir}/rollout/manifest.json", MANIFEST)
 
@@ -35,9 +37,9 @@ def assert_moved(workdir, name="rollout-old"):
     target = f"{workdir}/stale/{name}"
     assert storage.read_json(f"{target}/manifest.json") == MANIFEST
     assert {f: storage.read_bytes(f"{target}/{f}") for f in FILES} == FILES
-    assert storage.read_bytes(f"{target}/tb/events") == b"events"
+    assert storage.read_bytes(f"{target}/tb/{EVENTS}.rollout") == b"rollout"
     assert storage.read_json(f"{target}.json")["reason"] == "config.rollout.k 8 -> 4"
-    assert storage.names(f"{workdir}/tb") in ([], ["rollout"])
+    assert storage.names(f"{workdir}/tb/tiny-smoke") == [f"{EVENTS}.rollout2"]
     assert storage.read_bytes(f"{workdir}/rollout2/other") == b"other"
 
 

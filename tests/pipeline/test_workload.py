@@ -1,8 +1,9 @@
 """How much work a config asks for."""
 
 import pytest
+from ml_collections import ConfigDict
 
-from glore_jax import presets
+from glore_jax import presets, storage
 from glore_jax.pipeline import workload
 from glore_jax.pipeline.workload import SCORE, TRAIN, WRITE, Lengths
 
@@ -104,3 +105,15 @@ def test_what_is_auto_is_chosen_on_dev(config):
 def test_lengths_are_means_or_assumed():
     assert Lengths.of([10, 20], [30, 50], [2, 4], 300) == Lengths(15, 40, 3, known=True)
     assert Lengths.of([10], [], [], 300) == Lengths(10, 120, 4, known=False)
+
+
+def test_pieces_have_the_names_under_which_a_run_does_them(finished):
+    config = ConfigDict(storage.read_json(finished / "config.json")["config"])
+    counts = COUNTS | {split: 10 for split in config.evaluate.splits}
+    works = workload.workload(config, STAGES, counts, LENGTHS)
+    planned = {name for work in works for name in work.pieces}
+    taken = storage.read_json(finished / "progress.json")["taken"]
+    done = {name for name in taken if not name.endswith(" look")}
+    assert done <= planned
+    # Expert iteration may end early.
+    assert all(name.startswith("student/") for name in planned - done)

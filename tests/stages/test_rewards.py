@@ -1,5 +1,6 @@
 """A reward model is trained and read at one and the same place: the last token of each step."""
 
+import contextlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,7 +105,11 @@ def test_read_where_trained(model):
     batch = Batches([example], batch_size=1, row_length=64, epochs=1, seed=0)[0]
     values = np.asarray(forward(model.graphdef, model.params, batch.tokens))
     expected = 1 / (1 + np.exp(-values[batch.weights > 0]))
-    ctx = SimpleNamespace(local_mesh=meshes.single_device_mesh(), prompts=lambda model: PROMPTS)
+    ctx = SimpleNamespace(
+        local_mesh=meshes.single_device_mesh(),
+        prompts=lambda model: PROMPTS,
+        piece=lambda *described: contextlib.nullcontext(),
+    )
     scores, none = score(ctx, model, [(QUESTION, STEPS), (QUESTION, [])], "test")
     np.testing.assert_allclose(scores, expected, atol=1e-5)
     assert scores.shape == (3,) and np.ptp(scores) > 1e-3
@@ -119,7 +124,11 @@ def test_equal_solutions_are_read_once(model, monkeypatch):
         return score_steps(model, items, **options)
 
     monkeypatch.setattr(rewards, "score_steps", counted)
-    ctx = SimpleNamespace(local_mesh=meshes.single_device_mesh(), prompts=lambda model: PROMPTS)
+    ctx = SimpleNamespace(
+        local_mesh=meshes.single_device_mesh(),
+        prompts=lambda model: PROMPTS,
+        piece=lambda *described: contextlib.nullcontext(),
+    )
     other = STEPS[:1] + ["5*2=10"]
     found = score(
         ctx,

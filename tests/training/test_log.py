@@ -5,23 +5,24 @@ import numpy as np
 import pytest
 from tiny_run import Events
 
+from glore_jax.progress import TRAIN, Piece
 from glore_jax.training.log import MetricsLog
 from glore_jax.training.state import Tail
 
 
 def make(updates=3, tail=None):
-    """(log, what it wrote, what it showed)."""
+    """(log, what it wrote, the piece that it counts)."""
     writer = Events()
-    shown = []
+    piece = Piece("run", TRAIN, "updates", updates)
     log = MetricsLog(
         writer,
         np.linspace(0.1, 0.2, updates, dtype=np.float32),
         flops=1e9,
         tokens=100.0,
         tail=tail or Tail.of(["loss"]),
-        show=shown.append,
+        piece=piece,
     )
-    return log, writer.rows, shown
+    return log, writer.rows, piece
 
 
 def metrics(loss, norm=1.0):
@@ -29,11 +30,13 @@ def metrics(loss, norm=1.0):
 
 
 def test_each_is_read_when_the_next_comes_and_once():
-    log, rows, shown = make()
+    log, rows, piece = make()
     log.add(0, metrics(3.0))
-    assert rows == {} and shown == []
+    assert rows == {} and piece.record.done is None
     log.add(1, metrics(2.0))
-    assert list(rows) == [0] and shown[0].startswith("loss 3.000 ")
+    assert list(rows) == [0] and piece.record.done == 1
+    assert piece.record.figures["loss"] == 3.0
+    assert piece.record.figures["tokens_per_second"] == rows[0]["tokens_per_second"]
     log.read()
     log.read()  # nothing is left
     assert list(rows) == [0, 1] and rows[1]["loss"] == 2.0

@@ -16,6 +16,7 @@ from glore_jax.config import training
 from glore_jax.errors import UserError
 from glore_jax.models.model import Start
 from glore_jax.parallel import mesh as meshes
+from glore_jax.progress import TRAIN, Piece
 from glore_jax.training import fitting, loop, losses
 from glore_jax.training.batches import Batches
 
@@ -54,15 +55,17 @@ def train(folder, batches=None, writer=None, **options):
     shardings = meshes.param_shardings(start.params, mesh)
     described = start.with_params(meshes.placed(small, shardings))
     config = options.pop("config", section())
+    batches = batches or make_batches()
     return loop.train(
         Start(described, lambda: jax.device_put(small, shardings)),
-        batches or make_batches(),
+        batches,
         losses.language_loss,
         config,
         mesh=mesh,
         folder=folder / "checkpoints",
         name="test",
         writer=writer or Events(),
+        piece=Piece("test", TRAIN, "updates", len(batches)),
         **options,
     )
 

@@ -17,6 +17,7 @@ from glore_jax.config import training
 from glore_jax.models import llama, reward, vocab
 from glore_jax.models.model import Model, Start
 from glore_jax.parallel import mesh as meshes
+from glore_jax.progress import TRAIN, Piece
 from glore_jax.training import loop, losses
 from glore_jax.training.batches import Batches
 
@@ -110,6 +111,7 @@ def test_a_run_holds_its_state_and_nothing_twice(tmp_path, monkeypatch, devices,
             folder=tmp_path / "checkpoints",
             name="test",
             writer=Events(),
+            piece=Piece("test", TRAIN, "updates", len(batches)),
             on_update=on_update,
         )
 

@@ -1,11 +1,13 @@
 """The updates that were asked for are traced, and a trace ends however the run does."""
 
-from types import SimpleNamespace
+import os
+import time
 
 import jax
 import pytest
 from tiny_run import Events
 
+from glore_jax import storage
 from glore_jax.training.profiling import profiler
 
 
@@ -20,7 +22,7 @@ def calls(monkeypatch):
 
 def writer(writes=True):
     events = Events()
-    events.events = SimpleNamespace(logdir="tb/run") if writes else None
+    events.traces = "tb/run" if writes else None
     return events
 
 
@@ -49,3 +51,30 @@ def test_a_run_that_ends_before_ends_its_trace(calls):
 def test_nothing_is_traced_unless_asked_for_or_by_others_than_process_0(calls, updates, who):
     run(updates, who)
     assert calls == []
+
+
+def test_a_trace_for_a_bucket_comes_from_this_disk(bucket, monkeypatch):
+    begun = []
+    file = "plugins/profile/2026_01_01/host.xplane.pb"
+    monkeypatch.setattr(jax.profiler, "start_trace", begun.append)
+    monkeypatch.setattr(
+        jax.profiler, "stop_trace", lambda: storage.write_bytes(f"{begun[0]}/{file}", b"trace")
+    )
+    events = writer()
+    events.traces = f"{bucket.url}/tb/run"
+    run((2, 3), events)
+    end = time.monotonic() + 60
+    while os.path.exists(begun[0]):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert storage.read_bytes(f"{bucket.url}/tb/run/{file}") == b"trace"
+
+
+@pytest.mark.parametrize("fails", ["start_trace", "stop_trace"])
+def test_a_trace_that_fails_ends_no_training(fails, calls, monkeypatch, caplog):
+    def refuse(*args):
+        raise RuntimeError("no space left")
+
+    monkeypatch.setattr(jax.profiler, fails, refuse)
+    run((2, 3), writer())
+    assert "no trace of these updates: no space left" in caplog.text

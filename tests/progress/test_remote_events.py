@@ -6,17 +6,21 @@ import pytest
 from etils import epath
 from tensorboard_files import read_events
 
-from glore_jax.training.metrics import Writer
+from glore_jax.progress.tensorboard import Board, Writer
 
 MANY = 50  # more than tensorboardX's queue holds
 
 
 def write(bucket, count=MANY):
-    """A writer that has been given so many scalars."""
-    writer = Writer(f"{bucket.url}/tb/run")
-    for step in range(count):
-        writer.scalars({"loss": 0.5}, step)
-    return writer
+    """A board on which so many scalars were drawn."""
+    board = Board(f"{bucket.url}/tb/run", "orm")
+    draw(board, range(count))
+    return board
+
+
+def draw(board, steps):
+    for step in steps:
+        Writer(board, "orm").scalars({"loss": 0.5}, step)
 
 
 def written(bucket):
@@ -34,13 +38,13 @@ def test_no_event_is_lost_with_an_answer(bucket, jam):
 
 def test_what_was_refused_goes_out_later(bucket, caplog):
     bucket.door.always = "403"
-    writer = write(bucket)
+    board = write(bucket)
     until = time.monotonic() + 60
     while not caplog.records and time.monotonic() < until:
         time.sleep(0.01)
-    writer.scalars({"loss": 0.5}, MANY)
+    draw(board, [MANY])
     bucket.door.always = ""
-    writer.close()
+    board.close()
     assert written(bucket) == list(range(MANY + 1))
 
 
@@ -55,10 +59,10 @@ def test_a_refusal_is_a_line_in_the_log_and_no_more(bucket, caplog):
 
 def test_nobody_waits_for_a_store_that_does_not_answer(bucket):
     bucket.door.always = "503"
-    writer = write(bucket)  # returns, though the first flush is not through
+    board = write(bucket)  # returns, though the first flush is not through
     assert bucket.objects() == {}
     bucket.door.always = ""
-    writer.close()
+    board.close()
     assert written(bucket) == list(range(MANY))
 
 

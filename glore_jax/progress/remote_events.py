@@ -12,6 +12,9 @@ scalar, 40 MB for ten of them at each of 86,400 updates. Hence `FLUSH_SECONDS`.
 """
 
 import concurrent.futures
+import pathlib
+import threading
+from collections.abc import Callable
 
 from absl import logging
 from etils import epath
@@ -56,6 +59,37 @@ class Stream:
             self._warned = True
             return
         self._sent = len(data)
+
+
+def send(path: epath.PathLike, data: bytes) -> None:
+    """Begins to write `data` to `path`, on a thread that nobody waits for, not even at the end."""
+    _in_background(str(path), lambda: storage.write_bytes(path, data))
+
+
+def send_folder(source: str, target: epath.PathLike, then: Callable[[], object]) -> None:
+    """Begins to copy all files under `source`, a folder of this machine, into `target`, likewise;
+    calls `then` behind it."""
+
+    def copy() -> None:
+        root = pathlib.Path(source)
+        try:
+            for file in root.rglob("*"):
+                if file.is_file():
+                    storage.write_bytes(f"{target}/{file.relative_to(root)}", file.read_bytes())
+        finally:
+            then()
+
+    _in_background(str(target), copy)
+
+
+def _in_background(what: str, function: Callable[[], object]) -> None:
+    def run() -> None:
+        try:
+            function()
+        except Exception as error:  # whatever it is: the run must not stop for it
+            logging.warning("%s is not written: %s", what, error)
+
+    threading.Thread(target=run, name="events", daemon=True).start()
 
 
 class Streams:
