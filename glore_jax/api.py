@@ -21,7 +21,7 @@ from etils import epath
 from flax import nnx
 from jax.typing import ArrayLike
 
-from glore_jax.models import attention, hf_import
+from glore_jax.models import attention, hf_import, sources
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.sampling.budget import Capacity
@@ -38,16 +38,18 @@ _SHORTEST = 64  # tokens of a prompt for which there is room at least
 
 
 def load_policy(folder: epath.PathLike, dtype: str = "float32") -> "Policy":
-    """A policy from a Hugging Face `LlamaForCausalLM` folder.
+    """A policy from the Hugging Face folder of a causal language model.
 
     Args:
-      folder: a local path or gs://...; a run leaves one in `WORKDIR/student/hf`.
+      folder: a local path or gs://...; a run leaves one in `WORKDIR/student/hf`. Or whatever else
+        config.model.base may be: hf://ORG/NAME, FILE.gguf, tiny, smollm2-135m.
       dtype: of its weights and its computation, "float32" or "bfloat16".
 
     Raises:
       UserError: names what is wrong with the folder.
     """
-    return Policy(hf_import.read_policy(folder, param_dtype=dtype, dtype=dtype))
+    source = sources.locate(folder)
+    return Policy(hf_import.read_policy(source, param_dtype=dtype, dtype=dtype))
 
 
 def load_reward_model(
@@ -56,7 +58,7 @@ def load_reward_model(
     """A reward model from a folder that this package exported.
 
     Args:
-      folder: a `LlamaForTokenClassification` with one label; a run leaves them in
+      folder: a model for token classification with one label; a run leaves them in
         `WORKDIR/orm/hf` and `WORKDIR/sorm/hf`.
       dtype: of its weights and its computation, "float32" or "bfloat16".
       template: the prompt that it was trained with (config.task.prompt).
