@@ -112,7 +112,7 @@ def read_tokenizer(file: epath.Path) -> Any:
     """
     values = _Values(_reader(file))
     try:
-        return gguf_tokenizer.from_Values(values)
+        return gguf_tokenizer.from_values(values)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
 
@@ -129,10 +129,11 @@ def _config(reader: Any) -> LlamaConfig:
     if values.get("split.count", 1) > 1:
         raise UserError("one of several parts; join them with llama-gguf-split --merge")
     known = {tensor.name: tensor for tensor in reader.tensors}
-    if "token_embd.weight" not in known:
-        raise UserError("has no tensor token_embd.weight")
+    for name in ("token_embd.weight", "blk.0.attn_q.weight"):
+        if name not in known:
+            raise UserError(f"has no tensor {name}")
     sizes = {field: _value(of_model, key) for field, key in _SIZES.items()}
-    width = of_model.get("attention.key_length") or sizes["hidden_size"] // sizes["num_heads"]
+    width = int(known["blk.0.attn_q.weight"].shape[1]) // sizes["num_heads"]
     if of_model.get("rope.dimension_count", width) != width:
         raise UserError("only a part of each head turns, which is not supported")
     config = LlamaConfig(
@@ -141,7 +142,7 @@ def _config(reader: Any) -> LlamaConfig:
         num_kv_heads=of_model.get("attention.head_count_kv", sizes["num_heads"]),
         head_dim=width,
         rope_theta=of_model.get("rope.freq_base", 10000.0),
-        rms_norm_eps=_value(of_model, "attention.layer_norm_rms_epsilon"),
+        rms_norm_eps=_short(_value(of_model, "attention.layer_norm_rms_epsilon")),
         tie_embeddings="output.weight" not in known,
     )
     if _FREQUENCIES not in known:
@@ -153,6 +154,11 @@ def _value(of_model: dict[str, Any], key: str) -> Any:
     if isinstance(of_model.get(key), list | None):
         raise UserError(f"llama.{key} is {of_model.get(key)!r}: must be one number")
     return of_model[key]
+
+
+def _short(value: Any) -> Any:
+    """A float32 as it was written: 1e-5, not 9.999999747378752e-06."""
+    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 def _scaled(config: LlamaConfig, slower: np.ndarray) -> LlamaConfig:

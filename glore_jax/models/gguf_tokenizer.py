@@ -97,9 +97,7 @@ def _of_bytes(vocab: dict[str, int], merges: list[str], cut: str) -> tokenizers.
         names = ", ".join(known)
         raise UserError(f"its tokenizer divides text as {cut!r}; only {names} are supported")
     pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
-    backend = tokenizers.Tokenizer(
-        models.BPE(vocab, pairs, ignore_merges=cut == "llama-bpe")
-    )
+    backend = tokenizers.Tokenizer(models.BPE(vocab, pairs, ignore_merges=cut == "llama-bpe"))
     backend.pre_tokenizer = known[cut]
     backend.decoder = decoders.ByteLevel()
     return backend

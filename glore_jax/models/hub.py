@@ -13,6 +13,7 @@ from glore_jax.parallel import coordinator
 
 SCHEME = "hf://"
 _NAME = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 # What a model consists of; `consolidated` files are the same weights once more.
 _WANTED = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "README.md"]
 _UNWANTED = ["*/*", "consolidated*"]
@@ -21,7 +22,8 @@ _UNWANTED = ["*/*", "consolidated*"]
 def fetch(name: str, weights: bool = True) -> str:
     """The local folder of a model, its files filled in.
 
-    Process 0 finds out which commit the revision means; every process calls it and gets that one.
+    Process 0 finds out which commit a branch or a tag means; all processes call it together, and
+    get that one.
 
     Args:
       name: hf://ORG/NAME[@REVISION], a branch, tag or commit.
@@ -31,8 +33,9 @@ def fetch(name: str, weights: bool = True) -> str:
       UserError: a malformed name, no such model or revision, no access to it, or no network and not
         in the cache.
     """
-    pinned = coordinator.from_main(f"commit of {name}", lambda: pin(name))
-    return _download(pinned, weights)
+    if not _COMMIT.fullmatch(_parts(name)[1] or ""):
+        name = coordinator.from_main(f"commit of {name}", lambda: pin(name))
+    return _download(name, weights)
 
 
 def pin(name: str) -> str:

@@ -45,50 +45,23 @@ class Tokenizer:
     def load(cls, folder: epath.PathLike) -> "Tokenizer":
         """The tokenizer of a model's folder, or of a GGUF file, as `AutoTokenizer` understands it.
 
-        A text begins with what that tokenizer puts before it, so that `add_bos_token` counts. Where
-        it names no end of text or padding, `config.json` is asked.
+        A text begins with what that tokenizer puts before it, unless `add_bos_token` in
+        `tokenizer_config.json` says otherwise, which transformers heeds in some classes and
+        versions only. Where the tokenizer names no end of text or padding, `config.json` is asked.
 
         Raises:
           UserError: no tokenizer or none that can be read, no end of text, or one for which the
             model has no row.
         """
         folder = storage.path(folder)
-        config: dict[str, Any] = {}
         if gguf_files.is_one(folder):
-            theirs = gguf_files.read_tokenizer(folder)
-        else:
-            theirs = _read(folder)
-            if storage.exists(folder / "config.json"):
-                config = _read_object(folder / "config.json")
-        backend = getattr(theirs, "backend_tokenizer", None)
-        if backend is None:
-            raise UserError(
-                f"{folder}: its tokenizer, a {type(theirs).__name__}, has no fast form, which is "
-                "needed here"
-            )
-        backend.no_truncation()
-        backend.no_padding()
-        begun = backend.encode("", add_special_tokens=True).ids[:1]
-        bos_id = _id_of(theirs.bos_token_id, config.get("bos_token_id"))
-        eos_id = _id_of(theirs.eos_token_id, config.get("eos_token_id"))
-        if eos_id is None:
-            raise UserError(
-                f"{folder}: no end-of-text token; set eos_token in its tokenizer_config.json"
-            )
-        rows = config.get("vocab_size", eos_id + 1)
-        if backend.id_to_token(eos_id) is None or eos_id >= rows:
-            raise UserError(
-                f"{folder}: the end-of-text token {theirs.eos_token or eos_id!r} is not in the "
-                "vocabulary of the tokenizer and the model"
-            )
-        pad_id = _id_of(theirs.pad_token_id, config.get("pad_token_id"))
-        known = pad_id is not None and backend.id_to_token(pad_id) is not None
-        return cls(
-            backend,
-            bos_id=bos_id if begun == [bos_id] else None,
-            eos_id=eos_id,
-            pad_id=pad_id if known else None,
-        )
+            return _checked(folder, gguf_files.read_tokenizer(folder), {}, {})
+        with sources.small_files(folder) as local:
+            present = sources.tokenizer_files(folder, local)
+            said = _read_object(folder / "tokenizer_config.json")
+            _read_object(folder / "special_tokens_map.json")  # its own name, if it is damaged
+            theirs = hf_auto.read_tokenizer(local, f"{folder}: {', '.join(present)}")
+        return _checked(folder, theirs, said, _read_object(folder / "config.json"))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, with nothing around it; special tokens in it become their ids."""
@@ -99,6 +72,21 @@ class Tokenizer:
         silent = (self.bos_id, self.eos_id, self.pad_id)
         heard = [i for i in ids if i not in silent]
         return self._backend.decode(heard, skip_special_tokens=False)
+
+    def continuation(self, before: Iterable[int], ids: Iterable[int]) -> str:
+        """Text of `ids` where it follows on `before`.
+
+        At the beginning of a text, SentencePiece tokenizers drop a space: "▁apples" is "apples"
+        alone and " apples" behind other tokens.
+        """
+        before = list(before)
+        return self.decode([*before, *ids]).removeprefix(self.decode(before))
+
+    def begun(self, text: str) -> list[int]:
+        """Token ids of `text` as the beginning of what a model reads: with one `bos_id` in front,
+        if the model has one and `text` does not name it itself."""
+        ids = self.encode(text)
+        return ids if self.bos_id is None or ids[:1] == [self.bos_id] else [self.bos_id, *ids]
 
     def with_token(self, token: str) -> "Tokenizer":
         """A tokenizer that also knows the special `token`, under the next free id.
@@ -152,18 +140,42 @@ class Tokenizer:
         return backend
 
 
-def _read(folder: epath.Path) -> Any:
-    """The tokenizer of transformers that the files of `folder` are."""
-    with sources.small_files(folder) as local:
-        present = sources.tokenizer_files(folder, local)
-        for name in ("tokenizer_config.json", "special_tokens_map.json"):
-            if storage.exists(folder / name):
-                _read_object(folder / name)  # its own name, if it is damaged
-        return hf_auto.read_tokenizer(local, f"{folder}: {', '.join(present)}")
+def _checked(
+    source: epath.Path, theirs: Any, said: dict[str, Any], config: dict[str, Any]
+) -> Tokenizer:
+    """Ours of a tokenizer of transformers.
+
+    said, config: the content of `tokenizer_config.json` and `config.json`.
+    """
+    backend = getattr(theirs, "backend_tokenizer", None)
+    if backend is None:
+        raise UserError(
+            f"{source}: its tokenizer, a {type(theirs).__name__}, has no fast form, which is "
+            "needed here"
+        )
+    eos_id = _id_of(theirs.eos_token_id, config.get("eos_token_id"))
+    if eos_id is None:
+        raise UserError(
+            f"{source}: no end-of-text token; set eos_token in its tokenizer_config.json"
+        )
+    if backend.id_to_token(eos_id) is None or eos_id >= config.get("vocab_size", eos_id + 1):
+        raise UserError(
+            f"{source}: the end-of-text token {theirs.eos_token or eos_id!r} is not in the "
+            "vocabulary of the tokenizer and the model"
+        )
+    bos_id = _id_of(theirs.bos_token_id, config.get("bos_token_id"))
+    begins = said.get("add_bos_token")
+    if not isinstance(begins, bool):
+        begins = backend.encode("", add_special_tokens=True).ids[:1] == [bos_id]
+    pad_id = _id_of(theirs.pad_token_id, config.get("pad_token_id"))
+    if pad_id is not None and backend.id_to_token(pad_id) is None:
+        pad_id = None
+    return Tokenizer(backend, bos_id=bos_id if begins else None, eos_id=eos_id, pad_id=pad_id)
 
 
 def _read_object(file: epath.Path) -> dict[str, Any]:
-    value = storage.read_json(file)
+    """The content of a JSON file; empty if it is not there."""
+    value = storage.read_json(file) if storage.exists(file) else {}
     if not isinstance(value, dict):
         raise UserError(f"{file}: expected a JSON object, found {type(value).__name__}")
     return value

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +27,7 @@ _RANGE_BYTES = 1 << 23  # of one request for content
 _THREADS = 16
 
 
+@runtime_checkable
 class Encoding(Protocol):
     """How the numbers of a tensor are written, row by row along its last axis."""
 
