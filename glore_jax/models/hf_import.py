@@ -51,6 +51,11 @@ def read_config(folder: epath.PathLike) -> LlamaConfig:
     if gguf_files.is_one(source):
         return gguf_files.read_config(source)
     file = source / "config.json"
+    if not storage.exists(file):
+        raise UserError(
+            f"{file}: no such file; a folder in Hugging Face form has one, and a model of the hub "
+            "is written hf://ORG/NAME"
+        )
     content = storage.read_json(file)
     if not isinstance(content, dict):
         raise UserError(f"{file}: expected a JSON object, found {type(content).__name__}")
