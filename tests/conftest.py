@@ -20,9 +20,11 @@ os.environ["XLA_FLAGS"] = " ".join(
     )
 )
 
-# Commands that a test starts keep their compiled programs for each other, not among the user's.
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="glore-cache-")
-atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+# Commands that tests start keep their compiled programs for each other, not among the user's. The
+# processes that test side by side inherit the folder of the one that started them.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="glore-cache-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 import jaxtyping  # noqa: E402
 
@@ -39,6 +41,7 @@ import itertools  # noqa: E402
 
 import bucket as buckets  # noqa: E402
 import fake_hub  # noqa: E402
+import filelock  # noqa: E402
 import finished_run  # noqa: E402
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
@@ -52,12 +55,22 @@ hypothesis.settings.load_profile("untimed")
 def finished(tmp_path_factory):
     """The work directory of a miniature run of all stages, which tests only read.
 
-    `compiled` beside it holds its programs.
+    `compiled` beside it holds its programs. The processes that test side by side share one: the
+    first that needs it makes it, the others wait.
     """
-    folder = tmp_path_factory.mktemp("finished")
-    with open(folder / "log.txt", "w") as log:
-        code = finished_run.start_run(folder / "work", folder / "compiled", log).wait(timeout=600)
-    assert code == 0, (folder / "log.txt").read_text()
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # each has a folder of its own there
+    folder = folder / "finished"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            with open(folder / "log.txt", "w") as log:
+                run = finished_run.start_run(folder / "work", folder / "compiled", log)
+                code = run.wait(timeout=600)
+            (folder / "code.txt").write_text(str(code))
+    code = (folder / "code.txt").read_text()
+    assert code == "0", (folder / "log.txt").read_text()
     return folder / "work"
 
 

@@ -182,4 +182,5 @@ def test_smollm2():
     tokens = tokenizer.encode(text)
     assert tokenizer.decode(tokens[:-1]) == text.removesuffix("<|im_end|>")
     assert tokens[-1] == tokenizer.eos_id
-    assert [tokenizer.decode([token]) for token in tokens[2:7]] == [" ", "1", "2", "3", "4"]
+    alone = [tokenizer.decode([token]) for token in tokens]
+    assert [word for word in alone if word.isdigit()] == ["1", "2", "3", "4"]
