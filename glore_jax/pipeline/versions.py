@@ -36,7 +36,8 @@ _DECISIVE = (
     "orbax-checkpoint",  # how checkpoints lie on disk, by the means of tensorstore
     "tensorstore",
     "numpy",  # the order of training examples
-    "tokenizers",  # tokens of a text
+    "tokenizers",  # tokens of a text, by the rules
+    "transformers",  # that this one reads
 )
 # What else config.json says.
 _OTHERS = (
