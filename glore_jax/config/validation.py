@@ -250,7 +250,7 @@ def _evaluated_splits(config: ConfigDict) -> None:
                 "evaluate.splits or leave it out"
             )
     for name in config.evaluate.splits:
-        if config.task.name == "chains" and config.task.size[name] < 1:
+        if "size" in config.task and config.task.size[name] < 1:
             raise UserError(
                 f"config.task.size.{name} is 0, but evaluate.splits has {name}: draw at least 1, "
                 "or evaluate another split"

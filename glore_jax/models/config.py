@@ -1,5 +1,7 @@
 """What a LLaMA is: the sizes and constants that fix its computation, to and from Hugging Face form.
 
+Mistral, Qwen2 (and 2.5) and Qwen3 are a LLaMA but for a flag.
+
 Anything in a Hugging Face config that would change the result and that `llama.py` does not compute
 is refused by name; nothing is dropped in silence.
 """
@@ -9,15 +11,31 @@ from collections.abc import Mapping
 from typing import Any, Self, no_type_check
 
 from glore_jax.errors import UserError
+from glore_jax.models import hf_auto
 
 # Hugging Face key -> our field, for the values that pass through unchanged.
-_SIZES = {
+_PLAIN = {
     "vocab_size": "vocab_size",
     "hidden_size": "hidden_size",
     "intermediate_size": "intermediate_size",
     "num_hidden_layers": "num_layers",
     "num_attention_heads": "num_heads",
+    "num_key_value_heads": "num_kv_heads",
+    "head_dim": "head_dim",
+    "rms_norm_eps": "rms_norm_eps",
+    "tie_word_embeddings": "tie_embeddings",
 }
+_SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads")
+
+# Families that are this model with some of its flags set: Hugging Face's name -> the flags.
+FAMILIES: dict[str, dict[str, bool]] = {
+    "llama": {},
+    "mistral": {},
+    "qwen2": {"qkv_bias": True},
+    "qwen3": {"qk_norm": True},
+}
+# The names of their classes in transformers.
+_CLASSES = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}
 
 # Keys whose other values need mathematics that this model lacks: key -> the values that change
 # nothing.
@@ -25,15 +43,8 @@ _FIXED = {
     "hidden_act": ("silu",),
     "attention_bias": (False,),
     "mlp_bias": (False,),
-    "partial_rotary_factor": (1, None),
-    "sliding_window": (None,),
-    "use_sliding_window": (False, None),
-    "pretraining_tp": (1, None),
     "quantization_config": (None,),
 }
-
-# Where transformers' LlamaConfig has another default than `LlamaConfig` below.
-_HF_RMS_NORM_EPS = 1e-6
 
 
 # What the tests check by type is left out here: values come from files and are checked below.
@@ -74,6 +85,8 @@ class LlamaConfig:
       rms_norm_eps: added to the mean square inside each norm.
       tie_embeddings: the output head is the transposed embedding and owns no parameter.
       max_positions: longest row the model accepts, in tokens.
+      qkv_bias: the projections to q, k and v add a bias (Qwen2).
+      qk_norm: every head's q and k are normed before they turn (Qwen3).
 
     Raises:
       UserError: sizes that contradict each other.
@@ -91,9 +104,11 @@ class LlamaConfig:
     rms_norm_eps: float = 1e-5
     tie_embeddings: bool = False
     max_positions: int = 2048
+    qkv_bias: bool = False
+    qk_norm: bool = False
 
     def __post_init__(self) -> None:
-        for field in (*_SIZES.values(), "num_kv_heads", "head_dim", "max_positions"):
+        for field in (*_SIZES, "num_kv_heads", "head_dim", "max_positions"):
             _check_positive(field, getattr(self, field), whole=True)
         for field in ("rope_theta", "rms_norm_eps"):
             _check_positive(field, getattr(self, field))
@@ -106,37 +121,55 @@ class LlamaConfig:
 
     @classmethod
     def from_hf(cls, hf: Mapping[str, Any], source: str = "config.json") -> Self:
-        """Reads the content of a Hugging Face `config.json`.
+        """Reads the content of a Hugging Face `config.json`, as any transformers wrote it.
 
-        As transformers 4 (`rope_theta`, `rope_scaling`) or transformers 5 (`rope_parameters`)
-        writes it. `source` is named in errors.
+        What a key means, and what stands for one that is missing, is what `AutoConfig` says.
+        `source` is named in errors.
+
+        Attention within a window of W tokens is that to all tokens in rows of up to W; so a model
+        with a window becomes one without, which accepts no longer rows.
 
         Raises:
-          UserError: a missing or impossible size, or a value that `llama.py` does not compute.
+          UserError: another architecture, a malformed or impossible value, or one that `llama.py`
+            does not compute.
         """
+        family = hf.get("model_type")
+        if family not in FAMILIES:
+            known = ", ".join(FAMILIES)
+            raise UserError(f"{source}: model_type is {family!r}; only {known} are supported")
+        hf = hf_auto.complete_config(hf, source)
         try:
             _refuse_what_is_not_computed(hf)
-            sizes = {field: hf[key] for key, field in _SIZES.items()}
-            kv_heads = hf.get("num_key_value_heads")
-            head_dim = hf.get("head_dim")
-            if head_dim is None:
-                head_dim = _width_of_a_head(sizes["hidden_size"], sizes["num_heads"])
+            sizes = {field: hf.get(key) for key, field in _PLAIN.items()}
+            if sizes["num_kv_heads"] is None:
+                sizes["num_kv_heads"] = sizes["num_heads"]
+            if sizes["head_dim"] is None:
+                sizes["head_dim"] = _width_of_a_head(sizes["hidden_size"], sizes["num_heads"])
             theta, scaling = _rope_from_hf(hf)
             return cls(
                 **sizes,
-                num_kv_heads=sizes["num_heads"] if kv_heads is None else kv_heads,
-                head_dim=head_dim,
+                **FAMILIES[family],
                 rope_theta=theta,
                 rope_scaling=scaling,
-                rms_norm_eps=hf.get("rms_norm_eps", _HF_RMS_NORM_EPS),
-                tie_embeddings=bool(hf.get("tie_word_embeddings", False)),
-                max_positions=hf.get("max_position_embeddings", 2048),
+                max_positions=_longest_row(hf),
             )
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
 
-    def to_hf(self) -> dict[str, Any]:
-        """A `config.json` dict that transformers 4 and 5 load; `from_hf` gives it back equal."""
+    @property
+    def family(self) -> str:
+        """The family with these flags, as Hugging Face names it; a Mistral is a LLaMA."""
+        flags = {name for name in ("qkv_bias", "qk_norm") if getattr(self, name)}
+        named = [name for name, wanted in FAMILIES.items() if flags == set(wanted)]
+        if not named:
+            raise UserError(f"no family of models has {' and '.join(sorted(flags))}")
+        return named[0]
+
+    def to_hf(self, task: str = "CausalLM") -> dict[str, Any]:
+        """A `config.json` dict that transformers 4 and 5 load; `from_hf` gives it back equal.
+
+        task: what the class is for, as transformers names it.
+        """
         scaling = self.rope_scaling and {
             "rope_type": "llama3",
             "factor": self.rope_scaling.factor,
@@ -145,32 +178,35 @@ class LlamaConfig:
             "original_max_position_embeddings": self.rope_scaling.original_max_position,
         }
         return {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
-            **{key: getattr(self, field) for key, field in _SIZES.items()},
-            "num_key_value_heads": self.num_kv_heads,
-            "head_dim": self.head_dim,
+            "architectures": [f"{_CLASSES[self.family]}For{task}"],
+            "model_type": self.family,
+            **{key: getattr(self, field) for key, field in _PLAIN.items()},
             "hidden_act": "silu",
             "attention_bias": False,
             "mlp_bias": False,
+            "use_sliding_window": False,
             "rope_theta": self.rope_theta,
             "rope_scaling": scaling,
-            "rms_norm_eps": self.rms_norm_eps,
-            "tie_word_embeddings": self.tie_embeddings,
             "max_position_embeddings": self.max_positions,
         }
 
 
 def _refuse_what_is_not_computed(hf: Mapping[str, Any]) -> None:
-    """UserError for another architecture, a value that changes the mathematics, a missing size."""
-    if hf.get("model_type") != "llama":
-        raise UserError(f"model_type is {hf.get('model_type')!r}; only 'llama' is supported")
+    """UserError for a value that changes the mathematics."""
     for key, allowed in _FIXED.items():
         if key in hf and hf[key] not in allowed:
             raise UserError(f"{key}={hf[key]!r} is not supported (only {allowed[0]!r})")
-    for key in _SIZES:
-        if hf.get(key) is None:
-            raise UserError(f"{key} is missing")
+
+
+def _longest_row(hf: Mapping[str, Any]) -> Any:
+    """Tokens of the longest row: the context, or the window of attention if that is shorter."""
+    context = hf.get("max_position_embeddings")
+    window = hf.get("sliding_window")
+    if window is None:
+        return context
+    _check_positive("max_position_embeddings", context, whole=True)
+    _check_positive("sliding_window", window, whole=True)
+    return min(context, window)
 
 
 def _width_of_a_head(hidden_size: Any, heads: Any) -> int:
@@ -184,15 +220,13 @@ def _width_of_a_head(hidden_size: Any, heads: Any) -> int:
 
 
 def _rope_from_hf(hf: Mapping[str, Any]) -> tuple[Any, RopeScaling | None]:
-    """`(theta, scaling)`. transformers 5 puts theta and scaling in one dict, `rope_parameters`."""
-    rope = hf.get("rope_parameters") or hf.get("rope_scaling") or {}
-    if not isinstance(rope, Mapping):
-        raise UserError(f"rope_scaling must be an object, found {rope!r}")
-    theta = rope.get("rope_theta", hf.get("rope_theta", 10000.0))
-    partial = rope.get("partial_rotary_factor", 1)
-    if partial not in _FIXED["partial_rotary_factor"]:
+    """`(theta, scaling)`."""
+    rope = hf.get("rope_parameters") or {}
+    theta = rope.get("rope_theta", 10000.0)
+    partial = rope.get("partial_rotary_factor", hf.get("partial_rotary_factor", 1))
+    if partial not in (1, None):
         raise UserError(f"partial_rotary_factor={partial!r} is not supported (only 1)")
-    kind = rope.get("rope_type", rope.get("type", "default"))
+    kind = rope.get("rope_type", "default")
     if kind == "default":
         return theta, None
     if kind != "llama3":

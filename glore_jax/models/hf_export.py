@@ -36,7 +36,7 @@ _STORED = {"bfloat16": "BF16", "float32": "F32"}  # our name of a dtype -> that 
 
 
 def save_policy(folder: epath.PathLike, model: Model, dtype: str = "bfloat16") -> None:
-    """Writes a folder that transformers loads as `LlamaForCausalLM`, with its tokenizer.
+    """Writes a folder that transformers loads as a causal language model, with its tokenizer.
 
     Every process calls it; process 0 writes, and all return when the folder is there. What was in
     it goes; if a disk refuses, it stays.
@@ -54,7 +54,7 @@ def save_policy(folder: epath.PathLike, model: Model, dtype: str = "bfloat16") -
 
 
 def save_reward(folder: epath.PathLike, model: Model, dtype: str = "float32") -> None:
-    """Like `save_policy`, for a reward model: `LlamaForTokenClassification` with one label.
+    """Like `save_policy`, for a reward model: token classification with one label.
 
     The label's logit at a token is the model's; of a model with `likelihood`, the part that is read
     from the hidden state. A vocabulary head that only the training needed stays behind.
@@ -63,7 +63,6 @@ def save_reward(folder: epath.PathLike, model: Model, dtype: str = "float32") ->
     less than half of bfloat16's step there, so that in bfloat16 they would be those of before.
     """
     one_label = {
-        "architectures": ["LlamaForTokenClassification"],
         "id2label": {"0": "correct"},
         "label2id": {"correct": 0},
         "classifier_dropout": 0.0,
@@ -71,7 +70,7 @@ def save_reward(folder: epath.PathLike, model: Model, dtype: str = "float32") ->
     if "scale" in model.params:
         one_label[LIKELIHOOD] = True
     read_again = model.with_params(reward.without_vocabulary(model.params))
-    _save(folder, {**model.config.to_hf(), **one_label}, read_again, dtype)
+    _save(folder, {**model.config.to_hf("TokenClassification"), **one_label}, read_again, dtype)
 
 
 def _save(folder: epath.PathLike, config: dict[str, Any], model: Model, dtype: str) -> None:

@@ -1,4 +1,4 @@
-"""Reads LLaMA folders in Hugging Face form: config, safetensors weights, tokenizer; no torch.
+"""Reads models: folders in Hugging Face form, and GGUF files; no torch.
 
 Weights stream, from a disk or a bucket, in pieces of what is wanted: of parameters over a mesh of
 several processes each reads its share of every tensor, so that together they read a file once; of
@@ -22,9 +22,9 @@ from jaxtyping import Float, Int
 
 from glore_jax import storage
 from glore_jax.errors import UserError
-from glore_jax.models import llama, reward, weight_files
+from glore_jax.models import gguf_files, llama, reward, weight_files, weight_folders
 from glore_jax.models.config import LlamaConfig
-from glore_jax.models.hf_names import INDEX, LIKELIHOOD, WEIGHTS, Tensor, tensors_of
+from glore_jax.models.hf_names import LIKELIHOOD, Tensor, tensors_of
 from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.models.weight_files import Rows, Stored
@@ -36,13 +36,26 @@ def is_export(folder: epath.PathLike) -> bool:
     return storage.exists(storage.path(folder) / "config.json")
 
 
+def is_model(source: epath.PathLike) -> bool:
+    """Whether `source`, a folder or the name of a GGUF file, says what model it is."""
+    return storage.exists(source) if gguf_files.is_one(source) else is_export(source)
+
+
 def read_config(folder: epath.PathLike) -> LlamaConfig:
-    """The sizes in `folder/config.json`.
+    """The sizes in `folder/config.json`, or in a GGUF file.
 
     Raises:
       UserError: it is missing, malformed or not a LLaMA that we compute.
     """
-    file = storage.path(folder) / "config.json"
+    source = storage.path(folder)
+    if gguf_files.is_one(source):
+        return gguf_files.read_config(source)
+    file = source / "config.json"
+    if not storage.exists(file):
+        raise UserError(
+            f"{file}: no such file; a folder in Hugging Face form has one, and a model of the hub "
+            "is written hf://ORG/NAME"
+        )
     content = storage.read_json(file)
     if not isinstance(content, dict):
         raise UserError(f"{file}: expected a JSON object, found {type(content).__name__}")
@@ -62,11 +75,11 @@ def read_policy(
     mesh: Mesh | None = None,
     **options: Any,
 ) -> Model:
-    """A policy from a `LlamaForCausalLM` folder.
+    """A policy from the folder of a causal language model.
 
     Args:
       folder: `config.json`, `tokenizer.json` and its like, and `model.safetensors` or several
-        files with `model.safetensors.index.json`; any epath.
+        files with `model.safetensors.index.json`; any epath. Or a GGUF file.
       param_dtype: what the parameters are cast to, float32 or bfloat16.
       mesh: over which the parameters are spread; None: all on the first local device.
       options: `dtype`, `remat`, `unroll`, `kernel`, as for `Llama`.
@@ -85,7 +98,7 @@ def read_reward_model(
     mesh: Mesh | None = None,
     **options: Any,
 ) -> Model:
-    """A reward model from a `LlamaForTokenClassification` folder with one label.
+    """A reward model from the folder of a token classification with one label.
 
     Arguments and errors as for `read_policy`.
     """
@@ -124,7 +137,7 @@ def read_weights(folder: epath.PathLike, shapes: nnx.State, shardings: Any = Non
     folder = storage.path(folder)
     leaves, treedef = jax.tree.flatten(shapes)
     tensors = tensors_of(shapes)
-    found = _stored(folder)
+    found = weight_folders.tensors(folder)
     _check_names(folder, {stored.name for stored in found}, tensors)
     found = [stored for stored in found if stored.name in tensors]
     for stored in found:
@@ -184,7 +197,9 @@ class _Target:
         put = _put(self.sharding)
         shape = stored.shape or (1,)
         divided = self._divided(stored, read)
-        self.value = put(into, divided, tensor.layer, shape[0], tensor.transposed, self.leaf)
+        self.value = put(
+            into, divided, tensor.layer, shape[0], stored.turned_heads, tensor.transposed, self.leaf
+        )
         # Otherwise the host runs ahead and holds many.
         jax.block_until_ready(self.value)
 
@@ -233,19 +248,23 @@ def _put(sharding: Sharding) -> Callable[..., Array]:
         divided: Float[Array, "rows ..."],
         layer: int | Int[Array, ""] | None,
         rows: int,
+        turned_heads: int,
         transposed: bool,
         leaf: jax.ShapeDtypeStruct,
     ) -> Float[Array, "..."]:
         """A tensor, the first `rows` of what was read, as `leaf`, or as `layer` of it in `into`,
-        in place."""
+        in place. `turned_heads`: as of `Stored`."""
         value = divided[:rows]
+        if turned_heads:
+            pairs = value.reshape(turned_heads, -1, 2, *value.shape[1:])
+            value = pairs.swapaxes(1, 2).reshape(value.shape)
         value = (value.T if transposed else value).astype(leaf.dtype)
         if into is None:
             return value.reshape(leaf.shape)
         value = value.reshape(leaf.shape[1:])
         return jax.lax.dynamic_update_index_in_dim(into, value, layer, 0)
 
-    return jax.jit(put, out_shardings=sharding, donate_argnums=0, static_argnums=(3, 4, 5))
+    return jax.jit(put, out_shardings=sharding, donate_argnums=0, static_argnums=(3, 4, 5, 6))
 
 
 def _check_names(folder: epath.Path, stored: set[str], expected: Collection[str]) -> None:
@@ -275,41 +294,3 @@ def _check_tensor(stored: Stored, tensor: Tensor) -> None:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
-
-
-def _stored(folder: epath.Path) -> list[Stored]:
-    """The tensors of the weight files of `folder`, file by file as they lie there."""
-    found: list[Stored] = []
-    for file in _files(folder):
-        inside = weight_files.read_header(file).values()
-        found += sorted(inside, key=lambda stored: stored.start)
-    return found
-
-
-def _files(folder: epath.Path) -> list[epath.Path]:
-    """The weight files of `folder`."""
-    names = set(storage.names(folder))
-    if INDEX in names:
-        return _indexed_files(folder, names)
-    if WEIGHTS in names:
-        return [folder / WEIGHTS]
-    if names & {"pytorch_model.bin", "pytorch_model.bin.index.json"}:
-        raise UserError(
-            f"{folder}: has pytorch_model.bin only; "
-            "transformers' save_pretrained writes safetensors"
-        )
-    raise UserError(f"{folder}: no weights ({WEIGHTS} or {INDEX})")
-
-
-def _indexed_files(folder: epath.Path, names: set[str]) -> list[epath.Path]:
-    index = storage.read_json(folder / INDEX)
-    weight_map = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(weight_map, dict):
-        raise UserError(f"{folder / INDEX}: has no weight_map")
-    files = list(dict.fromkeys(weight_map.values()))
-    for file in files:
-        if file not in names:
-            raise UserError(
-                f"{folder / file}: no such file, but {INDEX} names it; download it again"
-            )
-    return [folder / file for file in files]

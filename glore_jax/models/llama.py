@@ -20,6 +20,7 @@ Every kernel is [in, out]. Every parameter carries logical axis names (metadata 
 that `glore_jax.parallel.mesh` maps to mesh axes; a stacked layer has "layers" in front.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -77,10 +78,9 @@ def project(x: Float[Array, "*rows inner"], kernel: nnx.Param) -> Float[Array, "
 class RMSNorm(nnx.Module):
     """x / rms(x) * scale over the last axis; statistics in float32 whatever the compute dtype."""
 
-    def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs, param_dtype: Any):
-        self.eps = config.rms_norm_eps
-        shape = (config.hidden_size,)
-        self.scale = param(nnx.initializers.ones, rngs, shape, param_dtype, ("norm",))
+    def __init__(self, width: int, eps: float, *, rngs: nnx.Rngs, param_dtype: Any):
+        self.eps = eps
+        self.scale = param(nnx.initializers.ones, rngs, (width,), param_dtype, ("norm",))
 
     def __call__(self, x: Float[Array, "*rows D"]) -> Float[Array, "*rows D"]:
         x32 = x.astype(jnp.float32)
@@ -104,6 +104,17 @@ class Attention(nnx.Module):
         self.k = param(normal(INIT_STD), rngs, (d, kv), param_dtype, ("embed", "kv_heads"))
         self.v = param(normal(INIT_STD), rngs, (d, kv), param_dtype, ("embed", "kv_heads"))
         self.o = param(normal(out_std), rngs, (q, d), param_dtype, ("heads", "embed"))
+        self.qkv_bias = config.qkv_bias
+        if config.qkv_bias:
+            zeros = nnx.initializers.zeros
+            self.q_bias = param(zeros, rngs, (q,), param_dtype, ("heads",))
+            self.k_bias = param(zeros, rngs, (kv,), param_dtype, ("kv_heads",))
+            self.v_bias = param(zeros, rngs, (kv,), param_dtype, ("kv_heads",))
+        self.qk_norm = config.qk_norm
+        if config.qk_norm:
+            norm = functools.partial(RMSNorm, self.head_dim, config.rms_norm_eps)
+            self.q_norm = norm(rngs=rngs, param_dtype=param_dtype)
+            self.k_norm = norm(rngs=rngs, param_dtype=param_dtype)
 
     def __call__(
         self,
@@ -114,14 +125,20 @@ class Attention(nnx.Module):
         layer_cache: Any,
     ) -> tuple[Float[Array, "B T D"], Any]:
         batch, length, _ = x.shape
-        q, k = project(x, self.q), project(x, self.k)
+        q, k, v = project(x, self.q), project(x, self.k), project(x, self.v)
+        if self.qkv_bias:
+            q = q + self.q_bias[...].astype(x.dtype)
+            k = k + self.k_bias[...].astype(x.dtype)
+            v = v + self.v_bias[...].astype(x.dtype)
         if length == 1:
             # A decoded token. XLA:TPU would have the result lie as suits the rotation, and to that
             # end keep turned copies of both kernels, of all layers, beside the weights.
             q, k = jax.lax.optimization_barrier((q, k))
         q = q.reshape(batch, length, self.heads, self.head_dim)
         k = k.reshape(batch, length, self.kv_heads, self.head_dim)
-        v = project(x, self.v).reshape(batch, length, self.kv_heads, self.head_dim)
+        v = v.reshape(batch, length, self.kv_heads, self.head_dim)
+        if self.qk_norm:
+            q, k = self.q_norm(q), self.k_norm(k)
         q = rope.rotate(q, cos, sin)
         k = rope.rotate(k, cos, sin)
         out, layer_out = attend(q, k, v, layer_cache)
@@ -153,9 +170,10 @@ class Layer(nnx.Module):
     """One pre-norm block."""
 
     def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs, param_dtype: Any):
-        self.attention_norm = RMSNorm(config, rngs=rngs, param_dtype=param_dtype)
+        norm = functools.partial(RMSNorm, config.hidden_size, config.rms_norm_eps)
+        self.attention_norm = norm(rngs=rngs, param_dtype=param_dtype)
         self.attention = Attention(config, rngs=rngs, param_dtype=param_dtype)
-        self.mlp_norm = RMSNorm(config, rngs=rngs, param_dtype=param_dtype)
+        self.mlp_norm = norm(rngs=rngs, param_dtype=param_dtype)
         self.mlp = MLP(config, rngs=rngs, param_dtype=param_dtype)
 
     def __call__(
@@ -219,7 +237,7 @@ class Llama(nnx.Module):
             return Layer(config, rngs=rngs, param_dtype=param_dtype)
 
         self.layers = stack(rngs)
-        self.norm = RMSNorm(config, rngs=rngs, param_dtype=param_dtype)
+        self.norm = RMSNorm(d, config.rms_norm_eps, rngs=rngs, param_dtype=param_dtype)
         if not config.tie_embeddings:
             self.head = param(normal(INIT_STD), rngs, (d, vocab), param_dtype, ("embed", "vocab"))
 

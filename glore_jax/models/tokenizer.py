@@ -1,4 +1,4 @@
-"""Text to tokens and back, by a `tokenizers` tokenizer in a Hugging Face folder."""
+"""Text to tokens and back, as `AutoTokenizer` reads a Hugging Face folder."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,11 +8,8 @@ from etils import epath
 
 from glore_jax import storage
 from glore_jax.errors import UserError
+from glore_jax.models import gguf_files, hf_auto, sources
 from glore_jax.tasks.prompts import BAD
-
-_ROLES = ("bos", "eos", "pad")
-# Which files say what begins, ends and pads a text; the first that says so is believed.
-_SOURCES = ("tokenizer_config.json", "special_tokens_map.json", "config.json")
 
 
 class Tokenizer:
@@ -20,7 +17,7 @@ class Tokenizer:
 
     Attributes:
       vocab_size: smallest embedding that has a row for every id.
-      bos_id: beginning of text, or None if the model has none.
+      bos_id: put before every text, or None if the tokenizer puts nothing there.
       eos_id: end of text.
       pad_id: padding; the end of text if the model has none.
       bad_id: the `[BAD]` token, or None if it was not added.
@@ -46,26 +43,25 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: epath.PathLike) -> "Tokenizer":
-        """Reads `tokenizer.json`, and which tokens begin, end and pad a text.
+        """The tokenizer of a model's folder, or of a GGUF file, as `AutoTokenizer` understands it.
 
-        The first of `tokenizer_config.json`, `special_tokens_map.json` and `config.json` that
-        names such a token decides.
+        A text begins with what that tokenizer puts before it, unless `add_bos_token` in
+        `tokenizer_config.json` says otherwise, which transformers heeds in some classes and
+        versions only. Where the tokenizer names no end of text or padding, `config.json` is asked.
 
         Raises:
-          UserError: no `tokenizer.json`, a malformed file, no end of text, or an unknown special
-            token.
+          UserError: no tokenizer or none that can be read, no end of text, or one for which the
+            model has no row.
         """
         folder = storage.path(folder)
-        backend = _read_backend(folder)
-        files = [folder / name for name in _SOURCES]
-        said = [(file, _read_object(file)) for file in files if file.exists()]
-        ids = {role: _find(backend, role, said) for role in _ROLES}
-        eos_id = ids["eos"]
-        if eos_id is None:
-            raise UserError(
-                f"{folder}: no end-of-text token; set eos_token in its tokenizer_config.json"
-            )
-        return cls(backend, bos_id=ids["bos"], eos_id=eos_id, pad_id=ids["pad"])
+        if gguf_files.is_one(folder):
+            return _checked(folder, gguf_files.read_tokenizer(folder), {}, {})
+        with sources.small_files(folder) as local:
+            present = sources.tokenizer_files(folder, local)
+            said = _read_object(folder / "tokenizer_config.json")
+            _read_object(folder / "special_tokens_map.json")  # its own name, if it is damaged
+            theirs = hf_auto.read_tokenizer(local, f"{folder}: {', '.join(present)}")
+        return _checked(folder, theirs, said, _read_object(folder / "config.json"))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, with nothing around it; special tokens in it become their ids."""
@@ -77,6 +73,21 @@ class Tokenizer:
         heard = [i for i in ids if i not in silent]
         return self._backend.decode(heard, skip_special_tokens=False)
 
+    def continuation(self, before: Iterable[int], ids: Iterable[int]) -> str:
+        """Text of `ids` where it follows on `before`.
+
+        At the beginning of a text, SentencePiece tokenizers drop a space: "▁apples" is "apples"
+        alone and " apples" behind other tokens.
+        """
+        before = list(before)
+        return self.decode([*before, *ids]).removeprefix(self.decode(before))
+
+    def begun(self, text: str) -> list[int]:
+        """Token ids of `text` as the beginning of what a model reads: with one `bos_id` in front,
+        if the model has one and `text` does not name it itself."""
+        ids = self.encode(text)
+        return ids if self.bos_id is None or ids[:1] == [self.bos_id] else [self.bos_id, *ids]
+
     def with_token(self, token: str) -> "Tokenizer":
         """A tokenizer that also knows the special `token`, under the next free id.
 
@@ -87,7 +98,10 @@ class Tokenizer:
         return Tokenizer(backend, bos_id=self.bos_id, eos_id=self.eos_id, pad_id=self.pad_id)
 
     def save(self, folder: epath.PathLike) -> None:
-        """Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`."""
+        """Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`.
+
+        Whoever encodes with them gets what `bos_id` says before a text, and nothing after it.
+        """
         folder = storage.path(folder)
         ids = {"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id}
         special: dict[str, Any] = {
@@ -102,63 +116,78 @@ class Tokenizer:
             # it by its own rules.
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
+            "add_bos_token": self.bos_id is not None,
+            "add_eos_token": False,
             **special,
         }
-        storage.write_text(folder / "tokenizer.json", self._backend.to_str(pretty=True))
+        backend = self._as_written()
+        storage.write_text(folder / "tokenizer.json", backend.to_str(pretty=True))
         storage.write_json(folder / "special_tokens_map.json", special)
         storage.write_json(folder / "tokenizer_config.json", config)
 
+    def _as_written(self) -> tokenizers.Tokenizer:
+        """The backend, which puts `bos_id` before a text by itself."""
+        wanted = [] if self.bos_id is None else [self.bos_id]
+        if self._backend.encode("", add_special_tokens=True).ids == wanted:
+            return self._backend
+        backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
+        begin = [] if self.bos_id is None else [backend.id_to_token(self.bos_id)]
+        backend.post_processor = tokenizers.processors.TemplateProcessing(
+            single=[*begin, "$A"],
+            pair=[*begin, "$A", *(f"{token}:1" for token in begin), "$B:1"],
+            special_tokens=[(token, self.bos_id) for token in begin],
+        )
+        return backend
 
-def _read_backend(folder: epath.Path) -> tokenizers.Tokenizer:
-    file = folder / "tokenizer.json"
-    if not file.exists():
-        if (folder / "tokenizer.model").exists():
-            raise UserError(
-                f"{folder}: has tokenizer.model but no tokenizer.json; convert it with "
-                "transformers: AutoTokenizer.from_pretrained(FOLDER, use_fast=True)"
-                ".save_pretrained(FOLDER)"
-            )
-        raise UserError(f"{file}: no such file; a model folder needs its tokenizer.json")
-    text = storage.read_text(file)
-    try:
-        return tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises plain Exception
-        raise UserError(f"{file}: not a tokenizer: {error}") from error
+
+def _checked(
+    source: epath.Path, theirs: Any, said: dict[str, Any], config: dict[str, Any]
+) -> Tokenizer:
+    """Ours of a tokenizer of transformers.
+
+    said, config: the content of `tokenizer_config.json` and `config.json`.
+    """
+    backend = getattr(theirs, "backend_tokenizer", None)
+    if backend is None:
+        raise UserError(
+            f"{source}: its tokenizer, a {type(theirs).__name__}, has no fast form, which is "
+            "needed here"
+        )
+    eos_id = _id_of(theirs.eos_token_id, config.get("eos_token_id"))
+    if eos_id is None:
+        raise UserError(
+            f"{source}: no end-of-text token; set eos_token in its tokenizer_config.json"
+        )
+    if backend.id_to_token(eos_id) is None or eos_id >= config.get("vocab_size", eos_id + 1):
+        raise UserError(
+            f"{source}: the end-of-text token {theirs.eos_token or eos_id!r} is not in the "
+            "vocabulary of the tokenizer and the model"
+        )
+    bos_id = _id_of(theirs.bos_token_id, config.get("bos_token_id"))
+    begins = said.get("add_bos_token")
+    if not isinstance(begins, bool):
+        begins = backend.encode("", add_special_tokens=True).ids[:1] == [bos_id]
+    pad_id = _id_of(theirs.pad_token_id, config.get("pad_token_id"))
+    if pad_id is not None and backend.id_to_token(pad_id) is None:
+        pad_id = None
+    return Tokenizer(backend, bos_id=bos_id if begins else None, eos_id=eos_id, pad_id=pad_id)
 
 
 def _read_object(file: epath.Path) -> dict[str, Any]:
-    value = storage.read_json(file)
+    """The content of a JSON file; empty if it is not there."""
+    value = storage.read_json(file) if storage.exists(file) else {}
     if not isinstance(value, dict):
         raise UserError(f"{file}: expected a JSON object, found {type(value).__name__}")
     return value
 
 
-def _find(
-    backend: tokenizers.Tokenizer, role: str, said: list[tuple[epath.Path, dict[str, Any]]]
-) -> int | None:
-    """Id of the token in `role` ("eos"), by the first file that names it, or None.
+def _id_of(*said: Any) -> int | None:
+    """The first of what was `said` that is an id; -1, which some files have, is none.
 
-    A file names it by text (`eos_token`) or by id (`eos_token_id`).
+    Of several ends of text, a list, the first is the plain one.
     """
-    by_text, by_id = f"{role}_token", f"{role}_token_id"
-    for file, content in said:
-        token = content.get(by_text)
-        if isinstance(token, dict):  # an AddedToken in full
-            token = token.get("content")
-        if token is not None:
-            token_id = backend.token_to_id(token)
-            if token_id is None:
-                raise _unknown(file, by_text, token)
-            return token_id
-        token_id = content.get(by_id)
-        if isinstance(token_id, list):  # several ends of text: the first is the plain one
-            token_id = token_id[0] if token_id else None
-        if token_id is not None:
-            if backend.id_to_token(token_id) is None:
-                raise _unknown(file, by_id, token_id)
-            return token_id
+    for value in said:
+        first = value[0] if isinstance(value, list) and value else value
+        if isinstance(first, int) and first >= 0:
+            return first
     return None
-
-
-def _unknown(file: epath.Path, key: str, value: Any) -> UserError:
-    return UserError(f"{file}: {key} {value!r} is not in the vocabulary of tokenizer.json")

@@ -1,11 +1,9 @@
-"""Safetensors files read in pieces: the header first, then just the rows that are wanted.
-
-    8 bytes        length of the header, little-endian
-    the header     JSON: of each tensor its dtype, shape and place behind the header
-    the tensors    one after the other
+"""Tensors read from files in pieces: just the rows that are wanted.
 
 From a bucket a piece is a ranged request, and many are under way at once; from a disk it goes
-straight into place. The library's own reader needs the whole file on the disk of every host.
+straight into place. Where tensors lie, say the readers of each kind of file: of safetensors that
+below, of GGUF `gguf_files.py`. The safetensors library's own reader needs the whole file on the
+disk of every host.
 """
 
 import collections
@@ -14,6 +12,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,15 +20,46 @@ from etils import epath
 
 from glore_jax import storage
 from glore_jax.errors import UserError
+from glore_jax.models import sources
 
-_DTYPES = {
-    "F32": np.dtype("float32"),
-    "F16": np.dtype("float16"),
-    "BF16": np.dtype(jnp.bfloat16),
-}
 HEADER_BYTES = 1 << 17  # as much as most headers take: then one request reads it
 _RANGE_BYTES = 1 << 23  # of one request for content
 _THREADS = 16
+
+
+@runtime_checkable
+class Encoding(Protocol):
+    """How the numbers of a tensor are written, row by row along its last axis."""
+
+    @property
+    def numpy_dtype(self) -> np.dtype:
+        """Of what `decode` gives."""
+
+    def bytes_of(self, width: int) -> int:
+        """Of a row of `width` numbers."""
+
+    def decode(self, raw: np.ndarray) -> np.ndarray:
+        """The numbers [rows, width] of uint8 [rows, bytes_of(width)]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plain:
+    """Numbers as NumPy has them in memory."""
+
+    numpy_dtype: np.dtype
+
+    def bytes_of(self, width: int) -> int:
+        return width * self.numpy_dtype.itemsize
+
+    def decode(self, raw: np.ndarray) -> np.ndarray:
+        return raw.view(self.numpy_dtype)
+
+
+PLAIN: dict[str, Encoding] = {
+    "F32": Plain(np.dtype("float32")),
+    "F16": Plain(np.dtype("float16")),
+    "BF16": Plain(np.dtype(jnp.bfloat16)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +69,12 @@ class Stored:
     Attributes:
       file: the file.
       name: of the tensor.
-      dtype: as safetensors calls it, perhaps none that we read.
+      dtype: as the kind of file calls it.
       shape: of the tensor.
       start: its first byte in the file.
+      encoding: how its numbers are written; None if we cannot read them.
+      turned_heads: 0, or the heads of a projection whose rows lie as llama.cpp turns positions:
+        of each head rows 0, C/2, 1, C/2 + 1, ...
     """
 
     file: epath.Path
@@ -49,37 +82,61 @@ class Stored:
     dtype: str
     shape: tuple[int, ...]
     start: int
+    encoding: Encoding | None
+    turned_heads: int = 0
 
     @property
     def numpy_dtype(self) -> np.dtype:
         """The dtype of its numbers."""
-        return _DTYPES[self.dtype]
+        return self._encoding.numpy_dtype
 
     @property
     def row_bytes(self) -> int:
         """Of one row, along the first axis."""
-        return math.prod(self.shape[1:]) * self.numpy_dtype.itemsize
+        if len(self.shape) < 2:
+            return self._encoding.bytes_of(1)
+        return math.prod(self.shape[1:-1]) * self._encoding.bytes_of(self.shape[-1])
 
     @property
     def bytes(self) -> int:
         """Of the whole tensor."""
-        return math.prod(self.shape) * self.numpy_dtype.itemsize
+        return (self.shape[0] if self.shape else 1) * self.row_bytes
+
+    def decode(self, raw: np.ndarray, rows: int) -> np.ndarray:
+        """The numbers [rows, ...] of so many whole rows, uint8 [rows * row_bytes]."""
+        width = self.shape[-1] if len(self.shape) > 1 else 1
+        lines = raw.reshape(-1, self._encoding.bytes_of(width))
+        return self._encoding.decode(lines).reshape(rows, *self.shape[1:])
+
+    @property
+    def _encoding(self) -> Encoding:
+        self.check_dtype()
+        assert self.encoding is not None
+        return self.encoding
 
     def check_dtype(self) -> None:
         """UserError unless it is one that we read."""
-        if self.dtype not in _DTYPES:
-            known = ", ".join(_DTYPES)
+        if self.encoding is None:
+            known = ", ".join(PLAIN)
             raise UserError(
                 f"{self.file}: tensor {self.name} is {self.dtype}; only {known} are supported"
             )
 
 
+# Safetensors.
+
+
 def read_header(file: epath.Path) -> dict[str, Stored]:
-    """Tensor name -> where it lies, for all tensors of `file`.
+    """Tensor name -> where it lies, for all tensors of a safetensors file.
+
+        8 bytes        length of the header, little-endian
+        the header     JSON: of each tensor its dtype, shape and place behind the header
+        the tensors    one after the other
 
     UserError if it is missing, truncated or damaged.
     """
     head = storage.read_range(file, 0, HEADER_BYTES)
+    sources.refuse_pointer(file, head)
     end = 8 + int.from_bytes(head[:8], "little")
     if len(head) == HEADER_BYTES < end:
         head += storage.read_range(file, len(head), end)
@@ -97,10 +154,15 @@ def read_header(file: epath.Path) -> dict[str, Stored]:
 def _stored(file: epath.Path, name: str, entry: dict, behind: int) -> Stored:
     """The tensor of a header's entry; `behind`: the first byte behind the header."""
     start, stop = entry["data_offsets"]
-    stored = Stored(file, name, str(entry["dtype"]), tuple(entry["shape"]), behind + start)
-    if start < 0 or (stored.dtype in _DTYPES and stored.bytes != stop - start):
+    dtype = str(entry["dtype"])
+    shape = tuple(entry["shape"])
+    stored = Stored(file, name, dtype, shape, behind + start, PLAIN.get(dtype))
+    if start < 0 or (stored.encoding is not None and stored.bytes != stop - start):
         raise ValueError(name)
     return stored
+
+
+# Content.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,10 +233,8 @@ class _Reading:
     def result(self) -> np.ndarray:
         for piece in self._pieces:
             piece.result()
-        stored = self._rows.stored
-        values = self._buffer.view(stored.numpy_dtype)
-        return values.reshape(self._rows.after - self._rows.first, *stored.shape[1:])
+        return self._rows.stored.decode(self._buffer, self._rows.after - self._rows.first)
 
 
 def _damaged(file: epath.Path, why: str) -> UserError:
-    return UserError(f"{file}: truncated or damaged safetensors file ({why}); download it again")
+    return UserError(f"{file}: truncated or damaged ({why}); download it again")

@@ -73,6 +73,7 @@ def run(
     validate(config)
     names = selection(config, only)
     ctx = Context(config, workdir, progress=progress)
+    checks.pin_base(config, ctx.workdir)
     processes.on_main(checks.check_identity, config, ctx.workdir)
     plan = make_plan(config, ctx.workdir, names)
     processes.on_main(checks.check_inputs, plan, names, ctx.workdir)

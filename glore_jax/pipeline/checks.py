@@ -15,11 +15,32 @@ from ml_collections import ConfigDict
 from glore_jax import stages, storage
 from glore_jax.config import Effect, fields_of
 from glore_jax.errors import UserError
+from glore_jax.models import hub
+from glore_jax.parallel import coordinator
 from glore_jax.pipeline.plan import Stage, lookup, show
 from glore_jax.stages.context import Context
 
 if TYPE_CHECKING:  # importing it takes JAX
     from glore_jax.stages.questions import Fitting, Reader
+
+
+def pin_base(config: ConfigDict, workdir: epath.Path) -> None:
+    """Names in `config` the commit of a base from the hub, so that a run has one and the same base.
+
+    A base without a revision is, in a work directory that has a commit of that model already, this
+    commit. All processes call it. UserError if the hub does not give it.
+    """
+    base = config.model.base
+    if not base.startswith(hub.SCHEME):
+        return
+
+    def pinned() -> str:
+        file = workdir / "config.json"
+        old = lookup(storage.read_json(file), "config.model.base") if storage.exists(file) else ""
+        known = isinstance(old, str) and hub.same_model(base, old) and not hub.has_revision(base)
+        return old if known else hub.pin(base)
+
+    config.model.base = coordinator.from_main("the base's commit", pinned)
 
 
 def check_identity(config: ConfigDict, workdir: epath.Path) -> None:

@@ -36,10 +36,14 @@ _DECISIVE = (
     "orbax-checkpoint",  # how checkpoints lie on disk, by the means of tensorstore
     "tensorstore",
     "numpy",  # the order of training examples
-    "tokenizers",  # tokens of a text
+    "tokenizers",  # tokens of a text, by the rules
+    "transformers",  # that this one reads
 )
 # What else config.json says.
-_OTHERS = ("glore-jax", "pyarrow", "safetensors", "ml-collections", "tensorflow-datasets")
+_OTHERS = (
+    *("glore-jax", "pyarrow", "safetensors", "ml-collections", "tensorflow-datasets"),
+    "reasoning-gym",  # the questions of gsm_symbolic
+)
 
 FLAG = "--other_versions"
 

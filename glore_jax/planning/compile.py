@@ -157,13 +157,13 @@ def _known(names: list[str], config: ConfigDict) -> list[str]:
 def shape_of(config: ConfigDict, model: str | None) -> tuple[LlamaConfig, str]:
     """(sizes, name) of `model`, or of the checkpoint that the config names.
 
-    The checkpoint's sizes are those of its config.json, if it is here, else of the model that its
-    folder's name tells.
+    The checkpoint's sizes are those that it says itself, if it is here or on the hub, else of the
+    model that its folder's name tells.
     """
     if model:
         return shapes.named(model), model
-    folder = models.base_folder(config)
-    if (folder / "config.json").exists():
+    folder = models.base_folder(config, weights=False)
+    if hf_import.is_model(folder):
         return hf_import.read_config(folder), str(config.model.base)
     name = shapes.guess(config.model.base)
     if name is None:

@@ -78,7 +78,7 @@ def base_card(ctx: Context) -> str | None:
     base = ctx.config.model.base
     if not base:
         return None
-    file = models.base_folder(ctx.config) / "README.md"
+    file = models.base_folder(ctx.config, weights=False) / "README.md"
     text = storage.read_text(file) if storage.exists(file) else ""
     for paragraph in text.split("\n\n"):
         lines = [line.strip() for line in paragraph.strip().splitlines()]

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import gc
-import importlib.resources
 from types import ModuleType
 from typing import Any
 
@@ -12,10 +11,9 @@ from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
 
-from glore_jax import storage
 from glore_jax.config import AnyConfig
 from glore_jax.errors import UserError
-from glore_jax.models import hf_export, hf_import, kernels, layout, llama, vocab
+from glore_jax.models import hf_export, hf_import, kernels, layout, llama, sources, vocab
 from glore_jax.models.config import LlamaConfig
 from glore_jax.models.model import Model, Start
 from glore_jax.models.tokenizer import Tokenizer
@@ -24,20 +22,23 @@ from glore_jax.stages.context import Context
 from glore_jax.tasks.prompts import BAD
 
 
-def base_folder(config: AnyConfig) -> epath.Path:
-    """Where the run's base checkpoint lies; "tiny" is the packaged one. UserError if none is given.
+def base_folder(config: AnyConfig, weights: bool = True) -> epath.Path:
+    """Where the run's base lies, a folder or a GGUF file.
 
-    config: the whole one.
+    Args:
+      config: the whole one.
+      weights: as for `sources.locate`.
+
+    Raises:
+      UserError: none is given, or it cannot be had.
     """
     base = config.model.base
     if not base:
         raise UserError(
-            "config.model.base is empty: give the folder of a Hugging Face LLaMA checkpoint"
+            "config.model.base is empty: give the folder of a LLaMA in Hugging Face form, or "
+            "hf://ORG/NAME"
         )
-    if base == "tiny":
-        assets = importlib.resources.files("glore_jax") / "assets" / "tiny_base"
-        return storage.path(str(assets))
-    return storage.path(base)
+    return sources.locate(base, weights)
 
 
 def mesh_of(ctx: Context, training: bool) -> Mesh:

@@ -22,7 +22,7 @@ from glore_jax.tasks import grading
 
 ANSWER_MARK = "####"
 
-_MARK = re.compile(r"<<([^<>]*)>>")  # a calculator mark
+MARK = re.compile(r"<<([^<>]*)>>")  # a calculator mark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +65,14 @@ class Task(abc.ABC):
     name: str
     splits: tuple[str, ...]
 
-    def __init__(self, config: ConfigDict):
-        """`config` is the `task` section of the run's config, or any mapping with its fields."""
+    def __init__(self, config: ConfigDict, faults: list[str] | None = None):
+        """`config` is the `task` section of the run's config, or any mapping with its fields.
+
+        `faults`: takes a line for each malformed row, which is then left out; None: the first one
+        is an error.
+        """
         self.config = config
+        self.faults = faults
 
     @abc.abstractmethod
     def load(self, split: str) -> list[Problem]:
@@ -128,12 +133,12 @@ class Task(abc.ABC):
         if step.startswith(ANSWER_MARK):
             answer = self.answer([step])
             return answer if answer and _is_number(answer) else None
-        marks = _MARK.findall(step)
+        marks = MARK.findall(step)
         if marks and "=" in marks[-1]:
             right = marks[-1].rpartition("=")[2].strip()
             if _is_number(right):
                 return right
-        plain = _MARK.sub(" ", step)
+        plain = MARK.sub(" ", step)
         if "=" in plain:
             right = plain.rpartition("=")[2]
             for number in grading.find_numbers(right, fractions=True):
@@ -160,6 +165,13 @@ class Task(abc.ABC):
             for fractions in readings
             for number in grading.find_numbers(step, fractions)
         )
+
+    def _fault(self, message: str) -> None:
+        """Tells of a malformed row: UserError, unless `faults` are gathered."""
+        if self.faults is None:
+            raise UserError(message)
+        if message not in self.faults:  # a file may hold two splits
+            self.faults.append(message)
 
     def _take(self, problems: list[Problem], split: str) -> list[Problem]:
         """The first `config.limit.<split>` problems (0 or absent: all); UserError if none."""

@@ -10,22 +10,28 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from glore_jax.tasks import markup
+
 # Longer texts are not numbers; this also bounds the arithmetic on what a model made up.
 MAX_CHARS = 64
 
 # Hyphens, dashes and minus signs of Unicode, all read as "-".
-_MINUS = str.maketrans({c: "-" for c in "\u2010\u2011\u2012\u2013\u2014\u2212\uff0d"})
+MINUS = str.maketrans({c: "-" for c in "\u2010\u2011\u2012\u2013\u2014\u2212\uff0d"})
 # With thousands commas where they belong; plain; or without a whole part.
 _UNSIGNED = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-_CURRENCY = r"[$€£¥₹]"
+_CODES = r"(?:USD|EUR|GBP|CAD|AUD|INR|Rs\.?)(?= ?[0-9])"  # behind a number they are a unit
+_CURRENCY = rf"(?:(?:US|CA|AU|NZ|HK|SG|[ACRS])?\$|[€£¥₹]|{_CODES})"
+# Spaces that divide thousands; a plain one may stand between two numbers.
+_GROUPS = re.compile("(?<=[0-9])[\u00a0\u2009\u202f](?=[0-9]{3}(?![0-9]))")
 
 _NUMBER = re.compile(
     rf"(?P<sign>[-+]?) *{_CURRENCY}? *(?P<sign2>[-+]?) *"
     r"(?:(?P<whole>[0-9]+) +(?=[0-9]+ */))?"  # of a mixed number: "1 1/2"
     rf"(?P<number>{_UNSIGNED})"
     rf"(?: */ *(?P<below>{_UNSIGNED}))?"  # denominator
-    r"\.? *"
-    rf"(?P<unit>(?:{_CURRENCY}|%|°|[^\W\d_])[^\d]*)?"  # it holds no digit: no second number
+    r" *[.,;!]? *"
+    # It holds no digit: no second number. "/hour" is one too.
+    rf"(?P<unit>(?:{_CURRENCY}|%|°|/? *[^\W\d_])[^\d]*)?"
 )
 # Words that make a text more than one number with a unit: "3 and a half", "4 or more", "2 million".
 _NOT_A_UNIT = {
@@ -53,14 +59,16 @@ def parse_number(text: str) -> Fraction | None:
     """The exact value of `text` if it is one number, else None.
 
     Understood: `-3`, `- 3`, `+3`, `1,234.50`, `$5`, `-$5`, `$-5`, `5$`, `.5`, `1/2`, `1 1/2`,
-    Unicode minus signs, a final full stop, and a unit behind the number (`12 apples`, `5 km/h`). A
-    percent sign is a unit: `50%` is 50. Thousands commas must be where they belong. None for
-    anything else, for texts longer than `MAX_CHARS`, and for division by 0.
+    `US$5`, Unicode minus signs, a final full stop, and a unit behind the number (`12 apples`,
+    `5 km/h`, `$5/hour`); LaTeX and Markdown around it (`\\boxed{5}`, `**5**`). A percent sign is a
+    unit: `50%` is 50. Thousands commas must be where they belong. None for anything else, for texts
+    longer than `MAX_CHARS`, and for division by 0.
     """
     text = text.strip()
     if len(text) > MAX_CHARS:
         return None
-    text = re.sub(r"\s+", " ", text.translate(_MINUS))
+    text = _GROUPS.sub(",", markup.plain(text)).strip()
+    text = re.sub(r"\s+", " ", text.translate(MINUS))
     match = _NUMBER.fullmatch(text)
     if not match or (match["sign"] and match["sign2"]):
         return None
@@ -89,7 +97,7 @@ def find_numbers(text: str, fractions: bool = False) -> Iterator[str]:
     is one token, else it is two. `parse_number` reads every token that is not longer than
     `MAX_CHARS` and does not divide by zero.
     """
-    text = text.translate(_MINUS)
+    text = text.translate(MINUS)
     for match in _TOKEN.finditer(text):
         minus = ""
         if match["minus"]:

@@ -13,7 +13,6 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.text.gsm8k import Gsm8k
 
 from glore_jax import storage
-from glore_jax.errors import UserError
 from glore_jax.tasks import grading, tfds_source
 from glore_jax.tasks.base import ANSWER_MARK, Problem, Task
 
@@ -53,7 +52,11 @@ class Gsm8kTask(Task):
         file = "test" if split == "test" else "train"
         problems = []
         for i, (where, row) in enumerate(self._rows(file)):
-            problems.append(self._problem(f"gsm8k-{file}-{i:05d}", row, where))
+            wrong = self._wrong(row)
+            if wrong:
+                self._fault(f"{where}: {wrong}")
+            else:
+                problems.append(self._problem(f"gsm8k-{file}-{i:05d}", row))
         if file == "train":
             train, dev = self._hold_out(problems, default=256)
             problems = train if split == "train" else dev
@@ -64,7 +67,7 @@ class Gsm8kTask(Task):
         folder = self.config.get("data_dir")
         if folder:
             source = storage.path(folder) / f"{file}.jsonl"
-            for line, row in storage.enumerate_jsonl(source):
+            for line, row in storage.enumerate_jsonl(source, self._fault):
                 yield f"{source}:{line}", row
             return
 
@@ -76,15 +79,22 @@ class Gsm8kTask(Task):
         for i, row in enumerate(tfds_source.read(make_builder, file, _ADVICE)):
             yield f"TFDS gsm8k {file} row {i}", row
 
-    def _problem(self, id: str, row: dict[str, Any], where: str) -> Problem:
-        """The row as a problem; UserError naming `where` and the field if it is malformed."""
+    def _wrong(self, row: dict[str, Any]) -> str:
+        """What is malformed in a row, with its field; empty if nothing is."""
         for field in ("question", "answer"):
             if not isinstance(row.get(field), str) or not row[field].strip():
-                raise UserError(f"{where}: the field '{field}' is missing or not a text")
-        steps = tuple(line.strip() for line in row["answer"].split("\n") if line.strip())
-        gold = self.answer(steps)
+                return f"the field '{field}' is missing or not a text"
+        gold = self.answer(_steps(row))
         if gold is None or grading.parse_number(gold) is None:
-            raise UserError(
-                f"{where}: the field 'answer' does not end with a line '{ANSWER_MARK} NUMBER'"
-            )
+            return f"the field 'answer' does not end with a line '{ANSWER_MARK} NUMBER'"
+        return ""
+
+    def _problem(self, id: str, row: dict[str, Any]) -> Problem:
+        steps = _steps(row)
+        gold = self.answer(steps)
+        assert gold is not None, id
         return Problem(id, row["question"].strip(), gold, steps)
+
+
+def _steps(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(line.strip() for line in row["answer"].split("\n") if line.strip())

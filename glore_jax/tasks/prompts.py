@@ -60,11 +60,14 @@ class Prompts:
         self._cache: dict[str, tuple[int, ...]] = {}
 
     def question(self, question: str) -> list[int]:
-        """The question in its template, with the beginning-of-text token if the model has one."""
-        bos = [] if self.tokenizer.bos_id is None else [self.tokenizer.bos_id]
+        """The question in its template, with one beginning-of-text token if the model has one.
+
+        The template may name it itself.
+        """
         # Not `format`: a question may hold braces of its own.
-        text = self.template.replace("{question}", question)
-        return bos + list(self._encode(text))
+        tokens = list(self._encode(self.template.replace("{question}", question)))
+        bos = self.tokenizer.bos_id
+        return tokens if bos is None or tokens[:1] == [bos] else [bos, *tokens]
 
     def step(self, step: str) -> list[int]:
         """A step that is followed by another one."""

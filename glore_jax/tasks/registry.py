@@ -11,6 +11,7 @@ from glore_jax.tasks.base import Task
 # and most runs use one task only.
 _TASKS = {
     "chains": ("glore_jax.tasks.chains.task", "ChainsTask"),
+    "gsm_symbolic": ("glore_jax.tasks.gsm_symbolic", "GsmSymbolicTask"),
     "gsm8k": ("glore_jax.tasks.gsm8k", "Gsm8kTask"),
     "svamp": ("glore_jax.tasks.svamp", "SvampTask"),
 }
@@ -18,13 +19,14 @@ _TASKS = {
 TASK_NAMES = tuple(_TASKS)
 
 
-def make_task(config: ConfigDict) -> Task:
+def make_task(config: ConfigDict, faults: list[str] | None = None) -> Task:
     """The task that `config.name` names, made from `config` (the `task` section of the run's).
 
-    No data are read yet; `Task.load` does that. UserError if the name is unknown.
+    `faults`: as of `Task`. No data are read yet; `Task.load` does that. UserError if the name is
+    unknown.
     """
     name = config.get("name")
     if name not in _TASKS:
         raise UserError(f"task.name is {name!r}: choose one of {', '.join(TASK_NAMES)}")
     module, cls = _TASKS[name]
-    return getattr(importlib.import_module(module), cls)(config)
+    return getattr(importlib.import_module(module), cls)(config, faults)

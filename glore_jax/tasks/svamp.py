@@ -4,20 +4,26 @@ The rows come from a folder with the published `SVAMP.json` (`config.data_dir`),
 from a TFDS builder of ours (the catalog has none) that downloads the same file from `config.url`.
 Both give the same problems under the same ids.
 
-The paper does not say how it splits SVAMP, and the authors publish one file. Ours: ranked by a hash
-of the IDs, the first 70 % train and the rest test; the last `config.dev_size` training rows of that
-ranking are held out as dev. What is ranked is a choice, `config.split`:
+The paper does not say how it splits SVAMP, and the authors publish one file. What is done is a
+choice, `config.split`. Ranked by a hash of the IDs, the first 70 % train and the rest test:
 
-    stories   whole stories, so that no split knows one of another's. The rows are variations of
-              about a hundred stories (`SHARED_WORDS`). Splits are a few rows larger or smaller.
-    rows      each row by itself: 700 of the 1000 rows train. Nearly every test row is then a
-              variation of one that was trained on.
+    stories    whole stories, so that no split knows one of another's. The rows are variations of
+               about a hundred stories (`SHARED_WORDS`). Splits are a few rows larger or smaller.
+    rows       each row by itself: 700 of the 1000 rows train. Nearly every test row is then a
+               variation of one that was trained on.
+
+Or as somebody has divided them:
+
+    published  the folder has a train.json and a test.json instead, each in the form of SVAMP.json:
+               the copy on the Hugging Face hub is of 700 and 300 rows.
+
+The last `config.dev_size` training rows of the ranking are held out as dev.
 
 Either way every problem knows its story.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -30,7 +36,7 @@ from glore_jax.tasks.base import Problem, Task
 
 PUBLISHED_URL = "https://raw.githubusercontent.com/arkilpatel/SVAMP/main/SVAMP.json"
 TRAIN_SHARE = (7, 10)  # 7 of 10
-SPLITTINGS = ("stories", "rows")
+SPLITTINGS = ("stories", "rows", "published")
 # Rows that have half of their words in common tell one story: 108 stories of the 1,000 published
 # rows, the largest of 32 rows.
 SHARED_WORDS = 0.5
@@ -40,30 +46,47 @@ _FIELDS = ("ID", "Body", "Question", "Equation", "Answer", "Type")
 _NEEDED = ("ID", "Body", "Question", "Answer")
 
 
-def read_rows(file: epath.PathLike) -> list[dict[str, str]]:
+def read_rows(
+    file: epath.PathLike,
+    fault: Callable[[str], None] | None = None,
+    seen: set[str] | None = None,
+) -> list[dict[str, str]]:
     """The rows of a published `SVAMP.json`, all `_FIELDS` as texts.
 
-    UserError naming file, row (from 0) and field if one is missing or malformed.
+    `seen`: IDs of other files, to which those of this one are added. `fault`: what is told of each
+    malformed row, with file, row (from 0) and field, before it is passed over; None: UserError at
+    the first one.
     """
     rows = storage.read_json(file)
     if not isinstance(rows, list):
         raise UserError(f"{file}: expected a JSON list of problems, found {type(rows).__name__}")
-    seen = set()
+    seen = set() if seen is None else seen
+    found = []
     for i, row in enumerate(rows):
-        for field in _NEEDED:
-            value = row.get(field) if isinstance(row, dict) else None
-            # A boolean is an `int` in Python, but none of these fields may be one.
-            is_value = isinstance(value, str | int | float) and not isinstance(value, bool)
-            if not is_value or not str(value).strip():
-                raise UserError(f"{file}: row {i}: the field '{field}' is missing or empty")
-        if grading.parse_number(str(row["Answer"])) is None:
-            raise UserError(
-                f"{file}: row {i}: the field 'Answer' is not a number: {row['Answer']!r}"
-            )
-        if row["ID"] in seen:
-            raise UserError(f"{file}: row {i}: the ID {row['ID']!r} stands there twice")
-        seen.add(row["ID"])
-    return [{field: str(row.get(field, "")).strip() for field in _FIELDS} for row in rows]
+        wrong = _wrong(row, seen)
+        if not wrong:
+            seen.add(str(row["ID"]))
+            found.append({field: str(row.get(field, "")).strip() for field in _FIELDS})
+        elif fault is None:
+            raise UserError(f"{file}: row {i}: {wrong}")
+        else:
+            fault(f"{file}: row {i}: {wrong}")
+    return found
+
+
+def _wrong(row: Any, seen: set[str]) -> str:
+    """What is malformed in a row, with its field; empty if nothing is. `seen`: the IDs before."""
+    for field in _NEEDED:
+        value = row.get(field) if isinstance(row, dict) else None
+        # A boolean is an `int` in Python, but none of these fields may be one.
+        is_value = isinstance(value, str | int | float) and not isinstance(value, bool)
+        if not is_value or not str(value).strip():
+            return f"the field '{field}' is missing or empty"
+    if grading.parse_number(str(row["Answer"])) is None:
+        return f"the field 'Answer' is not a number: {row['Answer']!r}"
+    if str(row["ID"]) in seen:
+        return f"the ID {row['ID']!r} stands there twice"
+    return ""
 
 
 class Svamp(tfds.core.GeneratorBasedBuilder):
@@ -118,27 +141,35 @@ class SvampTask(Task):
         worked = self.config.get("worked") or "none"
         if worked not in ("none", "equation"):
             raise UserError(f"task.worked is {worked!r}: choose none or equation")
-        rows = self._rows()
+        rows, tests = self._rows()
         told = stories.stories_of([row["Body"] for row in rows], SHARED_WORDS)
         names = _story_names(rows, told)
         problems = [
             _problem(row, worked == "equation", name) for row, name in zip(rows, names, strict=True)
         ]
-        groups = self._groups(told)
-        parts = self._divide(problems, groups)
-        if problems and not parts[split]:
+        if tests is None:
+            groups = list(range(len(told))) if self._split() == "rows" else told
+            parts = self._divide(problems, groups)
+        else:
+            cut = len(problems) - tests
+            parts = self._divided(problems[:cut], problems[cut:])
+        if tests is None and problems and not parts[split]:
             raise UserError(
                 f"task svamp: nothing is left for {split}, as the {len(rows)} rows tell only "
-                f"{len(set(groups))} stories: lower task.dev_size, or take task.split=rows"
+                f"{len(set(told))} stories: lower task.dev_size, or take task.split=rows"
             )
         return self._take(sorted(parts[split], key=_rank), split)
 
-    def _groups(self, told: list[int]) -> list[int]:
-        """For each row a number; rows of one number stay together. `told`: their stories."""
+    def _split(self) -> str:
         splitting = self.config.get("split") or SPLITTINGS[0]
         if splitting not in SPLITTINGS:
             raise UserError(f"task.split is {splitting!r}: choose {' or '.join(SPLITTINGS)}")
-        return list(range(len(told))) if splitting == "rows" else told
+        return splitting
+
+    def _divided(self, train: list[Problem], test: list[Problem]) -> dict[str, list[Problem]]:
+        """The problems of each split where they are divided into two already."""
+        train, dev = self._hold_out(sorted(train, key=_rank), default=100)
+        return {"train": train, "dev": dev, "test": test}
 
     def _divide(self, problems: list[Problem], groups: list[int]) -> dict[str, list[Problem]]:
         """The problems of each split; those of a group are in one.
@@ -164,10 +195,24 @@ class SvampTask(Task):
             "test": ranked[first_test:],
         }
 
-    def _rows(self) -> list[dict[str, str]]:
+    def _rows(self) -> tuple[list[dict[str, str]], int | None]:
+        """The rows, and how many at their end are those of a published test split; None: they are
+        not divided."""
         folder = self.config.get("data_dir")
+        if self._split() == "published":
+            if not folder:
+                raise UserError(
+                    "task.split=published needs the divided rows: pass a folder with train.json "
+                    "and test.json as --config.task.data_dir"
+                )
+            seen: set[str] = set()
+            train, test = (
+                read_rows(storage.path(folder) / f"{name}.json", self._fault, seen)
+                for name in ("train", "test")
+            )
+            return train + test, len(test)
         if folder:
-            return read_rows(storage.path(folder) / "SVAMP.json")
+            return read_rows(storage.path(folder) / "SVAMP.json", self._fault), None
 
         def make_builder() -> Svamp:
             return Svamp(
@@ -176,7 +221,7 @@ class SvampTask(Task):
                 file_format=tfds_source.FILE_FORMAT,
             )
 
-        return tfds_source.read(make_builder, "problems", _ADVICE)
+        return tfds_source.read(make_builder, "problems", _ADVICE), None
 
 
 def _rank(problem: Problem) -> bytes:

@@ -73,7 +73,7 @@ def test_shipped_configs_are_valid_and_stay_as_they_are(config):
         ("model.kernel", "flash", "choose one of auto, xla, splash, cudnn"),
         # Computed in, but never exported in: each training would end in vain.
         ("model.dtype", "float16", "choose one of bfloat16, float32"),
-        ("task.name", "gsm9k", "choose one of chains, gsm8k, svamp"),
+        ("task.name", "gsm9k", "choose one of chains, gsm_symbolic, gsm8k, svamp"),
     ],
 )
 def test_field_out_of_bounds_is_named(field, value, rule):

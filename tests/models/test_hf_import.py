@@ -1,9 +1,12 @@
 """Hugging Face folders read: from transformers, spread over devices, refused by name."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
-from hf_folders import TOKENS, assert_same, held, rewrite
+import safetensors.numpy
+from hf_folders import TOKENS, assert_same, held, rewrite, weights
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from glore_jax.errors import UserError
@@ -100,6 +103,51 @@ def test_their_policy_loads_here(tmp_path, run, torch_logits, tie):
     np.testing.assert_allclose(run(ours, TOKENS), torch_logits(theirs, TOKENS), atol=1e-4)
 
 
+FAMILIES = {
+    "mistral": dict(sliding_window=None),
+    "qwen2": dict(tie_word_embeddings=True),
+    "qwen3": dict(head_dim=16),
+    "llama": dict(
+        rope_parameters={
+            "rope_type": "llama3",
+            "rope_theta": 5e5,
+            "factor": 4.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 128,
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_as_transformers_saves_it(tmp_path, run, torch_logits, family):
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    config = transformers.AutoConfig.for_model(
+        family,
+        vocab_size=96,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        initializer_range=0.2,
+        **FAMILIES[family],
+    )
+    theirs = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():  # biases and norms are drawn as 0 and 1
+        for values in theirs.parameters():
+            if values.ndim == 1:
+                values.add_(0.3 * torch.randn(values.shape))
+    theirs.save_pretrained(tmp_path)
+    read = hf_import.read_config(tmp_path)
+    graphdef, shapes = llama.abstract(read)
+    ours = Model(graphdef, hf_import.read_weights(tmp_path, shapes), read, None)
+    np.testing.assert_allclose(run(ours, TOKENS), torch_logits(theirs, TOKENS), atol=2e-4)
+
+
 def test_harmless_extras_are_accepted(tmp_path, folder, tiny, fresh):
     constant = {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32)}
     rewrite(folder, lambda tensors: tensors.update(constant))
@@ -187,7 +235,63 @@ def test_damaged_file(folder, tiny):
     refused(folder, tiny(), "model.safetensors", "damaged")
 
 
+def in_two_files(folder):
+    """Divides the weights of `folder`; the names of the files and of a tensor of the second."""
+    tensors = weights(folder)
+    names = sorted(tensors)
+    parts = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}
+    for file, inside in parts.items():
+        safetensors.numpy.save_file({name: tensors[name] for name in inside}, folder / file)
+    places = {name: file for file, inside in parts.items() for name in inside}
+    (folder / hf_names.INDEX).write_text(json.dumps({"weight_map": places}))
+    (folder / "model.safetensors").unlink()
+    return (*parts, names[1])
+
+
+def test_an_index_that_names_what_its_file_lacks(folder, tiny):
+    _, second, name = in_two_files(folder)
+    tensors = safetensors.numpy.load_file(folder / second)
+    del tensors[name]
+    safetensors.numpy.save_file(tensors, folder / second)
+    refused(folder, tiny(), str(folder / second), name)
+
+
+def test_a_tensor_in_two_files_is_that_of_the_index(folder, tiny, fresh):
+    first, second, name = in_two_files(folder)
+    tensors = safetensors.numpy.load_file(folder / first)
+    wrong = np.zeros_like(safetensors.numpy.load_file(folder / second)[name])
+    safetensors.numpy.save_file({**tensors, name: wrong}, folder / first)
+    assert_same(hf_import.read_policy(folder).params, fresh(tiny()).params)
+
+
+def test_one_file_is_taken_before_an_index(folder, tiny, fresh):
+    """An index that a conversion to one file left behind."""
+    left_over = {"weight_map": {"model.norm.weight": "model-1.safetensors"}}
+    (folder / hf_names.INDEX).write_text(json.dumps(left_over))
+    assert_same(hf_import.read_policy(folder).params, fresh(tiny()).params)
+
+
+def test_a_file_that_git_has_not_fetched(folder, tiny):
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    refused(folder, tiny(), "model.safetensors", "git lfs pull")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("adapter_config.json", "adapter"),
+        ("consolidated.00.pth", "Hugging Face form"),
+        ("llama-Q4_1.gguf", "llama-Q4_1.gguf"),
+    ],
+)
+def test_weights_in_another_form(folder, tiny, name, said):
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_text("")
+    refused(folder, tiny(), said)
+
+
 def test_damaged_index(folder, tiny):
+    (folder / "model.safetensors").unlink()
     (folder / hf_names.INDEX).write_text('{"metadata": {}}')
     refused(folder, tiny(), hf_names.INDEX)
 

@@ -41,6 +41,8 @@ VARIANTS = {
     "two kv heads, tied": dict(num_kv_heads=2, tie_embeddings=True),
     "all kv heads, wide heads": dict(num_kv_heads=4, head_dim=16),
     "llama3 scaling, theta": dict(rope_theta=50000.0, rope_scaling=RopeScaling(4.0, 1.0, 4.0, 128)),
+    "biases": dict(qkv_bias=True),
+    "normed heads, tied": dict(qk_norm=True, head_dim=16, tie_embeddings=True),
     "small theta": dict(rope_theta=100.0, rms_norm_eps=1e-3),
 }
 
@@ -266,6 +268,8 @@ OTHER = dict(
     rms_norm_eps=0.1,
     tie_embeddings=True,
     max_positions=16,
+    qkv_bias=True,
+    qk_norm=True,
 )
 
 
@@ -308,7 +312,7 @@ def test_dtypes(tiny):
 
 def test_norm_statistics_are_float32(tiny):
     """The square of 3e4 is beyond float16, and a bfloat16 sum of ones stops at 256."""
-    norm = jax.jit(llama.RMSNorm(tiny(hidden_size=4096), rngs=nnx.Rngs(0), param_dtype=jnp.float32))
+    norm = jax.jit(llama.RMSNorm(4096, 1e-5, rngs=nnx.Rngs(0), param_dtype=jnp.float32))
     for x in (jnp.ones((1, 4096), jnp.bfloat16), jnp.full((1, 4096), 3e4, jnp.float16)):
         np.testing.assert_allclose(norm(x).astype(jnp.float32), 1, atol=0.005)
         assert norm(x).dtype == x.dtype

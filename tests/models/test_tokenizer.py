@@ -61,15 +61,45 @@ def test_with_token(tokenizer):
     assert marked.with_token("[BAD]").vocab_size == size + 1
 
 
+def test_one_beginning_of_text(tokenizer):
+    assert tokenizer.begun("ab") == tokenizer.begun("<s>ab") == [92, *tokenizer.encode("ab")]
+
+
+@pytest.fixture
+def sentencepiece():
+    """Words with their spaces, of which the first of a text goes."""
+    words = {word: i for i, word in enumerate(["<s>", "</s>", "▁Mia", "▁has", "▁apples", "\n"])}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="</s>"))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    backend.decoder = tokenizers.decoders.Metaspace()
+    return Tokenizer(backend, bos_id=0, eos_id=1)
+
+
+def test_a_continuation_keeps_its_space(sentencepiece):
+    before = [0, *sentencepiece.encode("Mia has")]
+    assert before == [0, 2, 3]
+    assert sentencepiece.decode([4]) == "apples"
+    assert sentencepiece.continuation(before, [4]) == " apples"
+    assert sentencepiece.continuation([0], [4]) == "apples"
+    assert sentencepiece.continuation(before, []) == ""
+
+
 SPECIALS = [
     ("tokenizer_config.json", {"bos_token": "<s>", "eos_token": "</s>"}),
     (
         "tokenizer_config.json",
+        {
+            "bos_token": {"__type": "AddedToken", "content": "<s>", "lstrip": False},
+            "eos_token": {"__type": "AddedToken", "content": "</s>"},
+        },
+    ),
+    (
+        "special_tokens_map.json",
         {"bos_token": {"content": "<s>", "lstrip": False}, "eos_token": {"content": "</s>"}},
     ),
     ("special_tokens_map.json", {"bos_token": "<s>", "eos_token": "</s>"}),
-    ("config.json", {"bos_token_id": 92, "eos_token_id": 93}),
-    ("config.json", {"bos_token_id": 92, "eos_token_id": [93, 5]}),
+    ("config.json", {"model_type": "llama", "bos_token_id": 92, "eos_token_id": 93}),
+    ("config.json", {"model_type": "llama", "bos_token_id": 92, "eos_token_id": [93, 5]}),
 ]
 
 
@@ -84,11 +114,44 @@ def test_where_special_tokens_are_said(folder, name, content):
     )  # padding falls back to the end of text
 
 
-def test_the_first_file_that_says_so_wins(folder):
-    write(folder, "config.json", {"eos_token_id": 5, "pad_token_id": 7})
+def test_the_tokenizer_is_asked_before_the_model(folder):
+    write(folder, "config.json", {"model_type": "llama", "eos_token_id": 5, "pad_token_id": 7})
     write(folder, "tokenizer_config.json", {"eos_token": "</s>", "bos_token": None})
     loaded = Tokenizer.load(folder)
     assert (loaded.bos_id, loaded.eos_id, loaded.pad_id) == (None, 93, 7)
+
+
+@pytest.mark.parametrize("pad", [-1, 4000, None])
+def test_a_padding_that_is_none_is_the_end_of_text(folder, pad):
+    write(folder, "config.json", {"model_type": "llama", "eos_token_id": 93, "pad_token_id": pad})
+    assert Tokenizer.load(folder).pad_id == 93
+
+
+def test_no_beginning_of_text_where_the_tokenizer_is_told_to_add_none(folder):
+    special = {"bos_token": "<s>", "eos_token": "</s>"}
+    for said, bos_id in ((True, 92), (False, None)):
+        write(folder, "tokenizer_config.json", special | {"add_bos_token": said})
+        assert Tokenizer.load(folder).bos_id == bos_id
+
+
+def test_no_beginning_of_text_where_nothing_adds_one(folder):
+    """A token may be named and yet stand before no text, as in SmolLM2."""
+    write(folder, "tokenizer_config.json", {"bos_token": "<s>", "eos_token": "</s>"})
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["post_processor"] = None
+    write(folder, "tokenizer.json", content)
+    assert Tokenizer.load(folder).bos_id is None
+
+
+def test_an_end_of_text_that_tokenizer_json_adds_stays_out_of_texts(folder):
+    """Of what is put around a text, only the beginning is ours to put."""
+    special = {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True}
+    write(folder, "tokenizer_config.json", special | {"add_eos_token": True})
+    loaded = Tokenizer.load(folder)
+    assert (loaded.bos_id, loaded.eos_id) == (92, 93)
+    loaded.save(folder)
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert backend.encode("ab").ids == [92, *loaded.encode("ab")]
 
 
 def test_vocab_size_covers_the_highest_id(folder):
@@ -96,7 +159,7 @@ def test_vocab_size_covers_the_highest_id(folder):
     content = json.loads((folder / "tokenizer.json").read_text())
     content["model"]["vocab"]["£"] = 200
     write(folder, "tokenizer.json", content)
-    write(folder, "config.json", {"eos_token_id": 93})
+    write(folder, "config.json", {"model_type": "llama", "eos_token_id": 93})
     assert Tokenizer.load(folder).vocab_size == 201
 
 
@@ -105,22 +168,22 @@ def test_stored_truncation_and_padding_are_switched_off(folder):
     backend.enable_truncation(4)
     backend.enable_padding(length=64)
     backend.save(str(folder / "tokenizer.json"))
-    write(folder, "config.json", {"eos_token_id": 93})
+    write(folder, "config.json", {"model_type": "llama", "eos_token_id": 93})
     assert len(Tokenizer.load(folder).encode("seven!!")) == 7
 
 
 @pytest.mark.parametrize(
     ("name", "content", "named"),
     [
-        ("tokenizer.json", None, "tokenizer.json: no such file"),
+        ("tokenizer.json", None, "no tokenizer"),
+        ("tokenizer.json", "version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         ("tokenizer.json", "{", "tokenizer.json"),
         ("tokenizer.json", {"model": 3}, "tokenizer.json"),
         ("tokenizer_config.json", "{", "tokenizer_config.json"),
         ("tokenizer_config.json", [1], "tokenizer_config.json"),
         ("tokenizer_config.json", {"bos_token": "<s>"}, "end-of-text"),
-        ("tokenizer_config.json", {"eos_token": "<end>"}, "'<end>' is not in the vocabulary"),
-        ("config.json", {"eos_token_id": 4000}, "4000"),
-        ("config.json", {"eos_token_id": []}, "end-of-text"),
+        ("config.json", {"model_type": "llama", "eos_token_id": 4000}, "4000"),
+        ("config.json", {"model_type": "llama", "eos_token_id": []}, "end-of-text"),
     ],
 )
 def test_refusals(folder, name, content, named):
@@ -133,10 +196,24 @@ def test_refusals(folder, name, content, named):
     assert str(folder) in str(refused.value)
 
 
-def test_sentencepiece_alone_says_how_to_convert(folder):
-    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
-    with pytest.raises(UserError, match="save_pretrained"):
+def test_an_end_of_text_without_a_row_in_the_model(folder):
+    """transformers gives a token that no file has the next free id."""
+    write(folder, "tokenizer_config.json", {"eos_token": "<end>"})
+    write(folder, "config.json", {"model_type": "llama", "vocab_size": 94})
+    with pytest.raises(UserError, match="'<end>' is not in the vocabulary"):
         Tokenizer.load(folder)
+
+
+def test_code_of_a_folder_is_not_run(folder):
+    code = {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["mine.Mine", None]}}
+    write(folder, "tokenizer_config.json", {**code, "eos_token": "</s>"})
+    write(folder, "mine.py", "raise SystemExit('was run')")
+    try:
+        loaded = Tokenizer.load(folder)
+    except UserError as refused:
+        assert str(folder) in str(refused)
+    else:
+        assert loaded.eos_id == 93
 
 
 @pytest.mark.parametrize(
@@ -151,6 +228,7 @@ def test_transformers_loads_it(tmp_path, tokenizer, tiny, with_config):
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     text = TEXT + "[BAD] x"
     assert theirs.encode(text, add_special_tokens=False) == marked.encode(text)
+    assert theirs.encode(text) == [92, *marked.encode(text)]  # as the model was trained
     assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (92, 93, 93)
     assert theirs.convert_tokens_to_ids("[BAD]") == marked.bad_id
     theirs.save_pretrained(tmp_path / "again")

@@ -106,6 +106,20 @@ def test_malformed_rows_are_named_by_file_and_line(folder, line, message):
     assert f"{folder}/test.jsonl:9: " in str(e.value)
 
 
+def test_malformed_rows_may_be_gathered(folder):
+    with (folder / "train.jsonl").open("a") as f:
+        f.write('{"question": "Why?"}\n["Why?"]\n{"question"\n' + json.dumps(row(1, 2)) + "\n")
+    faults = []
+    task = Gsm8kTask({"data_dir": str(folder), "dev_size": 10}, faults)
+    problems = task.load("train") + task.load("dev")  # one file: each fault is told once
+    assert len(problems) == 61
+    assert [line.partition("train.jsonl:")[2] for line in faults] == [
+        "61: the field 'answer' is missing or not a text",
+        "62: expected a JSON object, found list",
+        "63: not valid JSON: " + faults[2].partition("not valid JSON: ")[2],
+    ]
+
+
 def test_missing_file_empty_file_unknown_split(folder):
     (folder / "test.jsonl").write_text("\n")
     with pytest.raises(UserError, match="task gsm8k: split 'test' is empty"):

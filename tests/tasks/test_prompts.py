@@ -55,6 +55,22 @@ def test_solution(tokenizer, steps, ended):
         assert prompts.solution(steps[:keep], ended=False)[0] == tokens[: ([0, *ends])[keep]]
 
 
+class Named(Characters):
+    """Knows the text of its beginning of text."""
+
+    def encode(self, text):
+        if text.startswith("<s>"):
+            return [self.bos_id, *super().encode(text.removeprefix("<s>"))]
+        return super().encode(text)
+
+
+def test_one_beginning_of_text():
+    tokenizer = Named()
+    named = Prompts(tokenizer, "<s>[{question}]\n").question("1+1")
+    assert named == Prompts(tokenizer, "[{question}]\n").question("1+1")
+    assert named == [tokenizer.bos_id, *tokenizer.encode("[1+1]\n")]
+
+
 def test_no_steps():
     assert PROMPTS.solution([]) == ([], [])
 

@@ -17,5 +17,7 @@ def test_names_make_their_tasks(name):
 
 @pytest.mark.parametrize("config", [{"name": "gsm9k"}, {}])
 def test_unknown_name(config):
-    with pytest.raises(UserError, match=r"task\.name is .*: choose one of chains, gsm8k, svamp"):
+    with pytest.raises(
+        UserError, match=r"task\.name is .*: choose one of chains, gsm_symbolic, gsm8k, svamp"
+    ):
         registry.make_task(ml_collections.ConfigDict(config))

@@ -147,13 +147,36 @@ def test_stories_are_divided_unless_the_config_says_rows(told):
         return [p.id for p in SvampTask(given).load("test")]
 
     assert ids() == ids(split="stories") != ids(split="rows")
-    with pytest.raises(UserError, match="task.split is 'both': choose stories or rows"):
+    with pytest.raises(UserError, match="task.split is 'both': choose stories or rows or pub"):
         ids(split="both")
 
 
 def test_rows_of_one_story_cannot_be_divided_by_stories(folder):
     with pytest.raises(UserError, match="the 100 rows tell only 1 stories: .*task.split=rows"):
         load("test", folder, split="stories")
+
+
+def test_rows_that_are_divided_already(tmp_path):
+    folder = tmp_path / "divided"
+    folder.mkdir()
+    for name, rows in (("train", ROWS[:70]), ("test", ROWS[70:])):
+        (folder / f"{name}.json").write_text(json.dumps(rows))
+    given = {"split": "published"}
+    parts = {split: load(split, folder, **given) for split in SvampTask.splits}
+    assert {split: len(problems) for split, problems in parts.items()} == {
+        "train": 50,
+        "dev": 20,
+        "test": 30,
+    }
+    assert {p.id for p in parts["test"]} == {f"svamp-made-{i}" for i in range(70, 100)}
+    # The same problems as those of the whole file, stories and all.
+    whole = all_problems(write(tmp_path / "whole", ROWS))
+    assert {p.id: p for problems in parts.values() for p in problems} == whole
+    (folder / "test.json").write_text(json.dumps([ROWS[0]]))
+    with pytest.raises(UserError, match="row 0: the ID 'made-0' stands there twice"):
+        load("test", folder, **given)
+    with pytest.raises(UserError, match="needs the divided rows: pass a folder with train.json"):
+        load("test", "", **given)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +195,21 @@ def test_malformed_rows_are_named(tmp_path, serve, bad, message):
     with pytest.raises(UserError, match=message) as e:
         load("train", folder)
     assert f"{folder}/SVAMP.json: " in str(e.value)
+
+
+def test_malformed_rows_may_be_gathered(tmp_path):
+    rows = [*ROWS[:3], row(3, Answer="many"), row(0), "text", *ROWS[4:]]
+    faults = []
+    task = SvampTask(
+        {"data_dir": str(write(tmp_path / "svamp", rows)), "dev_size": 20, "split": "rows"}, faults
+    )
+    ids = {p.id for split in SvampTask.splits for p in task.load(split)}
+    assert ids == {f"svamp-made-{i}" for i in range(100) if i != 3}
+    assert [line.partition("SVAMP.json: ")[2] for line in faults] == [
+        "row 3: the field 'Answer' is not a number: 'many'",
+        "row 4: the ID 'made-0' stands there twice",
+        "row 5: the field 'ID' is missing or empty",
+    ]
 
 
 def test_not_a_list_of_rows(tmp_path):
