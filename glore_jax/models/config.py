@@ -28,7 +28,7 @@ _PLAIN = {
 _SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads")
 
 # Families that are this model with some of its flags set: Hugging Face's name -> the flags.
-FAMILIES: dict[str, dict[str, bool]] = {
+FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {},
     "mistral": {},
     "qwen2": {"qkv_bias": True},
@@ -140,7 +140,7 @@ class LlamaConfig:
         hf = hf_auto.complete_config(hf, source)
         try:
             _refuse_what_is_not_computed(hf)
-            sizes = {field: hf.get(key) for key, field in _PLAIN.items()}
+            sizes: dict[str, Any] = {field: hf.get(key) for key, field in _PLAIN.items()}
             if sizes["num_kv_heads"] is None:
                 sizes["num_kv_heads"] = sizes["num_heads"]
             if sizes["head_dim"] is None:
