@@ -17,6 +17,7 @@ exit codes:
 """
 
 import errno
+import os
 import signal
 import sys
 import traceback
@@ -32,6 +33,7 @@ from glore_jax.progress import Progress
 
 # Of the half minute that a spot machine is given, and enough to tidy up what is under way.
 _AGAIN_SECONDS = 5
+_INTERRUPTED = 130
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
@@ -70,13 +72,17 @@ def main(argv: list[str]) -> int:
             traceback.print_exc()
     except KeyboardInterrupt:
         signal.alarm(0)
-        code = 130
+        code = _INTERRUPTED
         reason = "interrupted; the same command goes on from here"
     progress.end(code, reason.removeprefix("error: "))
     if code > 1:
         command.end(reason, code)
     # The other processes hear what went wrong; what to do about it has been said here.
     processes.announce_exit(code, reason.partition(";")[0])
+    if code == _INTERRUPTED:
+        # Some thread may be deep in XLA, which aborts where Python ends around it.
+        sys.stdout.flush()
+        os._exit(code)
     return code
 
 

@@ -147,6 +147,15 @@ def test_an_interrupted_run_says_how_to_go_on(glore, number, body):
     )
 
 
+def test_an_interrupted_run_waits_for_no_thread(glore):
+    endless = "import threading; threading.Thread(target=threading.Event().wait).start()"
+    glore.write(student=f"{endless}; {WAITING}")
+    with glore.start(CONFIG) as process:
+        assert any(line == "waiting\n" for line in process.stdout), process.stderr.read()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 130
+
+
 @pytest.mark.parametrize(
     "body, expected, message",
     [
