@@ -551,7 +551,7 @@ def question_lengths():
             "lower config.sample.max_new and config.student.ei.max_new",
         ),
         (dict(model__base=""), "config.model.base is empty"),
-        (dict(model__base="/nowhere"), "cannot read /nowhere/config.json"),
+        (dict(model__base="/nowhere"), "/nowhere/config.json: no such file"),
         (dict(task__limit__train=-1), "config.task.limit.train is -1"),
     ],
 )
