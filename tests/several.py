@@ -3,12 +3,28 @@
 import contextlib
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 from finished_run import QUICK, ROOT
 
 from glore_jax.parallel.lifeline import free_port
+
+# The command as `python -c`, which prints how far it is at every step, not every minute.
+TALKATIVE = """
+import sys
+from glore_jax.progress import screen
+screen._LOG_FIRST = screen._LOG_MOST = 0.0
+from glore_jax import main
+main.cli()
+"""
+
+
+def is_under_way(training: str, log: pathlib.Path) -> bool:
+    """Whether the `log` of a talkative process 0 shows updates of `training`, as "orm/plain"."""
+    stage, name = training.split("/")
+    return re.search(rf" {stage}: {name} \d+ of \d+ updates", log.read_text()) is not None
 
 
 def free_address() -> str:

@@ -21,7 +21,7 @@ def workdir(bucket, finished, tmp_path):
 
     def arguments(address, index):
         joining = (f"--coordinator={address}", "--num_processes=2", f"--process_id={index}")
-        return "-m", "glore_jax.main", *flags, *joining
+        return "-c", several.TALKATIVE, *flags, *joining
 
     start = functools.partial(several.together, 2, arguments, log=tmp_path, **variables)
 
@@ -29,9 +29,9 @@ def workdir(bucket, finished, tmp_path):
         return "".join((tmp_path / f"{i}.txt").read_text() for i in range(2))
 
     def killed_in(training):
-        """Both are killed once the second shows the bar of `training`."""
+        """Both are killed once the first shows updates of `training`."""
         with start() as run:
-            while f"{training}:" not in (tmp_path / "1.txt").read_text():
+            while not several.is_under_way(training, tmp_path / "0.txt"):
                 assert all(p.poll() is None for p in run), printed()
                 time.sleep(0.002)
             for process in run:

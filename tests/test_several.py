@@ -31,16 +31,18 @@ def several_run(finished, tmp_path_factory):
 
     def arguments(count, address, index):
         joining = (f"--coordinator={address}", f"--num_processes={count}", f"--process_id={index}")
-        return "-m", "glore_jax.main", *flags, *joining
+        return "-c", several.TALKATIVE, *flags, *joining
 
     def signalled(training, number):
         """Exit codes and outputs of two processes.
 
-        The second gets the signal once it shows the bar of `training`.
+        The second gets the signal once the first shows updates of `training`.
         """
         logs = [folder / f"{i}.txt" for i in range(2)]
         with several.together(2, functools.partial(arguments, 2), log=folder, **cache) as run:
-            while all(p.poll() is None for p in run) and f"{training}:" not in logs[1].read_text():
+            while all(p.poll() is None for p in run):
+                if several.is_under_way(training, logs[0]):
+                    break
                 time.sleep(0.002)
             run[1].send_signal(number)
             return [p.wait() for p in run], [log.read_text() for log in logs]
