@@ -11,10 +11,12 @@ from finished_run import QUICK, ROOT
 
 from glore_jax.parallel.lifeline import free_port
 
-# The command as `python -c`, which prints how far it is at every step, not every minute.
+# The command as `python -c`, in which every process, not process 0 alone, prints how far it is at
+# every step, not every minute.
 TALKATIVE = """
-import sys
-from glore_jax.progress import screen
+import types
+from glore_jax.progress import run, screen
+run.processes = types.SimpleNamespace(is_main=lambda: True)
 screen._LOG_FIRST = screen._LOG_MOST = 0.0
 from glore_jax import main
 main.cli()
@@ -22,7 +24,7 @@ main.cli()
 
 
 def is_under_way(training: str, log: pathlib.Path) -> bool:
-    """Whether the `log` of a talkative process 0 shows updates of `training`, as "orm/plain"."""
+    """Whether the `log` of a talkative process shows updates of `training`, as "orm/plain"."""
     stage, name = training.split("/")
     return re.search(rf" {stage}: {name} \d+ of \d+ updates", log.read_text()) is not None
 

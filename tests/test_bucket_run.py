@@ -29,9 +29,9 @@ def workdir(bucket, finished, tmp_path):
         return "".join((tmp_path / f"{i}.txt").read_text() for i in range(2))
 
     def killed_in(training):
-        """Both are killed once the first shows updates of `training`."""
+        """Both are killed once the second shows updates of `training`."""
         with start() as run:
-            while not several.is_under_way(training, tmp_path / "0.txt"):
+            while not several.is_under_way(training, tmp_path / "1.txt"):
                 assert all(p.poll() is None for p in run), printed()
                 time.sleep(0.002)
             for process in run:

@@ -36,12 +36,12 @@ def several_run(finished, tmp_path_factory):
     def signalled(training, number):
         """Exit codes and outputs of two processes.
 
-        The second gets the signal once the first shows updates of `training`.
+        The second gets the signal once it shows updates of `training`.
         """
         logs = [folder / f"{i}.txt" for i in range(2)]
         with several.together(2, functools.partial(arguments, 2), log=folder, **cache) as run:
             while all(p.poll() is None for p in run):
-                if several.is_under_way(training, logs[0]):
+                if several.is_under_way(training, logs[1]):
                     break
                 time.sleep(0.002)
             run[1].send_signal(number)
