@@ -13,7 +13,7 @@ divided by commas:
                   downloads them
     gpu           for one GPU in minutes, with more questions and samples, in bfloat16
     smoke         every stage on a few questions, to see that it runs
-    paper         the published recipe to the letter, but for its sizes (`SIZES`)
+    paper         the published recipe to the letter, but for its sizes (`presets.SIZES`)
 
     python -m glore_jax.main --config=configs/smollm2_135m.py:svamp,gpu --workdir=runs/svamp
 
@@ -31,13 +31,6 @@ from glore_jax.config import default, task, training
 
 TASKS = ("gsm_symbolic", "svamp", "gsm8k")
 VARIANTS = ("gpu", "smoke", "paper")
-
-# What the paper states for models of billions of parameters and thousands of questions.
-SIZES = (
-    *(f"student.ei.{name}" for name in ("rounds", "k", "questions", "max_new")),
-    *("sample.k", "sample.questions", "rollout.questions", "rollout.max_new", "evaluate.k"),
-    *("student.sft", "orm.train", "sorm.train", "refiner.train"),
-)
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -187,6 +180,6 @@ def smoke(c: ConfigDict) -> None:
 
 def paper(c: ConfigDict) -> None:
     """The published recipe, whose SVAMP has no worked solutions but one, in a prompt."""
-    presets.paper(c, keep=SIZES)
+    presets.paper(c, keep=presets.SIZES)
     if c.task.name == "svamp":
         c.task.worked = "none"

@@ -10,7 +10,7 @@ A quarter of an hour on two cores. Three variants:
 
 The first runs every stage, a few minutes, most of them for compiling; the second makes the packaged
 base again (hours; figures in glore_jax/assets/tiny_base/README.md); the third follows the published
-recipe to the letter, but for its sizes (`SIZES`).
+recipe to the letter, but for its sizes (`presets.SIZES`).
 
 The learning rates are those of a model of 1.2 million parameters, not the paper's. Of what the
 paper leaves open, some is chosen for so small a model, too: both reward models count the
@@ -25,13 +25,6 @@ from ml_collections import ConfigDict
 
 from glore_jax import presets
 from glore_jax.config import default, task, training
-
-# What the paper states for models of billions of parameters and thousands of questions.
-SIZES = (
-    *(f"student.ei.{name}" for name in ("rounds", "k", "questions", "max_new")),
-    *("sample.k", "sample.questions", "rollout.questions", "rollout.max_new", "evaluate.k"),
-    *("student.sft", "orm.train", "sorm.train", "refiner.train"),
-)
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -48,7 +41,7 @@ def get_config(arg: str = "") -> ConfigDict:
     if arg == "base":
         return base(c)
     if arg == "paper":
-        return presets.paper(c, keep=SIZES)
+        return presets.paper(c, keep=presets.SIZES)
     return c
 
 

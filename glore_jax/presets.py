@@ -9,6 +9,14 @@ from ml_collections import ConfigDict
 
 from glore_jax.config import default, published, task
 
+# What the paper states for models of billions of parameters and thousands of questions: a smaller
+# config's `paper` keeps its own.
+SIZES = (
+    *(f"student.ei.{name}" for name in ("rounds", "k", "questions", "max_new")),
+    *("sample.k", "sample.questions", "rollout.questions", "rollout.max_new", "evaluate.k"),
+    *("student.sft", "orm.train", "sorm.train", "refiner.train"),
+)
+
 # The paper prompts the base with one worked example, since SVAMP has no solutions; its text is not
 # stated. This one is ours.
 SHOT_QUESTION = (
