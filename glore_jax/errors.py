@@ -9,6 +9,7 @@
 import errno
 import re
 from collections.abc import Iterator
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -25,6 +26,11 @@ class TransientError(UserError):
 
     The same command goes on from here, later. The commands exit with code 4.
     """
+
+
+def refuse(message: str) -> NoReturn:
+    """UserError: what becomes of a malformed row, unless somebody gathers them all."""
+    raise UserError(message)
 
 
 # HTTP: time-out, too many requests, and what a server says that is down or overloaded.

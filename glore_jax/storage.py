@@ -27,7 +27,7 @@ from typing import IO, Any
 
 from etils import epath
 
-from glore_jax.errors import TransientError, UserError, is_passing
+from glore_jax.errors import TransientError, UserError, is_passing, refuse
 
 _BLOCK_BYTES = 1 << 25  # of a stream into a bucket: one request, held in memory
 _MOVERS = 16  # objects that move side by side
@@ -333,12 +333,12 @@ def write_jsonl(p: epath.PathLike, rows: Iterable[dict]) -> None:
 
 
 def enumerate_jsonl(
-    p: epath.PathLike, fault: Callable[[str], None] | None = None
+    p: epath.PathLike, fault: Callable[[str], None] = refuse
 ) -> Iterator[tuple[int, dict]]:
     """(line number from 1, object) for each line of JSON Lines file `p` that is not blank.
 
     `fault`: what is told of each line that is not a JSON object, with file and line, before it is
-    passed over; None: UserError at the first one.
+    passed over.
     """
     # Not splitlines(): it also cuts at U+2028 and its like, which are legal inside a JSON string.
     lines = read_text(p).split("\n")
@@ -354,8 +354,6 @@ def enumerate_jsonl(
             wrong = f"not valid JSON: {_reason(e)}"
         if isinstance(row, dict):
             yield number, row
-        elif fault is None:
-            raise UserError(f"{place}: {wrong}")
         else:
             fault(f"{place}: {wrong}")
 

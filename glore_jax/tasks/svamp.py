@@ -30,7 +30,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from glore_jax import storage
-from glore_jax.errors import UserError
+from glore_jax.errors import UserError, refuse
 from glore_jax.tasks import equations, grading, stories, tfds_source
 from glore_jax.tasks.base import Problem, Task
 
@@ -48,14 +48,13 @@ _NEEDED = ("ID", "Body", "Question", "Answer")
 
 def read_rows(
     file: epath.PathLike,
-    fault: Callable[[str], None] | None = None,
+    fault: Callable[[str], None] = refuse,
     seen: set[str] | None = None,
 ) -> list[dict[str, str]]:
     """The rows of a published `SVAMP.json`, all `_FIELDS` as texts.
 
     `seen`: IDs of other files, to which those of this one are added. `fault`: what is told of each
-    malformed row, with file, row (from 0) and field, before it is passed over; None: UserError at
-    the first one.
+    malformed row, with file, row (from 0) and field, before it is passed over.
     """
     rows = storage.read_json(file)
     if not isinstance(rows, list):
@@ -67,8 +66,6 @@ def read_rows(
         if not wrong:
             seen.add(str(row["ID"]))
             found.append({field: str(row.get(field, "")).strip() for field in _FIELDS})
-        elif fault is None:
-            raise UserError(f"{file}: row {i}: {wrong}")
         else:
             fault(f"{file}: row {i}: {wrong}")
     return found
@@ -147,13 +144,13 @@ class SvampTask(Task):
         problems = [
             _problem(row, worked == "equation", name) for row, name in zip(rows, names, strict=True)
         ]
-        if tests is None:
-            groups = list(range(len(told))) if self._split() == "rows" else told
-            parts = self._divide(problems, groups)
-        else:
+        if tests is not None:
             cut = len(problems) - tests
             parts = self._divided(problems[:cut], problems[cut:])
-        if tests is None and problems and not parts[split]:
+            return self._take(sorted(parts[split], key=_rank), split)
+        groups = list(range(len(told))) if self._split() == "rows" else told
+        parts = self._divide(problems, groups)
+        if problems and not parts[split]:
             raise UserError(
                 f"task svamp: nothing is left for {split}, as the {len(rows)} rows tell only "
                 f"{len(set(told))} stories: lower task.dev_size, or take task.split=rows"
