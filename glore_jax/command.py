@@ -1,13 +1,18 @@
 """What the commands share: flags from the command line, and one clear line for what is wrong."""
 
+import errno
 import re
 import sys
 
 from absl import flags
 
-from glore_jax.errors import UserError
+from glore_jax import storage
+from glore_jax.errors import TransientError, UserError
 
 FLAGS = flags.FLAGS
+
+INTERRUPTED = 130  # exit code
+MENDABLE = (2, 4)  # exit codes of errors that are no mistake of the program
 
 # Whatever absl, ml_collections and a config file raise over a mistake in the command line.
 _MISTAKES = (
@@ -27,6 +32,45 @@ def end(message: str, code: int) -> int:
     """Prints `message` as the last line on stderr and returns the exit code."""
     print(f"glore: {message}", file=sys.stderr, flush=True)
     return code
+
+
+def verdict(error: BaseException, place: str = "its files") -> tuple[int, str]:
+    """The exit code that `error` stands for, and the line that says why.
+
+    1 is a mistake of the program, 2 one that the user can mend, 4 will pass (`errors.py`), and
+    `INTERRUPTED`. `place`: what a full disk holds, if `error` does not say.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted"
+    if not isinstance(error, Exception):
+        return 1, _named(error)
+    refusal = storage.refused(error, "reach the files of the run")
+    if isinstance(refusal, TransientError):
+        return 4, str(refusal)
+    if isinstance(error, UserError):
+        return 2, str(error)
+    if isinstance(error, MemoryError):
+        return 2, "out of memory; try a smaller batch_size or a smaller engine.groups"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        full = error.filename or place
+        return 2, f"no space left on the disk of {full}; the same command goes on from here"
+    line = _first_line(error)
+    # XLA's words: of a collective that another process, busy with a slow disk say, did not reach,
+    # and of a device without memory.
+    if isinstance(error, RuntimeError) and "DEADLINE_EXCEEDED" in str(error):
+        why = f"the processes of the run did not meet in time: {line}"
+        return 4, f"{why}; the same command goes on from here"
+    if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
+        return 2, f"out of device memory; try a smaller batch_size or engine.groups: {line}"
+    return 1, _named(error)
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -16,8 +16,6 @@ exit codes:
     130  interrupted
 """
 
-import errno
-import os
 import signal
 import sys
 import traceback
@@ -26,14 +24,13 @@ from types import FrameType
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from glore_jax import command, pipeline, status, storage
-from glore_jax.errors import TransientError, UserError
+from glore_jax import command, pipeline, status
+from glore_jax.errors import UserError
 from glore_jax.parallel import processes
 from glore_jax.progress import Progress
 
 # Of the half minute that a spot machine is given, and enough to tidy up what is under way.
 _AGAIN_SECONDS = 5
-_INTERRUPTED = 130
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
@@ -67,22 +64,22 @@ def main(argv: list[str]) -> int:
         run(argv, progress)
     except Exception as e:
         processes.wait_for_peer_loss()
-        code, reason = _verdict(e)
+        code, reason = command.verdict(e, FLAGS.workdir)
         if code == 1:
             traceback.print_exc()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as e:
         signal.alarm(0)
-        code = _INTERRUPTED
-        reason = "interrupted; the same command goes on from here"
-    progress.end(code, reason.removeprefix("error: "))
+        code, reason = command.verdict(e)
+        reason += "; the same command goes on from here"
+    progress.end(code, reason)
+    if code in command.MENDABLE:
+        reason = f"error: {reason}"
     if code > 1:
         command.end(reason, code)
     # The other processes hear what went wrong; what to do about it has been said here.
     processes.announce_exit(code, reason.partition(";")[0])
-    if code == _INTERRUPTED:
-        # Some thread may be deep in XLA, which aborts where Python ends around it.
-        sys.stdout.flush()
-        os._exit(code)
+    if code == command.INTERRUPTED:
+        processes.exit_at_once(code)
     return code
 
 
@@ -117,31 +114,6 @@ def run(argv: list[str], progress: Progress) -> None:
         other_versions=FLAGS.other_versions,
         progress=progress,
     )
-
-
-def _verdict(e: Exception) -> tuple[int, str]:
-    """The exit code that `e` stands for, and the line that says why; 1 for a mistake of the
-    program."""
-    refusal = storage.refused(e, "reach the files of the run")
-    if isinstance(refusal, TransientError):
-        return 4, f"error: {refusal}"
-    if isinstance(e, UserError):
-        return 2, f"error: {e}"
-    if isinstance(e, MemoryError):
-        return 2, "error: out of memory; try a smaller batch_size or a smaller engine.groups"
-    if isinstance(e, OSError) and e.errno == errno.ENOSPC:
-        place = e.filename or FLAGS.workdir
-        return 2, f"error: no space left on the disk of {place}; the same command goes on from here"
-    text = str(e) or type(e).__name__
-    line = text.splitlines()[0]
-    # XLA's words: of a collective that another process, busy with a slow disk say, did not reach,
-    # and of a device without memory.
-    if isinstance(e, RuntimeError) and "DEADLINE_EXCEEDED" in text:
-        why = f"the processes of the run did not meet in time: {line}"
-        return 4, f"error: {why}; the same command goes on from here"
-    if isinstance(e, RuntimeError) and "RESOURCE_EXHAUSTED" in text:
-        return 2, f"error: out of device memory; try a smaller batch_size or engine.groups: {line}"
-    return 1, f"{type(e).__name__}: {line}"
 
 
 def cli() -> None:

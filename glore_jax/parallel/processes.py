@@ -182,8 +182,14 @@ def announce_exit(code: int, reason: str = "") -> None:
     elif _lifeline:
         _lifeline.announce_exit()
     if code and (_lifeline or _several):
-        sys.stdout.flush()
-        os._exit(code)
+        exit_at_once(code)
+
+
+def exit_at_once(code: int) -> NoReturn:
+    """Ends without what Python does at its end: it would wait for the other processes, or abort
+    around a thread that is deep in XLA."""
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def disconnect() -> None:

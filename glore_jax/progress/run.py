@@ -9,6 +9,7 @@ stages ──► Progress.stage, .say
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import socket
 import threading
@@ -18,7 +19,7 @@ from typing import Protocol, Self
 
 from etils import epath
 
-from glore_jax.errors import TransientError, UserError
+from glore_jax import command
 from glore_jax.parallel import processes
 from glore_jax.progress import keeper
 from glore_jax.progress.estimate import Estimate, Planned
@@ -98,15 +99,12 @@ class Piece:
         given = self._record
         if pace is None:
             return given
-        return PieceRecord(
-            given.name,
-            given.kind,
-            given.unit,
-            given.total,
-            pace.count,
-            pace.rate,
-            pace.left(given.total),
-            self._figures,
+        return dataclasses.replace(
+            given,
+            done=pace.count,
+            rate=pace.rate,
+            left=pace.left(given.total),
+            figures=self._figures,
         )
 
     def _draw(self) -> None:
@@ -203,14 +201,8 @@ class Progress:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if error is None:
             self.end(0)
-        elif isinstance(error, KeyboardInterrupt):
-            self.end(130, "interrupted")
         else:
-            line = str(error).partition("\n")[0]
-            if isinstance(error, UserError):
-                self.end(4 if isinstance(error, TransientError) else 2, line)
-            else:
-                self.end(1, f"{type(error).__name__}: {line}")
+            self.end(*command.verdict(error))
 
     def record(self) -> Record:
         """As of now."""
