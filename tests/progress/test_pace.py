@@ -5,17 +5,6 @@ import pytest
 from glore_jax.progress.pace import Pace
 
 
-@pytest.fixture
-def clock():
-    """clock() -> seconds, which `clock.now` sets."""
-
-    def now():
-        return now.now
-
-    now.now = 0.0
-    return now
-
-
 def test_nothing_is_known_before_anything_is_counted(clock):
     pace = Pace(40, clock)
     clock.now = 10.0

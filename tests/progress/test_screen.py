@@ -70,15 +70,6 @@ class Terminal(io.StringIO):
         return "".join(columns[i] for i in sorted(columns)).rstrip()
 
 
-@pytest.fixture
-def clock():
-    def now():
-        return now.now
-
-    now.now = 0.0
-    return now
-
-
 def test_a_terminal_has_one_line_and_what_is_said_above_it(clock, monkeypatch, capsys):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
