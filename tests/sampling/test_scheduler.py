@@ -103,6 +103,20 @@ def test_jobs_for_other_engines_are_waited_for():
     assert {p.job.question_id for row in s.shelves for p in row if p} == {"a", "b"}
 
 
+def test_a_trunk_whose_seats_another_has_taken_comes_to_others():
+    left, many, one = job("left"), job("many"), job("one")
+    s = scheduler([left, many, one])
+    s.fill_shelves()
+    s.admissions()
+    finished = s.harvest(look())
+    many.waiting.extend(Fork(4, rollout=i) for i in range(1, 4))
+    one.waiting.append(Fork(4, rollout=1))
+    assert s.settle(s.grade(finished)) == [left]
+    s.fill_shelves()  # `many` comes to group 0, before `one`; so `one` to group 1
+    s.admissions()
+    assert len(s.seated) == 4 and not s.forks_wait
+
+
 @hypothesis.given(st.data())
 def test_no_slot_is_empty_while_a_fork_waits_for_one(data):
     """Whatever comes, in any number of groups: a free shelf is all that it takes."""
