@@ -35,6 +35,8 @@ LIMIT = Section(
     required=False,
 )
 
+CHAT = "chat"  # as `task.prompt`: the chat template of the model's tokenizer
+
 ANY: dict[str, Field | Section] = {
     "name": Field(
         "gsm8k",
@@ -44,7 +46,8 @@ ANY: dict[str, Field | Section] = {
     ),
     "prompt": Field(
         "Question: {question}\nAnswer:\n",
-        "How a question is put to the model; `{question}` stands for its text.",
+        "How a question is put to the model; `{question}` stands for its text. `chat`: as the chat "
+        "template of the model's tokenizer has a user ask it.",
         paper=NOT_STATED,
     ),
     "limit": LIMIT,

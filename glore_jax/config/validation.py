@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from glore_jax.config import auto
 from glore_jax.config.fields import NO_DEFAULT, Field, Form, Section, find, leaves
 from glore_jax.config.schema import ALL
-from glore_jax.config.tasks import TASKS, TEST_SPLITS, USED_SPLITS
+from glore_jax.config.tasks import CHAT, TASKS, TEST_SPLITS, USED_SPLITS
 from glore_jax.errors import UserError
 
 
@@ -179,6 +179,8 @@ def _sections(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Confi
 
 def _prompt(config: ConfigDict) -> None:
     prompt = config.task.prompt
+    if prompt == CHAT:
+        return
     if "{question}" not in prompt:
         raise UserError(f"config.task.prompt is {prompt!r}: it needs the field {{question}}")
     if "\\n" in prompt:

@@ -9,7 +9,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import tokenizers
+
 from glore_jax.errors import UserError
+
+# For those that ask: Llama 3.2 puts in the day, on which a result must not depend, and Qwen 3 may
+# think before its answer, where steps are expected.
+_CHAT_VALUES = {"date_string": "26 Jul 2024", "enable_thinking": False}
 
 
 def complete_config(content: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -36,6 +42,29 @@ def read_tokenizer(folder: str, source: str) -> Any:
         )
     except Exception as error:  # of many kinds
         raise UserError(f"{source}: no tokenizer that can be read: {one_line(error)}") from error
+
+
+def chat_prompt(backend: tokenizers.Tokenizer, template: str, names: Mapping[str, str]) -> str:
+    """What `template` makes of a user's "{question}", up to where the assistant begins.
+
+    names: of the special tokens that it may put in. UserError if it fails, or leaves the question
+    out.
+    """
+    theirs = library().PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+    said = [{"role": "user", "content": "{question}"}]
+    try:
+        text = theirs.apply_chat_template(
+            said,
+            chat_template=template,
+            add_generation_prompt=True,
+            tokenize=False,
+            **_CHAT_VALUES,
+        )
+    except Exception as error:  # of many kinds
+        raise UserError(f"the model's chat template fails: {one_line(error)}") from error
+    if text.count("{question}") != 1:
+        raise UserError("the model's chat template does not put in what the user says as it is")
+    return text
 
 
 def one_line(error: BaseException) -> str:

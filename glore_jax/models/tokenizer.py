@@ -21,6 +21,7 @@ class Tokenizer:
       eos_id: end of text.
       pad_id: padding; the end of text if the model has none.
       bad_id: the `[BAD]` token, or None if it was not added.
+      chat_template: how it writes a conversation (Jinja), or None.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Tokenizer:
         bos_id: int | None,
         eos_id: int,
         pad_id: int | None = None,
+        chat_template: str | None = None,
     ):
         backend.no_truncation()  # some tokenizer.json files cut at 512 tokens, or pad
         backend.no_padding()
@@ -40,6 +42,7 @@ class Tokenizer:
         self.eos_id = eos_id
         self.pad_id = eos_id if pad_id is None else pad_id
         self.bad_id: int | None = backend.token_to_id(BAD)
+        self.chat_template = chat_template
 
     @classmethod
     def load(cls, folder: epath.PathLike) -> "Tokenizer":
@@ -88,6 +91,24 @@ class Tokenizer:
         ids = self.encode(text)
         return ids if self.bos_id is None or ids[:1] == [self.bos_id] else [self.bos_id, *ids]
 
+    def chat_prompt(self) -> str:
+        """A conversation in which the user has said "{question}" and the assistant is to answer.
+
+        UserError if the tokenizer has no chat template, or one that cannot be used.
+        """
+        if self.chat_template is None:
+            raise UserError(
+                "task.prompt is 'chat', and the model's tokenizer has no chat template: give the "
+                "text of a prompt with the field {question}"
+            )
+        ids = {"bos_token": self.bos_id, "eos_token": self.eos_id}
+        names = {
+            role: str(self._backend.id_to_token(number))
+            for role, number in ids.items()
+            if number is not None
+        }
+        return hf_auto.chat_prompt(self._backend, self.chat_template, names)
+
     def with_token(self, token: str) -> "Tokenizer":
         """A tokenizer that also knows the special `token`, under the next free id.
 
@@ -95,7 +116,13 @@ class Tokenizer:
         """
         backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
         backend.add_special_tokens([tokenizers.AddedToken(token, special=True, normalized=False)])
-        return Tokenizer(backend, bos_id=self.bos_id, eos_id=self.eos_id, pad_id=self.pad_id)
+        return Tokenizer(
+            backend,
+            bos_id=self.bos_id,
+            eos_id=self.eos_id,
+            pad_id=self.pad_id,
+            chat_template=self.chat_template,
+        )
 
     def save(self, folder: epath.PathLike) -> None:
         """Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`.
@@ -120,6 +147,8 @@ class Tokenizer:
             "add_eos_token": False,
             **special,
         }
+        if self.chat_template is not None:
+            config["chat_template"] = self.chat_template
         backend = self._as_written()
         storage.write_text(folder / "tokenizer.json", backend.to_str(pretty=True))
         storage.write_json(folder / "special_tokens_map.json", special)
@@ -170,7 +199,19 @@ def _checked(
     pad_id = _id_of(theirs.pad_token_id, config.get("pad_token_id"))
     if pad_id is not None and backend.id_to_token(pad_id) is None:
         pad_id = None
-    return Tokenizer(backend, bos_id=bos_id if begins else None, eos_id=eos_id, pad_id=pad_id)
+    return Tokenizer(
+        backend,
+        bos_id=bos_id if begins else None,
+        eos_id=eos_id,
+        pad_id=pad_id,
+        chat_template=_chat_template(theirs),
+    )
+
+
+def _chat_template(theirs: Any) -> str | None:
+    """The plain one, where a tokenizer has several by name."""
+    found = getattr(theirs, "chat_template", None)
+    return found.get("default") if isinstance(found, dict) else found
 
 
 def _read_object(file: epath.Path) -> dict[str, Any]:

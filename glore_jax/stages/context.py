@@ -120,7 +120,13 @@ class Context:
 
     def prompts(self, model: Model) -> Prompts:
         """Token forms of questions and solutions for `model` (its tokenizer) and `task.prompt`."""
-        return Prompts(model.tokenizer, self.config.task.prompt)
+        prompts = Prompts(model.tokenizer, self.config.task.prompt)
+        if prompts.cuts:
+            self.warn(
+                "tokens of this model reach over ends of lines: each step is encoded on its own, "
+                "unlike in a text that another tool encodes whole"
+            )
+        return prompts
 
     @functools.cached_property
     def board(self) -> boards.Board:

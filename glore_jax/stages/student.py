@@ -17,6 +17,8 @@ the rules). Each finished piece is kept, so that a restart goes on behind it:
 import functools
 from collections.abc import Iterable, Sequence
 
+from ml_collections import ConfigDict
+
 from glore_jax.errors import UserError
 from glore_jax.labels import rounds as rules
 from glore_jax.models import hf_export
@@ -95,9 +97,10 @@ def one_shot(ctx: Context, train: Sequence[Problem]) -> Iterable[Solution]:
     the base solves nothing with it.
     """
     iteration = ctx.config.student.ei
-    template = ctx.config.task.prompt
-    example = worked_example(ctx)  # first: it refuses before a large model is loaded
+    shot = worked_shot(ctx)  # first: it refuses before a large model is loaded
     base = models.load_base(ctx)
+    template = ctx.prompts(base).template
+    example = template.replace("{question}", shot.question) + shot.solution.strip() + "\n\n"
     begin = [] if base.tokenizer.bos_id is None else [base.tokenizer.bos_id]
 
     def trunk_of(problem: Problem) -> list[int]:
@@ -122,16 +125,15 @@ def one_shot(ctx: Context, train: Sequence[Problem]) -> Iterable[Solution]:
     return sets.distinct_right(sets.samples_of(drawn), iteration.per_question)
 
 
-def worked_example(ctx: Context) -> str:
-    """The text of `student.shot`, question and solution, that stands before a question."""
+def worked_shot(ctx: Context) -> ConfigDict:
+    """`student.shot`, the question and solution that stand before a question."""
     shot = ctx.config.student.shot
     if not shot.question or not shot.solution:
         raise UserError(
             "the task has no worked solutions: give student.shot.question and "
             "student.shot.solution, a worked example"
         )
-    question = ctx.config.task.prompt.replace("{question}", shot.question)
-    return question + shot.solution.strip() + "\n\n"
+    return shot
 
 
 def explore(

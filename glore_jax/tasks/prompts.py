@@ -1,7 +1,8 @@
 """How problems, steps and drafts become tokens: the one place that knows.
 
-Text is canonical, and every step is encoded on its own, so that a step has the same tokens in
-training, in a forked rollout and in scoring, whatever stands before it:
+Text is canonical, and a step has the same tokens in training, in a forked rollout and in scoring:
+those that it has behind a newline, so that question and steps together have the tokens of the whole
+text as any other tool encodes it:
 
     [bos] question template | step 1 "\\n" | step 2 "\\n" | ... | #### n [eos]
                             ^ cut 0        ^ cut 1       ^ cut 2          ^ end of the last step
@@ -19,11 +20,13 @@ token in front of the first step judged wrong (paper section 4.1, step 3):
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from glore_jax.config.tasks import CHAT
 from glore_jax.errors import UserError
 
 SEPARATOR = "Correction:\n"
 BAD = "[BAD]"
 
+_FIRST = "A1#"  # what steps begin with
 _CACHED_TEXTS = 200_000  # steps and questions; the same ones come again and again
 
 
@@ -42,6 +45,8 @@ class TextTokenizer(Protocol):
 
     def encode(self, text: str) -> list[int]: ...
 
+    def chat_prompt(self) -> str: ...
+
     def decode(self, ids: list[int]) -> str: ...
 
 
@@ -52,12 +57,24 @@ class Prompts:
     """
 
     def __init__(self, tokenizer: TextTokenizer, template: str = "{question}\n"):
-        """UserError if the template has no place for the question."""
+        """`template`: or `CHAT`, for that of the tokenizer, whose user asks the question.
+
+        UserError if the template has no place for the question, or the tokenizer has none.
+        """
+        if template == CHAT:
+            template = tokenizer.chat_prompt()
         if "{question}" not in template:
             raise UserError(f"task.prompt is {template!r}: it needs the field {{question}}")
         self.tokenizer = tokenizer
         self.template = template
-        self._cache: dict[str, tuple[int, ...]] = {}
+        self._cache: dict[tuple[str, str], tuple[int, ...]] = {}
+
+    @property
+    def cuts(self) -> bool:
+        """Whether some tokens would reach over the end of a step, and texts are cut there."""
+        newline = self.tokenizer.encode("\n")
+        behind = (self.tokenizer.encode("\n" + first) for first in _FIRST)
+        return any(tokens[: len(newline)] != newline for tokens in behind)
 
     def question(self, question: str) -> list[int]:
         """The question in its template, with one beginning-of-text token if the model has one.
@@ -65,7 +82,7 @@ class Prompts:
         The template may name it itself.
         """
         # Not `format`: a question may hold braces of its own.
-        tokens = list(self._encode(self.template.replace("{question}", question)))
+        tokens = list(self._encode(self.template.replace("{question}", question), after=""))
         bos = self.tokenizer.bos_id
         return tokens if bos is None or tokens[:1] == [bos] else [bos, *tokens]
 
@@ -127,7 +144,7 @@ class Prompts:
         for i, step in enumerate(draft):
             if i == bad:
                 tokens.append(self.bad_id)
-            tokens += self._encode(step + "\n")
+            tokens += self._encode(step + "\n", after="\n" + BAD * (i == bad))
         tokens += self._encode(SEPARATOR)
         return tokens + self.solution(begun, ended=False)[0]
 
@@ -145,9 +162,18 @@ class Prompts:
         """Decoded text without special tokens."""
         return self.tokenizer.decode([int(token) for token in tokens])
 
-    def _encode(self, text: str) -> tuple[int, ...]:
-        if text not in self._cache:
+    def _encode(self, text: str, after: str = "\n") -> tuple[int, ...]:
+        """The tokens of `text` where it stands behind `after`."""
+        if (text, after) not in self._cache:
             if len(self._cache) > _CACHED_TEXTS:
                 self._cache.clear()
-            self._cache[text] = tuple(self.tokenizer.encode(text))
-        return self._cache[text]
+            self._cache[text, after] = tuple(self._behind(after, text))
+        return self._cache[text, after]
+
+    def _behind(self, before: str, text: str) -> list[int]:
+        head = self.tokenizer.encode(before) if before else []
+        tokens = self.tokenizer.encode(before + text)
+        if tokens[: len(head)] == head:
+            return tokens[len(head) :]
+        # A token would reach over the end of the step before, where forks begin.
+        return self.tokenizer.encode(text)

@@ -272,6 +272,9 @@ def test_an_evaluated_split_is_not_empty():
 def test_a_prompt_has_a_place_for_the_question():
     said = mistake(default(), task__prompt="Q: ")
     assert said == "config.task.prompt is 'Q: ': it needs the field {question}"
+    config = default()
+    config.task.prompt = "chat"  # the tokenizer has it
+    validate(config)
 
 
 def test_a_backslash_is_no_end_of_a_line():

@@ -6,6 +6,7 @@ import pytest
 import tokenizers
 
 from glore_jax.errors import UserError
+from glore_jax.models import hf_auto
 from glore_jax.models.tokenizer import Tokenizer
 
 TEXT = "Rosa has <<22+10=32>>32 pies.\n#### 32"
@@ -235,3 +236,52 @@ def test_transformers_loads_it(tmp_path, tokenizer, tiny, with_config):
     again = Tokenizer.load(tmp_path / "again")
     assert again.encode(text) == marked.encode(text)
     assert (again.bos_id, again.eos_id, again.pad_id, again.bad_id) == (92, 93, 93, marked.bad_id)
+
+
+CHAT = (
+    "{% for message in messages %}{{ bos_token }}{{ message.role }}: {{ message.content }}"
+    "{{ eos_token }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+def with_chat(folder, template):
+    config = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": template}
+    write(folder, "tokenizer_config.json", config)
+    return Tokenizer.load(folder)
+
+
+def test_chat(folder, tmp_path):
+    expected = "<s>user: {question}</s>\nassistant: "
+    loaded = with_chat(folder, CHAT)
+    assert loaded.chat_prompt() == loaded.with_token("[BAD]").chat_prompt() == expected
+    loaded.save(tmp_path / "saved")
+    assert Tokenizer.load(tmp_path / "saved").chat_prompt() == expected
+    library = hf_auto.library()
+    theirs = library.AutoTokenizer.from_pretrained(tmp_path / "saved")
+    said = [{"role": "user", "content": "{question}"}]
+    rendered = theirs.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+    assert rendered == expected
+
+
+def test_the_day_is_no_part_of_a_chat(folder):
+    dated = "{{ date_string }} {{ enable_thinking }} {{ messages[0].content }}"
+    assert with_chat(folder, dated).chat_prompt() == "26 Jul 2024 False {question}"
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ raise_exception('only tools') }}", "the model's chat template fails: only tools"),
+        ("{% for", "the model's chat template fails: "),
+        ("no user", "the model's chat template does not put in what the user says as it is"),
+    ],
+)
+def test_a_chat_template_that_cannot_be_used(folder, template, said):
+    loaded = with_chat(folder, template)  # which harms nobody who does not use it
+    with pytest.raises(UserError, match=said):
+        loaded.chat_prompt()
+
+
+def test_without_a_chat_template(tokenizer):
+    with pytest.raises(UserError, match="task.prompt is 'chat', and .* has no chat template"):
+        tokenizer.chat_prompt()

@@ -1,11 +1,16 @@
 """Tokens of questions, steps and drafts: the same step has the same tokens wherever it stands."""
 
+import os
+import pathlib
+
 import hypothesis
 import pytest
+import tokenizers
 from hypothesis import strategies as st
 from tiny_llama import Characters
 
 from glore_jax.errors import UserError
+from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.tasks.prompts import SEPARATOR, Prompts
 
 TOKENIZER = Characters()
@@ -17,7 +22,7 @@ a_step = st.text("0123456789+-*/= abc", min_size=1, max_size=8)
 class Merging(Characters):
     """Has tokens for pairs: what a text becomes depends on what it is joined to, as anywhere."""
 
-    pairs = ("5\n", "\n5", "=5", "10")
+    pairs = ("5\n", "\n5", "\n1", "=5", "10")
 
     def encode(self, text):
         out, i = [], 0
@@ -53,6 +58,62 @@ def test_solution(tokenizer, steps, ended):
     # A prefix of a solution, and the trunk of a rollout, are exactly its first tokens.
     for keep in range(len(steps)):
         assert prompts.solution(steps[:keep], ended=False)[0] == tokens[: ([0, *ends])[keep]]
+
+
+def test_tokens_over_the_end_of_a_step_are_told():
+    assert Prompts(Merging()).cuts and not PROMPTS.cuts
+
+
+@pytest.fixture
+def sentencepiece():
+    """As LLaMA 2 has it: a space comes before a text, but not before each line of it."""
+    alphabet = ["<s>", "</s>", "\u2581", "\n", *"0123456789+-*/=#?.:AQaceinorstuw"]
+    words = {c: i for i, c in enumerate([*alphabet, "\u25812"])}
+    model = tokenizers.models.BPE(words, [("\u2581", "2")], unk_token="</s>")
+    backend = tokenizers.Tokenizer(model)
+    prepend, replace = tokenizers.normalizers.Prepend, tokenizers.normalizers.Replace
+    backend.normalizer = tokenizers.normalizers.Sequence(
+        [prepend("\u2581"), replace(" ", "\u2581")]
+    )
+    backend.decoder = tokenizers.decoders.Sequence(
+        [tokenizers.decoders.Replace("\u2581", " "), tokenizers.decoders.Fuse()]
+    )
+    return Tokenizer(backend, bos_id=0, eos_id=1)
+
+
+def published(name):
+    """The folder of a tokenizer that a registry package carries."""
+    folder = pathlib.Path(os.environ.get("TOKENIZERS", "missing"), name)
+    return Tokenizer.load(folder) if folder.is_dir() else pytest.skip("TOKENIZERS has none")
+
+
+@pytest.mark.parametrize("name", ["sentencepiece", "llama2", "llama3_1", "qwen3"])
+@pytest.mark.parametrize("template", ["{question}\n", "Question: {question}\nAnswer:\n"])
+def test_tokens_are_those_of_the_whole_text(request, name, template):
+    """As another tool makes them that reads an export."""
+    tokenizer = request.getfixturevalue(name) if name == "sentencepiece" else published(name)
+    prompts = Prompts(tokenizer, template)
+    assert not prompts.cuts
+    if name == "sentencepiece":
+        question, steps = "2 + 3 is  Q?", ["2 + 3 = 5", "so 5 is it.", "#### 5"]
+        assert prompts.step("2") == tokenizer.encode("\n2\n")[2:] != tokenizer.encode("2\n")
+    else:
+        question = "Is $2 +  3% much, na\u00efve one?"
+        steps = ["2 + 3 = <<2+3=5>>5", "so $5 is it.", "#### 5"]
+    tokens, ends, source = prompts.scored(question, steps)
+    whole = template.replace("{question}", question) + "\n".join(steps) + "\n"
+    assert tokens == tokenizer.begun(whole)
+    texts = [tokenizer.decode(tokens[a:b]) for a, b in zip([source, *ends], ends, strict=False)]
+    assert texts == [step + "\n" for step in steps]
+
+
+class Chatting(Characters):
+    def chat_prompt(self):
+        return "a:{question}\nb:"
+
+
+def test_a_chat_is_the_tokenizers_own():
+    assert Prompts(Chatting(), "chat").question("1+1")[1:] == TOKENIZER.encode("a:1+1\nb:")
 
 
 class Named(Characters):

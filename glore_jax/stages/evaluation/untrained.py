@@ -48,7 +48,7 @@ def refine(
     def begun_of(request: Request) -> list[str]:
         return request.draft["steps"][: request.bad]
 
-    ends = stops(ctx.config.task.prompt)
+    ends = stops(prompts.template)
     sampling = Sampling(0.0, max_new=ctx.config.refiner.max_new, stop=ends)
     rows = write(ctx, name, model, requests, trunk_of, begun_of, sampling)
     found = at_places(rows, drafts, places)
