@@ -42,6 +42,7 @@ setup(
         "matplotlib>=3.9",
         "jaxtyping>=0.3",
         "jinja2>=3.1",
+        "pyyaml>=6.0",
         "filelock>=3.15",  # JAX's compilation cache with bounds needs it and does not declare it
     ],
     extras_require={

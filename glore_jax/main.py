@@ -3,8 +3,10 @@
     python -m glore_jax.main --config=configs/tiny.py --workdir=runs/tiny \\
         [--config.rollout.k=4] [--stage=orm,sorm]
     python -m glore_jax.main status --workdir=runs/tiny
+    python -m glore_jax.main publish --workdir=runs/tiny --stage=refiner --folder=my-refiner
 
-The second says how far a run is (see `status`). The first goes on where it ended the last time. Its
+The second says how far a run is (see `status`), the third makes a model of it ready for others (see
+`publish`). The first goes on where it ended the last time. Its
 exit codes:
 
     0    all that was asked for is done
@@ -24,7 +26,7 @@ from types import FrameType
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from glore_jax import command, pipeline, status
+from glore_jax import command, pipeline, publish, status
 from glore_jax.errors import UserError
 from glore_jax.parallel import processes
 from glore_jax.progress import Progress
@@ -117,9 +119,14 @@ def run(argv: list[str], progress: Progress) -> None:
 
 
 def cli() -> None:
-    """The console script `glore`; `glore status` says how far a run is."""
+    """The console script `glore`.
+
+    `glore status` says how far a run is, `glore publish` makes a model of it ready for others.
+    """
     if sys.argv[1:2] == ["status"]:
         sys.exit(status.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["publish"]:
+        sys.exit(publish.main(sys.argv[2:]))
     logging.set_verbosity(logging.WARNING)
     app.run(main, flags_parser=command.parse)
 

@@ -3,8 +3,12 @@
 GET  /api/models/ORG/NAME/revision/REV     which commit that is
 GET  /api/models/ORG/NAME/tree/COMMIT      its files
 HEAD, GET /ORG/NAME/resolve/COMMIT/FILE    one of them
+POST /api/repos/create                     a new model
+POST /api/models/ORG/NAME/preupload/main   how files may come: all within the commit
+POST /api/models/ORG/NAME/commit/main      files, a line of JSON each
 """
 
+import base64
 import hashlib
 import http.server
 import json
@@ -13,6 +17,7 @@ import threading
 
 _INFO = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)(/revision/(?P<revision>.+))?")
 _TREE = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)/?")
+_POST = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/(?P<what>preupload|commit)/main")
 _FILE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 
 
@@ -23,11 +28,15 @@ class Hub:
       url: what HF_ENDPOINT has to be.
       asked: the paths of all requests so far.
       gated: names of models that nobody may read.
+      private: names of models that were made so.
+      read_only: whether nothing may be pushed.
     """
 
     def __init__(self):
         self.asked = []
         self.gated = set()
+        self.private = set()
+        self.read_only = False
         self._commits = {}  # name -> revision -> commit
         self._files = {}  # commit -> name of a file -> content
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -41,6 +50,9 @@ class Hub:
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
+        return self._commit(name, files, revision)
+
+    def _commit(self, name, files, revision="main"):
         content = b"".join(key.encode() + value for key, value in files.items())
         commit = hashlib.sha1(content).hexdigest()
         self._commits.setdefault(name, {})[revision] = commit
@@ -68,6 +80,36 @@ class Hub:
                 return made(match, commit)
         return 404, {}, b""
 
+    def take(self, path, content):
+        """(status, headers, content) of what is posted."""
+        if self.read_only:
+            return 403, {}, b"{}"
+        if path == "/api/repos/create":
+            asked = json.loads(content)
+            name = f"{asked['organization']}/{asked['name']}"
+            self._commits.setdefault(name, {})
+            if asked.get("private") or asked.get("visibility") == "private":
+                self.private.add(name)
+            return 200, {}, json.dumps({"url": f"{self.url}/{name}"}).encode()
+        if path == "/api/validate-yaml":
+            return 200, {}, b'{"errors": [], "warnings": []}'
+        match = _POST.fullmatch(path)
+        if match is None:
+            return 404, {}, b""
+        if match["what"] == "preupload":
+            files = [
+                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for file in json.loads(content)["files"]
+            ]
+            return 200, {}, json.dumps({"files": files}).encode()
+        lines = [json.loads(line) for line in content.splitlines()]
+        pushed = [line["value"] for line in lines if line["key"] == "file"]
+        before = self._files.get(self._commits[match["repo"]].get("main"), {})
+        new = {file["path"]: base64.b64decode(file["content"]) for file in pushed}
+        commit = self._commit(match["repo"], before | new)
+        url = f"{self.url}/{match['repo']}/commit/{commit}"
+        return 200, {}, json.dumps({"commitUrl": url, "commitOid": commit}).encode()
+
     def _info(self, match, commit):
         return 200, {}, json.dumps({"id": match["repo"], "sha": commit}).encode()
 
@@ -89,7 +131,13 @@ class Hub:
             def do_GET(self, body=True):
                 path = self.path.partition("?")[0]
                 hub.asked.append(path)
-                status, headers, content = hub.answer(path)
+                self._send(*hub.answer(path), body)
+
+            def do_POST(self):
+                posted = self.rfile.read(int(self.headers["Content-Length"]))
+                self._send(*hub.take(self.path.partition("?")[0], posted))
+
+            def _send(self, status, headers, content, body=True):
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

@@ -41,7 +41,7 @@ FLOORS = (
     (3, ("models", "report"), False),
     (4, ("sampling", "training"), False),
     (5, ("stages",), False),
-    (6, ("pipeline", "solve", "status", "api", "planning"), True),
+    (6, ("pipeline", "solve", "status", "api", "publish", "planning"), True),
     (7, ("main", "__init__"), False),
 )
 

@@ -1,4 +1,5 @@
-"""Models of the Hugging Face hub: `hf://ORG/NAME[@REVISION]` becomes a folder of its cache.
+"""Models of the Hugging Face hub: `hf://ORG/NAME[@REVISION]` becomes a folder of its cache, and a
+folder a model of the hub.
 
 The cache is that of `huggingface_hub`, shared with every other tool; HF_HOME, HF_ENDPOINT, HF_TOKEN
 and HF_HUB_OFFLINE mean what they mean there.
@@ -6,6 +7,8 @@ and HF_HUB_OFFLINE mean what they mean there.
 
 import os
 import re
+
+from etils import epath
 
 from glore_jax.errors import UserError
 from glore_jax.models import hf_auto
@@ -53,6 +56,34 @@ def same_model(name: str, other: str) -> bool:
 def has_revision(name: str) -> bool:
     """Whether a model of the hub is named with a revision."""
     return _parts(name)[1] is not None
+
+
+def check_target(name: str) -> None:
+    """UserError unless something can be pushed to `name`: hf://ORG/NAME."""
+    if has_revision(name):
+        raise UserError(f"{name}: what is pushed becomes the newest revision: leave @... out")
+
+
+def push(name: str, folder: epath.Path, private: bool = False) -> str:
+    """Makes the files of `folder`, on a disk, the newest revision of a model; a line that says so.
+
+    The model is made if there is none. UserError without a token that may write there, or if the
+    hub cannot be reached or refuses.
+    """
+    from huggingface_hub import HfApi
+
+    check_target(name)
+    repo, _ = _parts(name)
+    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+    try:
+        hub.create_repo(repo, private=private, exist_ok=True)
+        pushed = hub.upload_folder(
+            repo_id=repo, folder_path=os.fspath(folder), commit_message="glore publish"
+        )
+    except (OSError, ValueError) as error:
+        why = "not pushed: is there a token that may write there (hf auth login)?"
+        raise UserError(f"{name}: {why} {hf_auto.one_line(error)}") from error
+    return f"{name}@{pushed.oid}"
 
 
 def _parts(name: str) -> tuple[str, str | None]:
