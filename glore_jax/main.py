@@ -26,7 +26,7 @@ from types import FrameType
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from glore_jax import command, pipeline, publish, status
+from glore_jax import command, pipeline, status
 from glore_jax.errors import UserError
 from glore_jax.parallel import processes
 from glore_jax.progress import Progress
@@ -126,6 +126,9 @@ def cli() -> None:
     if sys.argv[1:2] == ["status"]:
         sys.exit(status.main(sys.argv[2:]))
     if sys.argv[1:2] == ["publish"]:
+        # Here, since it imports JAX, which a run with nothing to do can spare.
+        from glore_jax import publish
+
         sys.exit(publish.main(sys.argv[2:]))
     logging.set_verbosity(logging.WARNING)
     app.run(main, flags_parser=command.parse)
