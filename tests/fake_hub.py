@@ -87,7 +87,9 @@ class Hub:
         if path == "/api/repos/create":
             asked = json.loads(content)
             name = f"{asked['organization']}/{asked['name']}"
-            self._commits.setdefault(name, {})
+            if name in self._commits:
+                return 409, {}, json.dumps({"url": f"{self.url}/{name}"}).encode()
+            self._commit(name, {".gitattributes": b""})
             if asked.get("private") or asked.get("visibility") == "private":
                 self.private.add(name)
             return 200, {}, json.dumps({"url": f"{self.url}/{name}"}).encode()
@@ -106,12 +108,17 @@ class Hub:
         pushed = [line["value"] for line in lines if line["key"] == "file"]
         before = self._files.get(self._commits[match["repo"]].get("main"), {})
         new = {file["path"]: base64.b64decode(file["content"]) for file in pushed}
-        commit = self._commit(match["repo"], before | new)
+        gone = {line["value"]["path"] for line in lines if line["key"] == "deletedFile"}
+        left = {path: data for path, data in before.items() if path not in gone}
+        commit = self._commit(match["repo"], left | new)
         url = f"{self.url}/{match['repo']}/commit/{commit}"
         return 200, {}, json.dumps({"commitUrl": url, "commitOid": commit}).encode()
 
     def _info(self, match, commit):
-        return 200, {}, json.dumps({"id": match["repo"], "sha": commit}).encode()
+        siblings = [{"rfilename": name} for name in self._files[commit]]
+        private = match["repo"] in self.private
+        info = {"id": match["repo"], "sha": commit, "private": private, "siblings": siblings}
+        return 200, {}, json.dumps(info).encode()
 
     def _tree(self, match, commit):
         files = [

@@ -34,6 +34,9 @@ class Characters:
     def encode(self, text: str) -> list[int]:
         return [3 + self.alphabet.index(c) for c in text]
 
+    def begun(self, text: str) -> list[int]:
+        return [self.bos_id, *self.encode(text)]
+
     def decode(self, ids) -> str:
         return "".join("[BAD]" if i == self.bad_id else self.alphabet[i - 3] for i in ids if i > 1)
 

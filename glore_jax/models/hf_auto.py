@@ -13,9 +13,11 @@ import tokenizers
 
 from glore_jax.errors import UserError
 
-# For those that ask: Llama 3.2 puts in the day, on which a result must not depend, and Qwen 3 may
-# think before its answer, where steps are expected.
-_CHAT_VALUES = {"date_string": "26 Jul 2024", "enable_thinking": False}
+# For those that ask: Llama 3.2 and others put in the day, on which a result must not depend, and
+# Qwen 3 may think before its answer, where steps are expected.
+_DAY = "26 Jul 2024"
+_CHAT_VALUES = {"date_string": _DAY, "enable_thinking": False}
+_NO_CLOCK = "{%- macro strftime_now(form) -%}" + _DAY + "{%- endmacro -%}"
 
 
 def complete_config(content: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def chat_prompt(backend: tokenizers.Tokenizer, template: str, names: Mapping[str
     try:
         text = theirs.apply_chat_template(
             said,
-            chat_template=template,
+            chat_template=_NO_CLOCK + template,
             add_generation_prompt=True,
             tokenize=False,
             **_CHAT_VALUES,

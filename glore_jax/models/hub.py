@@ -67,8 +67,9 @@ def check_target(name: str) -> None:
 def push(name: str, folder: epath.Path, private: bool = False) -> str:
     """Makes the files of `folder`, on a disk, the newest revision of a model; a line that says so.
 
-    The model is made if there is none. UserError without a token that may write there, or if the
-    hub cannot be reached or refuses.
+    The model is made if there is none; files of earlier revisions go. private: nobody else may see
+    it. UserError without a token that may write there, if the hub cannot be reached or refuses, or
+    if the model is there and public.
     """
     from huggingface_hub import HfApi
 
@@ -77,12 +78,19 @@ def push(name: str, folder: epath.Path, private: bool = False) -> str:
     hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
         hub.create_repo(repo, private=private, exist_ok=True)
+        if private and not hub.model_info(repo).private:
+            raise UserError(f"{name} is there already, and public: name another model")
         pushed = hub.upload_folder(
-            repo_id=repo, folder_path=os.fspath(folder), commit_message="glore publish"
+            repo_id=repo,
+            folder_path=os.fspath(folder),
+            commit_message="glore publish",
+            delete_patterns="*",
         )
-    except (OSError, ValueError) as error:
-        why = "not pushed: is there a token that may write there (hf auth login)?"
-        raise UserError(f"{name}: {why} {hf_auto.one_line(error)}") from error
+    except UserError:
+        raise
+    except Exception as error:  # of the hub's library and of the one that speaks HTTP for it
+        why = "not pushed; it takes a network and a token that may write there (hf auth login)"
+        raise UserError(f"{name}: {why}: {hf_auto.one_line(error)}") from error
     return f"{name}@{pushed.oid}"
 
 

@@ -57,6 +57,10 @@ def _given(argv: list[str] | None) -> argparse.Namespace:
     given = parser.parse_args(argv)
     if not given.folder and not given.push:
         raise UserError("say where to: --folder=DIR, --push=hf://ORG/NAME or both")
+    if given.private and not given.push:
+        raise UserError("--private is for --push: a folder is as private as its place")
+    if given.folder and given.folder.startswith(hub.SCHEME):
+        raise UserError(f"--folder={given.folder} is a model of the hub: give it as --push")
     return given
 
 

@@ -162,7 +162,8 @@ def _warnings(facts: Facts) -> str:
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> str:
-    lines = [f"| {key} | {value} |" for key, value in rows]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [f"| {key} | {value} |" for key, value in escaped]
     return "\n".join([f"## {title}", "", "| | |", "|---|---|", *lines]) if rows else ""
 
 

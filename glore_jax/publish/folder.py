@@ -15,6 +15,7 @@ from typing import Any
 from etils import epath
 
 from glore_jax import storage
+from glore_jax.errors import UserError
 from glore_jax.models.hf_names import INDEX
 from glore_jax.models.tokenizer import Tokenizer
 from glore_jax.models.weight_files import Stored, read_header
@@ -83,4 +84,7 @@ def _pieces(stored: Stored, size: int) -> Iterator[bytes]:
     for number in range(math.ceil(size / _CHUNK)):
         first = number * _CHUNK
         after = min(first + _CHUNK, size)
-        yield storage.read_range(stored.file, stored.start + first, stored.start + after)
+        piece = storage.read_range(stored.file, stored.start + first, stored.start + after)
+        if len(piece) != after - first:
+            raise UserError(f"{stored.file}: damaged: it ends inside the tensor {stored.name}")
+        yield piece

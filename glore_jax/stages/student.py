@@ -101,11 +101,9 @@ def one_shot(ctx: Context, train: Sequence[Problem]) -> Iterable[Solution]:
     base = models.load_base(ctx)
     template = ctx.prompts(base).template
     example = template.replace("{question}", shot.question) + shot.solution.strip() + "\n\n"
-    begin = [] if base.tokenizer.bos_id is None else [base.tokenizer.bos_id]
 
     def trunk_of(problem: Problem) -> list[int]:
-        text = example + template.replace("{question}", problem.question)
-        return begin + base.tokenizer.encode(text)
+        return base.tokenizer.begun(example + template.replace("{question}", problem.question))
 
     drawn = generation.sample(
         ctx,

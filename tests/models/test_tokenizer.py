@@ -264,8 +264,9 @@ def test_chat(folder, tmp_path):
 
 
 def test_the_day_is_no_part_of_a_chat(folder):
-    dated = "{{ date_string }} {{ enable_thinking }} {{ messages[0].content }}"
-    assert with_chat(folder, dated).chat_prompt() == "26 Jul 2024 False {question}"
+    dated = "{{ date_string }} {{ strftime_now('%Y') }} {{ enable_thinking }} "
+    loaded = with_chat(folder, dated + "{{ messages[0].content }}")
+    assert loaded.chat_prompt() == "26 Jul 2024 26 Jul 2024 False {question}"
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,10 @@ def test_in_a_bucket(workdir, bucket, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, theirs.params, ours.params)
 
 
-def test_a_damaged_source_makes_no_model(workdir, tmp_path):
+@pytest.mark.parametrize("left", [40, -100])  # inside the header, inside the last tensor
+def test_a_damaged_source_makes_no_model(workdir, tmp_path, left):
     weights = workdir / "refiner" / "hf" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:40])
+    weights.write_bytes(weights.read_bytes()[:left])
     with pytest.raises(UserError, match="model.safetensors"):
         copied(workdir / "refiner" / "hf", tmp_path / "out")
     assert not (tmp_path / "out" / "config.json").exists()

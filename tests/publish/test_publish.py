@@ -19,7 +19,7 @@ def test_a_folder(workdir, tmp_path, capsys):
     assert hf_import.is_export(out) and "| task | gsm8k |" in (out / "README.md").read_text()
 
 
-def test_the_hub(workdir, hub_server, capsys):
+def test_the_hub(workdir, hub_server, tmp_path, capsys):
     given = (f"--workdir={workdir}", "--stage=orm", "--push=hf://some-org/orm")
     assert run(*given, "--private") == 0
     commit = capsys.readouterr().out.strip().removeprefix("hf://some-org/orm@")
@@ -27,7 +27,32 @@ def test_the_hub(workdir, hub_server, capsys):
     assert found.name == commit and hub_server.private == {"some-org/orm"}
     assert hf_import.read_config(found).vocab_size == 50
     assert "# base: orm" in (found / "README.md").read_text()
-    assert run(*given) == 0  # once more: a newer revision
+    hub_server.publish("some-org/orm", write(tmp_path / "old", "model-00001-of-00002.safetensors"))
+    assert run(*given) == 0
+    capsys.readouterr()
+    again = sources.locate("hf://some-org/orm")
+    assert not (again / "model-00001-of-00002.safetensors").exists() and hf_import.is_export(again)
+
+
+def write(folder, name):
+    folder.mkdir()
+    (folder / name).write_text("old")
+    return folder
+
+
+def test_what_is_public_is_not_taken_for_private(workdir, hub_server, tmp_path, capsys):
+    hub_server.publish("some-org/orm", write(tmp_path / "theirs", "README.md"))
+    given = (f"--workdir={workdir}", "--stage=orm", "--push=hf://some-org/orm")
+    assert run(*given, "--private") == 2
+    assert "is there already, and public" in capsys.readouterr().err
+    assert (sources.locate("hf://some-org/orm") / "README.md").read_text() == "old"
+
+
+def test_without_a_hub(workdir, hub_server, capsys):
+    hub_server.close()
+    assert run(f"--workdir={workdir}", "--stage=orm", "--push=hf://some-org/orm") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "not pushed; it takes a network and a token" in line
 
 
 @pytest.mark.parametrize(
@@ -39,6 +64,7 @@ def test_the_hub(workdir, hub_server, capsys):
         ({"--folder": "taken"}, "taken is not empty: name another folder"),
         ({"--push": "hf://some-org/x@v1"}, "leave @... out"),
         ({"--push": "some-org/x"}, "is written hf://ORG/NAME"),
+        ({"--folder": "hf://some-org/x"}, "is a model of the hub: give it as --push"),
         ({"--push": "hf://some-org/x", "--folder": "gs://b/x"}, "leave --folder out"),
     ],
 )
@@ -57,4 +83,4 @@ def test_a_hub_that_refuses(workdir, hub_server, capsys):
     hub_server.read_only = True
     assert run(f"--workdir={workdir}", "--stage=orm", "--push=hf://some-org/orm") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "is there a token that may write there (hf auth login)?" in line
+    assert "a token that may write there (hf auth login)" in line
