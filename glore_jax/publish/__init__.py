@@ -18,6 +18,7 @@ import tempfile
 from typing import NoReturn
 
 from absl import logging
+from etils import epath
 
 from glore_jax import command, storage
 from glore_jax.errors import UserError
@@ -39,8 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     logging.set_verbosity(logging.WARNING)
     try:
         publish(_given(argv))
-    except UserError as error:
+    except Exception as error:
         code, reason = command.verdict(error)
+        if code == 1:
+            raise
         print(f"glore: error: {reason}", file=sys.stderr)
         return code
     return 0
@@ -65,7 +68,8 @@ def _given(argv: list[str] | None) -> argparse.Namespace:
 
 
 def publish(given: argparse.Namespace) -> None:
-    """Raises UserError if the stage has not ended, or something cannot be read or written."""
+    """Raises UserError if the stage has not ended, or something cannot be read or written: then
+    nothing is left of the folder."""
     if given.push:
         hub.check_target(given.push)  # before anything is read
         if given.folder and storage.is_remote(given.folder):
@@ -78,10 +82,20 @@ def publish(given: argparse.Namespace) -> None:
         target = storage.path(given.folder or scratch)
         if given.folder and storage.exists(target) and storage.names(target):
             raise UserError(f"{target} is not empty: name another folder")
-        rows = folder.write(source, target, text)
-        if given.folder:
-            print(f"{target}: the model of stage {given.stage}, a vocabulary of {rows:,}")
-        if not given.no_check:
-            print(check.compare(target))
-        if given.push:
-            print(hub.push(given.push, target, private=given.private))
+        try:
+            _make(source, target, text, given)
+        except BaseException:  # so that the same command can be given again
+            folder.clear(target)
+            raise
+
+
+def _make(source: epath.Path, target: epath.Path, text: str, given: argparse.Namespace) -> None:
+    """Writes, compares and pushes."""
+    rows = folder.write(source, target, text)
+    said = "" if given.no_check else check.compare(target)
+    if given.folder:
+        print(f"{target}: the model of stage {given.stage}, a vocabulary of {rows:,}")
+    if said:
+        print(said)
+    if given.push:
+        print(hub.push(given.push, target, private=given.private))

@@ -49,6 +49,13 @@ def write(source: epath.Path, target: epath.Path, card: str) -> int:
     return rows
 
 
+def clear(target: epath.Path) -> None:
+    """Takes away what `write` has written, config.json first."""
+    if storage.exists(target):
+        for name in sorted(storage.names(target), key=lambda name: name != "config.json"):
+            storage.remove(target / name)
+
+
 def _copy_weights(source: epath.Path, target: epath.Path, rows: int) -> int:
     """Bytes of the tensors that were copied, in the order in which they lie."""
     tensors = sorted(read_header(source).values(), key=lambda stored: stored.start)

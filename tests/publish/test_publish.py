@@ -79,8 +79,12 @@ def test_refusals(workdir, tmp_path, capsys, monkeypatch, changes, said):
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-def test_a_hub_that_refuses(workdir, hub_server, capsys):
+def test_a_hub_that_refuses(workdir, hub_server, tmp_path, capsys):
     hub_server.read_only = True
-    assert run(f"--workdir={workdir}", "--stage=orm", "--push=hf://some-org/orm") == 2
+    given = (f"--workdir={workdir}", "--stage=orm", f"--folder={tmp_path / 'out'}")
+    assert run(*given, "--push=hf://some-org/orm") == 2
     (line,) = capsys.readouterr().err.splitlines()
+    assert not list((tmp_path / "out").iterdir())
+    hub_server.read_only = False
+    assert run(*given, "--push=hf://some-org/orm") == 0  # the same command
     assert "a token that may write there (hf auth login)" in line
