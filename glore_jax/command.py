@@ -1,8 +1,10 @@
 """What the commands share: flags from the command line, and one clear line for what is wrong."""
 
+import argparse
 import errno
 import re
 import sys
+from typing import NoReturn
 
 from absl import flags
 
@@ -32,6 +34,13 @@ def end(message: str, code: int) -> int:
     """Prints `message` as the last line on stderr and returns the exit code."""
     print(f"glore: {message}", file=sys.stderr, flush=True)
     return code
+
+
+class Parser(argparse.ArgumentParser):
+    """Of commands that read no config: a mistake in their arguments is a UserError."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
 
 
 def verdict(error: BaseException, place: str = "its files") -> tuple[int, str]:

@@ -9,7 +9,6 @@ by tensor, and the host holds one at a time. A folder is an export if it has a `
 """
 
 import functools
-import json
 import math
 import os
 import tempfile
@@ -29,6 +28,7 @@ from glore_jax import storage
 from glore_jax.models import reward
 from glore_jax.models.hf_names import INDEX, LIKELIHOOD, Tensor, tensors_of
 from glore_jax.models.model import Model
+from glore_jax.models.weight_files import make_header
 from glore_jax.parallel import processes
 
 _FILE_BYTES = 5_000_000_000  # a weight file is closed before it grows beyond this
@@ -98,8 +98,7 @@ def _save(folder: epath.PathLike, config: dict[str, Any], model: Model, dtype: s
         if not _writes():
             write(target)
         elif storage.is_remote(target):
-            for name in sorted(storage.names(target), key=lambda name: name != "config.json"):
-                storage.remove(target / name)
+            clear(target)
             write(target)
         else:
             _replace_folder(target, write)
@@ -151,28 +150,17 @@ def _bytes_of(tensor: Tensor, dtype: np.dtype) -> int:
 def _write_file(
     file: epath.Path, tensors: dict[str, Tensor], leaves: list[Array], dtype: np.dtype
 ) -> None:
-    """One safetensors file:
-
-        8 bytes        length of the header, little-endian
-        the header     JSON: of each tensor its dtype, shape and place behind the header
-        the tensors    one after the other
+    """One safetensors file.
 
     The library's own writer wants all tensors in memory; here the host holds one.
     """
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, tensor in tensors.items():
-        start, end = end, end + _bytes_of(tensor, dtype)
-        header[name] = {
-            "dtype": _STORED[dtype.name],
-            "shape": list(tensor.shape),
-            "data_offsets": [start, end],
-        }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    header = make_header(
+        (name, _STORED[dtype.name], tensor.shape, _bytes_of(tensor, dtype))
+        for name, tensor in tensors.items()
+    )
     # All processes take part in gathering; those that do not write write to nowhere.
     with storage.open_whole(file) if _writes() else open(os.devnull, "wb") as out:
-        out.write(len(text).to_bytes(8, "little") + text)
+        out.write(header)
         for tensor in tensors.values():
             stored = _as_stored(
                 leaves[tensor.leaf], tensor.layer, tensor.transposed, tensor.shape, dtype
@@ -203,6 +191,12 @@ def _to_host(x: Array) -> np.ndarray:
 
 
 # The folder.
+
+
+def clear(folder: epath.Path) -> None:
+    """Takes the files out of `folder`, config.json first: from then on it is no export."""
+    for name in sorted(storage.names(folder), key=lambda name: name != "config.json"):
+        storage.remove(folder / name)
 
 
 def _replace_folder(folder: epath.Path, write: Callable[[epath.Path], None]) -> None:

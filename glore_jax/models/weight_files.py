@@ -11,8 +11,8 @@ import concurrent.futures
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -149,6 +149,21 @@ def read_header(file: epath.Path) -> dict[str, Stored]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _damaged(file, "its header is none") from error
     return found
+
+
+def make_header(tensors: Iterable[tuple[str, str, Sequence[int], int]]) -> bytes:
+    """What stands before the tensors of a safetensors file, as `read_header` draws it.
+
+    tensors: (name, dtype, shape, bytes) of each, in the order in which they follow.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, dtype, shape, size in tensors:
+        start, end = end, end + size
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    return len(text).to_bytes(8, "little") + text
 
 
 def _stored(file: epath.Path, name: str, entry: dict, behind: int) -> Stored:

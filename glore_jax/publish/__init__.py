@@ -13,26 +13,19 @@ model is read back by transformers, which must compute the same.
 """
 
 import argparse
-import sys
 import tempfile
-from typing import NoReturn
 
 from absl import logging
 from etils import epath
 
 from glore_jax import command, storage
 from glore_jax.errors import UserError
-from glore_jax.models import hf_import, hub
+from glore_jax.models import hf_export, hf_import, hub
 from glore_jax.publish import card, check, folder
 
 __all__ = ["main"]
 
 STAGES = ("student", "orm", "sorm", "refiner")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,13 +37,12 @@ def main(argv: list[str] | None = None) -> int:
         code, reason = command.verdict(error)
         if code == 1:
             raise
-        print(f"glore: error: {reason}", file=sys.stderr)
-        return code
+        return command.end(f"error: {reason}", code)
     return 0
 
 
 def _given(argv: list[str] | None) -> argparse.Namespace:
-    parser = _Parser("glore publish", description="Make a model of a run ready for others.")
+    parser = command.Parser("glore publish", description="Make a model of a run ready for others.")
     parser.add_argument("--workdir", required=True, help="of the run, local or gs://")
     parser.add_argument("--stage", required=True, choices=STAGES, help="whose model")
     parser.add_argument("--folder", help="to be made, local or gs://")
@@ -85,7 +77,7 @@ def publish(given: argparse.Namespace) -> None:
         try:
             _make(source, target, text, given)
         except BaseException:  # so that the same command can be given again
-            folder.clear(target)
+            hf_export.clear(target)
             raise
 
 

@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 from etils import epath
 
-from glore_jax import storage
+from glore_jax import config, storage
 from glore_jax.errors import UserError
 from glore_jax.models import sources
+from glore_jax.report.reading import number
 
 _ROLES = {
     "student": "writes solutions step by step",
@@ -79,13 +80,13 @@ def read_facts(workdir: epath.PathLike, stage: str) -> Facts:
     if not storage.exists(manifest) or not storage.read_json(manifest).get("done"):
         raise UserError(f"{folder}: the stage {stage} has not ended")
     report = folder / "report" / "report.json"
-    config = storage.read_json(folder / "config.json")["config"]
+    resolved = storage.read_json(folder / "config.json")["config"]
     return Facts(
         stage,
-        config,
+        resolved,
         storage.read_json(manifest),
         storage.read_json(report) if storage.exists(report) else {},
-        license_of(config["model"]["base"]),
+        license_of(resolved["model"]["base"]),
     )
 
 
@@ -134,7 +135,7 @@ def text_of(facts: Facts) -> str:
         _base(facts),
         _figures(facts),
         _warnings(facts),
-        _table("How it was trained", sorted(_leaves(facts.config[facts.stage]))),
+        _table("How it was trained", _section(facts)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -150,10 +151,16 @@ def _figures(facts: Facts) -> str:
         return "## What it reached\n\nThe run has not been evaluated."
     found = []
     for label, key, of in _FIGURES[facts.stage]:
-        value, count = _at(facts.report, key), _at(facts.report, of)
+        value, count = number(facts.report, key), number(facts.report, of)
         if value is not None and count is not None:
             found.append((label, f"{value:.3f} of {count}"))
     return _table("What it reached, on test questions", found)
+
+
+def _section(facts: Facts) -> list[tuple[str, str]]:
+    """The fields of the stage's own section of the config."""
+    fields = sorted(config.leaves(facts.config[facts.stage]))
+    return [(f"`{name}`", f"`{value!r}`") for name, value in fields]
 
 
 def _warnings(facts: Facts) -> str:
@@ -165,21 +172,3 @@ def _table(title: str, rows: list[tuple[str, str]]) -> str:
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [f"| {key} | {value} |" for key, value in escaped]
     return "\n".join([f"## {title}", "", "| | |", "|---|---|", *lines]) if rows else ""
-
-
-def _leaves(section: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """(dotted name, value) of all fields below a section of a config."""
-    found = []
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            found += _leaves(value, f"{prefix}{key}.")
-        else:
-            found.append((f"`{prefix}{key}`", f"`{value!r}`"))
-    return found
-
-
-def _at(tree: Any, dotted: str) -> float | None:
-    """The number at a.b.c, None if there is none."""
-    for key in dotted.split("."):
-        tree = tree.get(key) if isinstance(tree, Mapping) else None
-    return tree if isinstance(tree, (int, float)) else None

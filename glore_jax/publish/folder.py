@@ -7,10 +7,8 @@ out as it passes:
     embed_tokens   row 0 ... row n-1 | padding      ─►   row 0 ... row n-1
 """
 
-import json
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from etils import epath
 
@@ -18,7 +16,7 @@ from glore_jax import storage
 from glore_jax.errors import UserError
 from glore_jax.models.hf_names import INDEX
 from glore_jax.models.tokenizer import Tokenizer
-from glore_jax.models.weight_files import Stored, read_header
+from glore_jax.models.weight_files import Stored, make_header, read_header
 
 _OF_WORDS = ("embed_tokens.weight", "lm_head.weight")  # [rows of the vocabulary, width]
 _CHUNK = 1 << 26  # bytes that the host holds
@@ -49,33 +47,21 @@ def write(source: epath.Path, target: epath.Path, card: str) -> int:
     return rows
 
 
-def clear(target: epath.Path) -> None:
-    """Takes away what `write` has written, config.json first."""
-    if storage.exists(target):
-        for name in sorted(storage.names(target), key=lambda name: name != "config.json"):
-            storage.remove(target / name)
-
-
 def _copy_weights(source: epath.Path, target: epath.Path, rows: int) -> int:
     """Bytes of the tensors that were copied, in the order in which they lie."""
     tensors = sorted(read_header(source).values(), key=lambda stored: stored.start)
     kept = [(stored, _rows_of(stored, rows)) for stored in tensors]
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for stored, count in kept:
-        size = stored.row_bytes * count
-        shape = [count, *stored.shape[1:]] if stored.shape else []
-        offsets = [end, end + size]
-        header[stored.name] = {"dtype": stored.dtype, "shape": shape, "data_offsets": offsets}
-        end += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # the content begins at a multiple of 8
+    sizes = [stored.row_bytes * count for stored, count in kept]
+    header = make_header(
+        (stored.name, stored.dtype, (count, *stored.shape[1:]) if stored.shape else (), size)
+        for (stored, count), size in zip(kept, sizes, strict=True)
+    )
     with storage.open_whole(target) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for stored, count in kept:
-            for piece in _pieces(stored, stored.row_bytes * count):
+        file.write(header)
+        for (stored, _), size in zip(kept, sizes, strict=True):
+            for piece in _pieces(stored, size):
                 file.write(piece)
-    return end
+    return sum(sizes)
 
 
 def _rows_of(stored: Stored, rows: int) -> int:

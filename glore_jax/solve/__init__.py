@@ -6,14 +6,10 @@ Here are the command and what it shows; what the models do is in `system.py`, wh
 mistake in the command is told without it.
 """
 
-import argparse
-import sys
-from typing import NoReturn
-
 from absl import logging
 from etils import epath
 
-from glore_jax import storage
+from glore_jax import command, storage
 from glore_jax.errors import UserError
 from glore_jax.solve.solved import Solved, show
 
@@ -31,14 +27,9 @@ def solve(workdir: epath.PathLike, question: str) -> Solved:
     return system.answer(workdir, question)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-
 def parse(argv: list[str] | None) -> tuple[str, str]:
     """(work directory, question) from the command line; UserError says what is wrong with it."""
-    parser = _Parser(
+    parser = command.Parser(
         "python -m glore_jax.solve",
         description="Answer one question with all that a run has trained.",
     )
@@ -60,5 +51,4 @@ def main(argv: list[str] | None = None) -> int:
         print(show(solve(*parse(argv))))
         return 0
     except UserError as error:
-        print(f"glore: error: {error}", file=sys.stderr)
-        return 2
+        return command.end(f"error: {error}", 2)

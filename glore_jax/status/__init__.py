@@ -17,14 +17,12 @@ is gone. Exit codes:
 `found.py` reads the files and judges, `show.py` puts it into words. Nothing here imports JAX.
 """
 
-import argparse
 import json
-import sys
 import time
-from typing import NoReturn
 
 from absl import logging
 
+from glore_jax import command
 from glore_jax.errors import UserError
 from glore_jax.status.found import look
 from glore_jax.status.show import show
@@ -32,22 +30,16 @@ from glore_jax.status.show import show
 __all__ = ["main"]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Prints the status that the arguments ask for; returns the exit code."""
     logging.set_verbosity(logging.WARNING)
-    parser = _Parser("glore status", description="Say how far a run is. Nothing is changed.")
+    parser = command.Parser("glore status", description="Say how far a run is. Nothing is changed.")
     parser.add_argument("--workdir", required=True, help="its work directory, local or gs://")
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
     try:
         given = parser.parse_args(argv)
         found = look(given.workdir, time.time())
     except UserError as error:
-        print(f"glore: error: {error}", file=sys.stderr)
-        return 2
+        return command.end(f"error: {error}", 2)
     print(json.dumps(found.to_json(), indent=2) if given.json else show(found))
     return found.verdict.value

@@ -2,26 +2,14 @@
 
 import json
 
-import jax
-import numpy as np
 import pytest
 import tokenizers
+from tiny_llama import CONFIG, fresh
 
 from glore_jax.models import hf_export, llama, reward
-from glore_jax.models.config import LlamaConfig
 from glore_jax.models.model import Model
 from glore_jax.models.tokenizer import Tokenizer
 
-CONFIG = LlamaConfig(
-    vocab_size=64,
-    hidden_size=16,
-    intermediate_size=24,
-    num_layers=1,
-    num_heads=2,
-    num_kv_heads=1,
-    head_dim=8,
-    max_positions=128,
-)
 IDS = 50
 
 
@@ -34,9 +22,7 @@ def make_model():
         vocab = {word: i for i, word in enumerate(words)}
         backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocab, unk_token="</s>"))
         backend.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-        graphdef, shapes = module.abstract(config)
-        draw = np.random.default_rng(0).standard_normal
-        params = jax.tree.map(lambda x: jax.numpy.asarray(draw(x.shape) * 0.3, x.dtype), shapes)
+        graphdef, params = fresh(config, module=module)
         return Model(graphdef, params, config, Tokenizer(backend, bos_id=0, eos_id=1))
 
     return make
